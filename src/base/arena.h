@@ -1,6 +1,7 @@
 /*
  * Arenas: memory that dies together. Named by lifetime at the call site: load, step, request,
- * scratch. Blocks grow by doubling; reset keeps the largest block so that a steady user allocates nothing.
+ * scratch. Blocks grow by doubling; reset keeps the largest block so that a steady user allocates
+ * nothing.
  */
 #ifndef QN_BASE_ARENA_H
 #define QN_BASE_ARENA_H

@@ -1,6 +1,6 @@
 /*
- * A growing byte buffer with a limit. The first failure sticks (`failed`), later appends do nothing,
- * so that a writer checks once at the end.
+ * A growing byte buffer with a limit. The first failure sticks (`failed`), later appends do
+ * nothing, so that a writer checks once at the end.
  */
 #ifndef QN_BASE_BUF_H
 #define QN_BASE_BUF_H

@@ -1,5 +1,6 @@
 /*
- * Hashes: SHA-256 (OpenSSL) for digests that people compare, a fast 64-bit one for tables and row keys.
+ * Hashes: SHA-256 (OpenSSL) for digests that people compare, a fast 64-bit one for tables and row
+ * keys.
  */
 #ifndef QN_BASE_HASH_H
 #define QN_BASE_HASH_H

@@ -1,5 +1,6 @@
 /*
- * The log sink: one function that receives finished lines. Default: standard error, one write per line.
+ * The log sink: one function that receives finished lines. Default: standard error, one write per
+ * line.
  */
 #ifndef QN_BASE_LOG_H
 #define QN_BASE_LOG_H

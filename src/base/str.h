@@ -14,7 +14,7 @@ typedef struct {
     size_t size;
 } qn_str;
 
-#define QN_STR(literal) ((qn_str){(literal), sizeof(literal) - 1})
+#define QN_STR(literal)  ((qn_str){(literal), sizeof(literal) - 1})
 #define QN_STR_ARG(view) ((int)(view).size), (view).data /* for "%.*s" */
 
 static inline qn_str qn_str_from(const char *text)
@@ -31,8 +31,8 @@ static inline bool qn_str_is(qn_str a, const char *b)
 }
 bool qn_str_starts(qn_str text, const char *prefix);
 bool qn_str_ends(qn_str text, const char *suffix);
-bool qn_str_equal_nocase(qn_str a, qn_str b); /* ASCII case only */
-qn_str qn_str_trim(qn_str text);              /* ASCII white space */
+bool qn_str_equal_nocase(qn_str a, qn_str b);                          /* ASCII case only */
+qn_str qn_str_trim(qn_str text);                                       /* ASCII white space */
 bool qn_utf8_check(const char *data, size_t size, size_t *ret_bad_at); /* strict, no surrogates */
 
 /* Numbers in C locale, whole view or nothing; false = not a number (or out of range). Decimal and

@@ -22,19 +22,25 @@ typedef struct {
 QN_MUST_USE qn_status qn_map_open(const char *path, qn_map *ret, qn_error *err);
 void qn_map_close(qn_map *map);
 /* Whole file or standard input ("-") into an arena; ERR_BUDGET beyond limit_bytes (0 = none). */
-QN_MUST_USE qn_status qn_file_read(const char *path, size_t limit_bytes, qn_arena *arena, qn_str *ret, qn_error *err);
+QN_MUST_USE qn_status qn_file_read(const char *path, size_t limit_bytes, qn_arena *arena,
+                                   qn_str *ret, qn_error *err);
 
 /* Atomic replacement: write to a temporary beside it, fsync, rename, fsync of the folder. */
-QN_MUST_USE qn_status qn_file_replace(const char *path, const void *data, size_t size, qn_error *err);
+QN_MUST_USE qn_status qn_file_replace(const char *path, const void *data, size_t size,
+                                      qn_error *err);
 
 bool qn_path_exists(const char *path);
 bool qn_path_is_folder(const char *path);
-QN_MUST_USE qn_status qn_folder_make(const char *path, qn_error *err); /* with parents; existing is fine */
-QN_MUST_USE qn_status qn_folder_remove(const char *path, qn_error *err); /* recursive, follows no link */
-QN_MUST_USE qn_status qn_folder_rename(const char *from, const char *to, qn_error *err); /* + fsync of the parent */
+QN_MUST_USE qn_status qn_folder_make(const char *path,
+                                     qn_error *err); /* with parents; existing is fine */
+QN_MUST_USE qn_status qn_folder_remove(const char *path,
+                                       qn_error *err); /* recursive, follows no link */
+QN_MUST_USE qn_status qn_folder_rename(const char *from, const char *to,
+                                       qn_error *err); /* + fsync of the parent */
 QN_MUST_USE qn_status qn_folder_sync(const char *path, qn_error *err);
 /* Names in a folder, sorted bytewise, without . and .. */
-QN_MUST_USE qn_status qn_folder_list(const char *path, qn_arena *arena, char ***ret_names, int64_t *ret_count, qn_error *err);
+QN_MUST_USE qn_status qn_folder_list(const char *path, qn_arena *arena, char ***ret_names,
+                                     int64_t *ret_count, qn_error *err);
 const char *qn_path_join(qn_arena *arena, const char *folder, const char *name);
 QN_MUST_USE qn_status qn_disk_free(const char *path, int64_t *ret_bytes, qn_error *err);
 

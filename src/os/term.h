@@ -1,4 +1,5 @@
-/* Terminal: is it one, how wide, may it be coloured (NO_COLOR). One live line that rewrites itself. */
+/* Terminal: is it one, how wide, may it be coloured (NO_COLOR). One live line that rewrites itself.
+ */
 #ifndef QN_OS_TERM_H
 #define QN_OS_TERM_H
 

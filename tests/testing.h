@@ -1,0 +1,32 @@
+/*
+ * What every test file includes first: cmocka with the headers it needs, in the order it needs
+ * them, and the few assertions cmocka lacks.
+ */
+#ifndef QN_TESTING_H
+#define QN_TESTING_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "quern/error.h"
+
+/* The call succeeds; otherwise the test fails with the error's own words. */
+#define assert_ok(call, err)                                                                       \
+    do {                                                                                           \
+        if ((call) != QN_OK)                                                                       \
+            fail_msg("%s: %s %s", #call, (err)->where, (err)->text);                               \
+    } while (0)
+
+/* The error's text contains `part`. */
+#define assert_text(err, part)                                                                     \
+    do {                                                                                           \
+        if (!strstr((err)->text, (part)))                                                          \
+            fail_msg("expected \"%s\" in \"%s\"", (part), (err)->text);                            \
+    } while (0)
+
+#endif
