@@ -1,0 +1,48 @@
+/*
+ * Pooling, channels last, f32: largest (with its place kept for the backward), average, and global
+ * forms.
+ */
+#ifndef QN_KERNEL_POOL_H
+#define QN_KERNEL_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "os/pool.h"
+
+/*
+ * Shapes: x [n, h, w, c], y [n, oh, ow, c]. The window of y[n, r, s] covers
+ * x[r * stride_h - pad_top + i * dilation_h, s * stride_w - pad_left + j * dilation_w]; places
+ * outside x never win a maximum. Each window must hold at least one place inside x. The caller
+ * chooses oh and ow (floor or ceil).
+ */
+typedef struct {
+    int64_t n, h, w, c, oh, ow;
+    int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h,
+        dilation_w;
+    bool count_include_pad; /* average: divide by the places in x and in the stated padding */
+} qn_pool2d;
+
+/* Bytes of one element of `choice`: 1 while kh * kw <= 255, else 4 (u8 or i32: i * kw + j of the
+ * first largest in row-major order; the first NaN wins). */
+int qn_pool2d_choice_bytes(const qn_pool2d *shape);
+/* choice [n, oh, ow, c] or NULL when no backward follows. */
+void qn_max_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, void *choice,
+                       const float *x);
+/* dx is overwritten. */
+void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy,
+                            const void *choice);
+void qn_avg_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, const float *x);
+void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy);
+
+/* Global: y[n, c] over x[n, pixels, c]. choice: i32 pixel of the first largest, or NULL. */
+void qn_global_max_f32(qn_pool *pool, float *y, int32_t *choice, const float *x, int64_t n,
+                       int64_t pixels, int64_t c);
+void qn_global_max_grad_f32(qn_pool *pool, float *dx, const float *dy, const int32_t *choice,
+                            int64_t n, int64_t pixels, int64_t c);
+void qn_global_avg_f32(qn_pool *pool, float *y, const float *x, int64_t n, int64_t pixels,
+                       int64_t c);
+void qn_global_avg_grad_f32(qn_pool *pool, float *dx, const float *dy, int64_t n, int64_t pixels,
+                            int64_t c);
+
+#endif
