@@ -1,0 +1,106 @@
+/*
+ * Transforms: raw columns to the tensors of a model. Fitted on the training rows only, stored in
+ * quern.json, and replayed by this same code in training, `predict` and the server, so the three
+ * cannot differ.
+ *
+ * Outputs are named tensors, each with the batch as its first dimension:
+ *   "x"        f32 [B, F]        dense features: scaled numbers and their logs and bins, flags,
+ * one-hot levels, date parts "index"    i64 [B, K]        one column per embedded category; level
+ * counts in `levels` "image"    f32 [B, H, W, C]  pixels in 0..1, channels last; one tensor per
+ * image column, named "image" when it is the only one and after its column otherwise NAME       any
+ * [B, ...]      tensor columns, unchanged A tensor that has nothing to hold is absent.
+ */
+#ifndef QN_DATA_TRANSFORM_H
+#define QN_DATA_TRANSFORM_H
+
+#include "base/json.h"
+#include "data/frame.h"
+#include "data/schema.h"
+#include "os/pool.h"
+
+typedef struct {
+    qn_str name;
+    qn_array_kind kind;               /* F32 or I64; TENSOR columns: F32 or I64 after widening */
+    int rank;                         /* without the batch */
+    int64_t shape[QN_ARRAY_RANK_MAX]; /* without the batch */
+    int64_t count;                    /* product of shape */
+    const int64_t *levels;            /* "index": number of levels of each of the K columns */
+    const qn_str *columns;            /* "index": the K column names */
+} qn_feature_tensor;
+
+/* One dense feature, for reports and explanations: "age", "age is missing", "city = Oslo", "log
+ * capital-gain". */
+typedef struct {
+    qn_str name;
+    int64_t column; /* index into qn_transforms_inputs */
+} qn_feature;
+
+/* A raw input as callers send it: the signature in raw terms. */
+typedef struct {
+    qn_str name;
+    qn_column_type type;
+    qn_column_kind kind;             /* what the training file held; others convert when they can */
+    int64_t height, width, channels; /* image */
+    qn_array_kind array_kind;        /* TENSOR */
+    int rank;
+    int64_t shape[QN_ARRAY_RANK_MAX];
+} qn_raw_input;
+
+typedef struct qn_transforms qn_transforms;
+
+typedef struct {
+    int64_t onehot_levels_max; /* more levels become an embedding index; 0 = 64. Linear models pass
+                                  INT64_MAX: all one-hot */
+} qn_transform_options;
+
+/* Fits on `rows` (NULL = all). Memory: `arena` (load lifetime) holds the result. Errors: ERR_DATA,
+ * ERR_MEMORY. */
+QN_MUST_USE qn_status qn_transforms_fit(const qn_schema *schema, const qn_frame *frame,
+                                        const int64_t *rows, int64_t rows_count,
+                                        const qn_transform_options *options, qn_arena *arena,
+                                        qn_transforms **ret, qn_error *err);
+
+const qn_feature_tensor *qn_transforms_outputs(const qn_transforms *transforms, int64_t *ret_count);
+const qn_raw_input *qn_transforms_inputs(const qn_transforms *transforms, int64_t *ret_count);
+const qn_feature *qn_transforms_features(const qn_transforms *transforms,
+                                         int64_t *ret_count); /* of "x" */
+
+/* The target side. */
+qn_task qn_transforms_task(const qn_transforms *transforms);
+qn_str qn_transforms_target(const qn_transforms *transforms); /* empty = none */
+const qn_str *qn_transforms_labels(const qn_transforms *transforms,
+                                   int64_t *ret_count); /* classes in model order */
+/* Regression: networks learn (y - mean) / deviation and answers are turned back with these. */
+void qn_transforms_target_scale(const qn_transforms *transforms, double *ret_mean,
+                                double *ret_deviation);
+
+/* Are the frame's columns usable? Unknown columns are ERR_ARG with the nearest name unless
+ * `ignore_unknown`; the target and dropped columns of the training file are known. Missing columns
+ * are missing values. */
+QN_MUST_USE qn_status qn_transforms_check(const qn_transforms *transforms, const qn_frame *frame,
+                                          bool ignore_unknown, qn_error *err);
+
+/* Writes `count` rows (indices `rows`, NULL = 0..count-1) of the frame into one buffer per output
+ * tensor, in the order of qn_transforms_outputs. Allocates from `scratch` only (images and
+ * lookups): a table of numbers and categories takes O(columns). Errors: ERR_DATA with row and
+ * column when a cell cannot be read as its column's type. Threads: any, `pool` (may be NULL) splits
+ * rows. */
+QN_MUST_USE qn_status qn_transforms_apply(const qn_transforms *transforms, const qn_frame *frame,
+                                          const int64_t *rows, int64_t count, void *const *dst,
+                                          qn_pool *pool, qn_arena *scratch, qn_error *err);
+/* Class index per row (i64), -1 where the label is missing; ERR_DATA names an unknown label with
+ * its row. */
+QN_MUST_USE qn_status qn_transforms_classes(const qn_transforms *transforms, const qn_frame *frame,
+                                            const int64_t *rows, int64_t count, int64_t *dst,
+                                            qn_error *err);
+/* Regression targets in raw units (f32), NaN where missing. */
+QN_MUST_USE qn_status qn_transforms_numbers(const qn_transforms *transforms, const qn_frame *frame,
+                                            const int64_t *rows, int64_t count, float *dst,
+                                            qn_error *err);
+
+/* quern.json's "transforms" object; read back with every check that outside data needs. */
+void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w);
+QN_MUST_USE qn_status qn_transforms_read_json(const qn_json *json, qn_arena *arena,
+                                              qn_transforms **ret, qn_error *err);
+
+#endif
