@@ -1,0 +1,305 @@
+/*
+ * The worker pool: one job at a time, described by plain fields and guarded by one atomic word.
+ *
+ *     state = generation | WAITING | OPEN | active
+ *
+ * The caller writes the job, then publishes it by a store that sets OPEN and a new generation. A
+ * worker joins by raising `active` while OPEN is set, claims chunks from a shared counter until
+ * none is left, and lowers `active`. The caller claims chunks too, then clears OPEN and waits until
+ * `active` is 0: a worker that the system never scheduled has not joined and is not waited for; one
+ * that joined holds at most one chunk. Nobody touches the job's fields outside that window, so the
+ * fields need no atomics.
+ */
+#include "os/pool.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "base/alloc.h"
+#include "os/clock.h"
+
+enum {
+    THREADS_MAX = 1024,
+    SPIN_NS = 20000, /* a training step publishes its next job within this; sleeping costs about as
+                        much */
+    SPIN_BATCH = 16  /* pauses between looks at the clock */
+};
+
+#define STATE_ACTIVE     0x3FFFu
+#define STATE_OPEN       0x4000u
+#define STATE_WAITING    0x8000u
+#define STATE_GENERATION 0xFFFF0000u
+#define GENERATION_ONE   0x00010000u
+
+/* Futex bit sets: workers and caller sleep on the same word. */
+enum { WAKE_WORKERS = 1, WAKE_CALLER = 2 };
+
+typedef struct {
+    qn_pool *pool;
+    pthread_t thread;
+    int number; /* 1 .. threads - 1; the caller is 0 */
+} pool_worker;
+
+struct qn_pool {
+    int threads;
+    int64_t spin_ns;
+    pool_worker *workers;
+
+    qn_pool_fn fn;
+    void *context;
+    int64_t chunks;
+
+    /* Each on its own cache line: the counter is hammered, the state is watched. */
+    _Alignas(64) _Atomic uint32_t state;
+    _Alignas(64) _Atomic int64_t next_chunk;
+    _Alignas(64) _Atomic int sleepers;
+    atomic_bool stopping;
+};
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t expected, uint32_t bits)
+{
+    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, NULL, NULL, bits);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int count, uint32_t bits)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, count, NULL, NULL, bits);
+}
+
+static void cpu_relax(void)
+{
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void qn_flush_denormals(void)
+{
+#if defined(__x86_64__)
+    enum { FTZ = 0x8000, DAZ = 0x0040 };
+    unsigned control = _mm_getcsr();
+    if ((control & (FTZ | DAZ)) != (FTZ | DAZ))
+        _mm_setcsr(control | FTZ | DAZ);
+#elif defined(__aarch64__)
+    uint64_t control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    __asm__ volatile("msr fpcr, %0" : : "r"(control | UINT64_C(1) << 24));
+#endif
+}
+
+static void run_chunks(qn_pool *pool, int worker)
+{
+    for (;;) {
+        int64_t chunk = atomic_fetch_add_explicit(&pool->next_chunk, 1, memory_order_relaxed);
+        if (chunk >= pool->chunks)
+            return;
+        pool->fn(pool->context, chunk, worker);
+    }
+}
+
+/* Is there a job that this worker has not seen? */
+static bool has_new_job(uint32_t state, uint32_t seen)
+{
+    return (state & STATE_OPEN) && (state & STATE_GENERATION) != seen;
+}
+
+/* Spins, then sleeps, until there is a new job or the pool stops; returns the last state read. */
+static uint32_t await_job(qn_pool *pool, uint32_t seen)
+{
+    uint32_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    if (pool->spin_ns > 0 && !has_new_job(state, seen)) {
+        int64_t until_ns = qn_now_ns() + pool->spin_ns;
+        do {
+            for (int i = 0; i < SPIN_BATCH && !has_new_job(state, seen); i++) {
+                cpu_relax();
+                state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+            }
+        } while (!has_new_job(state, seen) && qn_now_ns() < until_ns);
+    }
+    if (has_new_job(state, seen))
+        return state;
+    /* The counter goes up before the state is read again, and the caller stores the state before it
+     * reads the counter: one of the two always sees the other. */
+    atomic_fetch_add(&pool->sleepers, 1);
+    state = atomic_load(&pool->state);
+    while (!has_new_job(state, seen) && !atomic_load(&pool->stopping)) {
+        futex_wait(&pool->state, state, WAKE_WORKERS);
+        state = atomic_load(&pool->state);
+    }
+    atomic_fetch_sub(&pool->sleepers, 1);
+    return state;
+}
+
+static bool join_job(qn_pool *pool, uint32_t state, uint32_t seen)
+{
+    while (has_new_job(state, seen))
+        if (atomic_compare_exchange_weak_explicit(&pool->state, &state, state + 1,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void leave_job(qn_pool *pool)
+{
+    uint32_t state = atomic_fetch_sub_explicit(&pool->state, 1, memory_order_release) - 1;
+    if ((state & STATE_WAITING) && (state & STATE_ACTIVE) == 0)
+        futex_wake(&pool->state, 1, WAKE_CALLER);
+}
+
+static void *worker_main(void *argument)
+{
+    pool_worker *self = argument;
+    qn_pool *pool = self->pool;
+    char name[16];
+    snprintf(name, sizeof name, "quern-%d", self->number);
+    pthread_setname_np(pthread_self(), name);
+    qn_flush_denormals();
+    uint32_t seen = 0; /* no job has generation 0 before the first wrap */
+    while (!atomic_load(&pool->stopping)) {
+        uint32_t state = await_job(pool, seen);
+        if (!join_job(pool, state, seen))
+            continue;
+        seen = state & STATE_GENERATION;
+        run_chunks(pool, self->number);
+        leave_job(pool);
+    }
+    return NULL;
+}
+
+static void publish(qn_pool *pool, uint32_t generation)
+{
+    atomic_store_explicit(&pool->next_chunk, 0, memory_order_relaxed);
+    atomic_store(&pool->state, generation | STATE_OPEN);
+    int sleepers = atomic_load(&pool->sleepers);
+    if (sleepers > 0)
+        futex_wake(&pool->state, pool->chunks - 1 < sleepers ? (int)(pool->chunks - 1) : sleepers,
+                   WAKE_WORKERS);
+}
+
+/* Closes the job and waits for the workers that joined it. */
+static void finish(qn_pool *pool)
+{
+    uint32_t state =
+        atomic_fetch_and_explicit(&pool->state, ~STATE_OPEN, memory_order_acquire) & ~STATE_OPEN;
+    if (pool->spin_ns > 0 && (state & STATE_ACTIVE)) {
+        int64_t until_ns = qn_now_ns() + pool->spin_ns;
+        do {
+            for (int i = 0; i < SPIN_BATCH && (state & STATE_ACTIVE); i++) {
+                cpu_relax();
+                state = atomic_load_explicit(&pool->state, memory_order_acquire);
+            }
+        } while ((state & STATE_ACTIVE) && qn_now_ns() < until_ns);
+    }
+    if (!(state & STATE_ACTIVE))
+        return;
+    state =
+        atomic_fetch_or_explicit(&pool->state, STATE_WAITING, memory_order_acquire) | STATE_WAITING;
+    while (state & STATE_ACTIVE) {
+        futex_wait(&pool->state, state, WAKE_CALLER);
+        state = atomic_load_explicit(&pool->state, memory_order_acquire);
+    }
+}
+
+void qn_pool_run(qn_pool *pool, qn_pool_fn fn, void *context, int64_t chunks)
+{
+    qn_flush_denormals();
+    if (!pool || pool->threads == 1 || chunks <= 1) {
+        for (int64_t chunk = 0; chunk < chunks; chunk++)
+            fn(context, chunk, 0);
+        return;
+    }
+    uint32_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    uint32_t generation = (state & STATE_GENERATION) + GENERATION_ONE;
+    pool->fn = fn;
+    pool->context = context;
+    pool->chunks = chunks;
+    publish(pool, generation);
+    run_chunks(pool, 0);
+    finish(pool);
+}
+
+/* Workers take no signals: the program's main thread handles them. */
+static int start_worker(pool_worker *worker)
+{
+    sigset_t all;
+    sigset_t old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&worker->thread, NULL, worker_main, worker);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return failed;
+}
+
+static void stop_workers(qn_pool *pool, int started)
+{
+    atomic_store(&pool->stopping, true);
+    atomic_fetch_add(&pool->state, GENERATION_ONE); /* those about to sleep see another value */
+    futex_wake(&pool->state, THREADS_MAX, WAKE_WORKERS);
+    for (int i = 0; i < started; i++)
+        pthread_join(pool->workers[i].thread, NULL);
+}
+
+static qn_status start_workers(qn_pool *pool, qn_error *err)
+{
+    for (int i = 0; i < pool->threads - 1; i++) {
+        pool->workers[i] = (pool_worker){.pool = pool, .number = i + 1};
+        int failed = start_worker(&pool->workers[i]);
+        if (failed) {
+            stop_workers(pool, i);
+            return qn_error_set_os(err, QN_ERR_MEMORY, failed, NULL,
+                                   "cannot start worker thread %d of %d", i + 1, pool->threads);
+        }
+    }
+    return QN_OK;
+}
+
+qn_status qn_pool_create(int threads, qn_pool **ret, qn_error *err)
+{
+    int granted = qn_pool_default_threads();
+    if (threads < 0 || threads > THREADS_MAX)
+        QN_FAIL(err, QN_ERR_ARG, "%d threads; expected 0 (all that are granted) to %d", threads,
+                THREADS_MAX);
+    if (threads == 0)
+        threads = granted;
+    qn_pool *pool = qn_alloc_aligned(sizeof *pool, _Alignof(qn_pool));
+    if (!pool)
+        QN_FAIL(err, QN_ERR_MEMORY, "no memory for a pool of %d threads", threads);
+    *pool = (qn_pool){.threads = threads, .spin_ns = threads <= granted ? SPIN_NS : 0};
+    pool->workers = qn_alloc_zero(threads, sizeof *pool->workers);
+    qn_status status = pool->workers ? start_workers(pool, err)
+                                     : qn_error_set(err, QN_ERR_MEMORY, NULL,
+                                                    "no memory for a pool of %d threads", threads);
+    if (status != QN_OK) {
+        qn_free(pool->workers);
+        qn_free(pool);
+        return status;
+    }
+    *ret = pool;
+    return QN_OK;
+}
+
+void qn_pool_destroy(qn_pool *pool)
+{
+    if (!pool)
+        return;
+    stop_workers(pool, pool->threads - 1);
+    qn_free(pool->workers);
+    qn_free(pool);
+}
+
+int qn_pool_threads(const qn_pool *pool)
+{
+    return pool ? pool->threads : 1;
+}
