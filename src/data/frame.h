@@ -18,7 +18,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/str.h"
-#include "format/array.h"
+#include "tensor/tensor.h"
 
 typedef enum {
     QN_COLUMN_NUMBER, /* double; booleans are 0 and 1, integers up to 2^53 exact */
@@ -36,7 +36,7 @@ typedef struct {
     union {
         double *numbers;
         qn_str *strings; /* STRING, BYTES */
-        qn_array array;  /* ARRAY: shape[0] = rows */
+        qn_tensor array; /* ARRAY: contiguous, the first dimension is rows */
     };
 } qn_column;
 
@@ -60,8 +60,8 @@ QN_MUST_USE qn_status qn_frame_init(qn_frame *frame, qn_arena *arena, int64_t co
 qn_column *qn_frame_add(qn_frame *frame, qn_str name, qn_column_kind kind, qn_arena *arena);
 double *qn_frame_numbers(qn_frame *frame, qn_str name, qn_arena *arena);
 qn_str *qn_frame_strings(qn_frame *frame, qn_str name, qn_arena *arena);
-/* An ARRAY column over the caller's array; shape[0] must be rows. */
-qn_column *qn_frame_add_array(qn_frame *frame, qn_str name, const qn_array *array);
+/* An ARRAY column over the caller's array; its first dimension must be rows. */
+qn_column *qn_frame_add_array(qn_frame *frame, qn_str name, const qn_tensor *array);
 qn_column *qn_frame_find(const qn_frame *frame, qn_str name); /* NULL = absent */
 /* false = memory */
 bool qn_column_set_missing(qn_column *column, int64_t row, int64_t rows, qn_arena *arena);

@@ -12,12 +12,11 @@
 /* One packed tensor: rows of `count` elements. U8 rows become f32 * scale when gathered. */
 typedef struct {
     qn_str name;
-    qn_array_kind stored; /* U8, F32 or I64 */
-    qn_array_kind kind;   /* what a batch holds: F32 or I64 */
-    int rank;
-    int64_t shape[QN_ARRAY_RANK_MAX]; /* of a row */
-    int64_t count;
-    float scale; /* U8: 1/255 */
+    qn_dtype stored; /* U8, F32 or I64 */
+    qn_dtype dtype;  /* what a batch holds: F32 or I64 */
+    qn_shape shape;  /* of one row */
+    int64_t count;   /* elements of one row */
+    float scale;     /* U8: 1/255 */
     const void *data;
 } qn_packed_tensor;
 
@@ -37,8 +36,8 @@ QN_MUST_USE qn_status qn_pack(const qn_transforms *transforms, const qn_frame *f
                               const int64_t *rows, int64_t count, bool with_target, qn_pool *pool,
                               qn_arena *arena, qn_packed *ret, qn_error *err);
 /* Packs tensors the caller already has (C API, NPZ): no copies. */
-QN_MUST_USE qn_status qn_pack_arrays(const qn_array *arrays, int64_t arrays_count, qn_arena *arena,
-                                     qn_packed *ret, qn_error *err);
+QN_MUST_USE qn_status qn_pack_arrays(const qn_named_tensor *arrays, int64_t arrays_count,
+                                     qn_arena *arena, qn_packed *ret, qn_error *err);
 
 typedef enum {
     QN_LAST_KEEP, /* a last smaller batch */

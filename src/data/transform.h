@@ -41,9 +41,8 @@ typedef struct {
     qn_column_type type;
     qn_column_kind kind;             /* what the training file held; others convert when they can */
     int64_t height, width, channels; /* image */
-    qn_array_kind array_kind;        /* TENSOR */
-    int rank;
-    int64_t shape[QN_ARRAY_RANK_MAX];
+    qn_dtype dtype;                  /* TENSOR */
+    qn_shape shape;                  /* TENSOR: of one row */
 } qn_raw_input;
 
 typedef struct qn_transforms qn_transforms;
