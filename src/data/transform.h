@@ -20,12 +20,11 @@
 
 typedef struct {
     qn_str name;
-    qn_array_kind kind;               /* F32 or I64; TENSOR columns: F32 or I64 after widening */
-    int rank;                         /* without the batch */
-    int64_t shape[QN_ARRAY_RANK_MAX]; /* without the batch */
-    int64_t count;                    /* product of shape */
-    const int64_t *levels;            /* "index": number of levels of each of the K columns */
-    const qn_str *columns;            /* "index": the K column names */
+    qn_dtype dtype;        /* F32 or I64 */
+    qn_shape shape;        /* of one row, without the batch */
+    int64_t count;         /* elements of one row */
+    const int64_t *levels; /* "index": number of levels of each of the K columns */
+    const qn_str *columns; /* "index": the K column names */
 } qn_feature_tensor;
 
 /* One dense feature, for reports and explanations: "age", "age is missing", "city = Oslo", "log

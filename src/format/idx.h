@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "tensor/tensor.h"
 
 /* `bytes` may be gzip (recognised by its magic). Values are host order in `arena`, or point into

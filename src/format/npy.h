@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "tensor/tensor.h"
 
 /* Points into `bytes` where the order is already right. Errors: ERR_DATA, ERR_BUDGET, ERR_MEMORY.

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/error.h"
+#include "base/str.h"
 #include "tensor/tensor.h"
 
 #define QN_SAFETENSORS_HEADER_MAX                                                                  \
