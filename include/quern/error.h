@@ -13,8 +13,8 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define QN_API __attribute__((visibility("default")))
-#define QN_MUST_USE __attribute__((warn_unused_result))
+#define QN_API                         __attribute__((visibility("default")))
+#define QN_MUST_USE                    __attribute__((warn_unused_result))
 #define QN_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #else
 #define QN_API
@@ -57,7 +57,8 @@ typedef struct {
     char hint[240];
 } qn_error;
 
-/* Name of a code as in this header without QN_ ("ERR_DATA"), its exit code, HTTP status, gRPC code. */
+/* Name of a code as in this header without QN_ ("ERR_DATA"), its exit code, HTTP status, gRPC code.
+ */
 QN_API const char *qn_status_name(qn_status status);
 QN_API const char *qn_status_text(qn_status status);
 QN_API int qn_status_exit(qn_status status);

@@ -7,22 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum {
-    QN_DTYPE_F32,
-    QN_DTYPE_F64,
-    QN_DTYPE_F16,
-    QN_DTYPE_BF16,
-    QN_DTYPE_I64,
-    QN_DTYPE_I32,
-    QN_DTYPE_I16,
-    QN_DTYPE_I8,
-    QN_DTYPE_U64,
-    QN_DTYPE_U32,
-    QN_DTYPE_U16,
-    QN_DTYPE_U8,
-    QN_DTYPE_BOOL, /* one byte, 0 or 1 */
-    QN_DTYPE_COUNT
-} qn_dtype;
+#include "quern/dtype.h"
 
 size_t qn_dtype_size(qn_dtype dtype);
 const char *qn_dtype_name(qn_dtype dtype);        /* "f32": for people and quern.json */

@@ -1,0 +1,151 @@
+/*
+ * Networks written in C: layers stacked one call each, then fit, evaluate, predict, save and load.
+ *
+ * Building calls chain without a check after each: the first error sticks to the net and comes out
+ * of the first call that returns a status. A NULL net (memory was short) is accepted everywhere
+ * and reported likewise. Networks read from a recipe, and models trained from files, are in
+ * quern/model.h.
+ *
+ * Threads: one at a time per net.
+ */
+#ifndef QUERN_NET_H
+#define QUERN_NET_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "quern/error.h"
+#include "quern/view.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qn_net qn_net;
+
+/* Shape of one sample. QN_INPUT(2) or QN_INPUT(28, 28, 1): images are height, width, channels. */
+typedef struct {
+    int rank;
+    int64_t dims[QN_VIEW_RANK_MAX - 1];
+} qn_input;
+#define QN_INPUT(...)                                                                              \
+    ((qn_input){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+
+typedef enum {
+    QN_LINEAR,
+    QN_RELU,
+    QN_LEAKY_RELU,
+    QN_SIGMOID,
+    QN_TANH,
+    QN_GELU,
+    QN_SILU,
+    QN_SOFTMAX, /* of the last layer only: predictions are probabilities */
+} qn_activation;
+
+/* NULL when memory is short or the input shape is wrong; the error says which. */
+QN_API qn_net *qn_net_create(qn_input input, qn_error *err);
+QN_API void qn_net_destroy(qn_net *net);
+
+/* Layers, in order. Shapes: images are [batch, height, width, channels]. */
+QN_API void qn_net_dense(qn_net *net, int64_t units, qn_activation activation);
+
+/* Zero in `stride`, `dilation` or `groups` means 1. */
+typedef struct {
+    int64_t stride;
+    int64_t dilation;
+    int64_t groups;
+    bool same; /* pad so that the size is kept (stride 1); otherwise no padding */
+} qn_conv_options;
+/* A square kernel. `options` may be NULL. */
+QN_API void qn_net_conv2d(qn_net *net, int64_t filters, int64_t kernel, qn_activation activation,
+                          const qn_conv_options *options);
+/* Square windows side by side. */
+QN_API void qn_net_max_pool2d(qn_net *net, int64_t size);
+QN_API void qn_net_average_pool2d(qn_net *net, int64_t size);
+QN_API void qn_net_global_average_pool(qn_net *net);
+QN_API void qn_net_flatten(qn_net *net);
+QN_API void qn_net_dropout(qn_net *net, float rate);
+QN_API void qn_net_batch_norm(qn_net *net);
+QN_API void qn_net_activation(qn_net *net, qn_activation activation);
+
+/* The sticky error, for those who want it before fit. */
+QN_MUST_USE QN_API qn_status qn_net_check(const qn_net *net, qn_error *err);
+
+typedef enum {
+    QN_LOSS_MSE,
+    QN_LOSS_MAE,
+    QN_LOSS_HUBER,
+    QN_LOSS_BCE,           /* targets 0 or 1 */
+    QN_LOSS_CROSS_ENTROPY, /* targets: one integer label a sample, or one-hot rows of floats */
+} qn_loss;
+
+/* Made by the functions below. */
+typedef struct {
+    int kind;
+    float rate;
+    float momentum;
+    bool nesterov;
+    float beta1;
+    float beta2;
+    float epsilon;
+    float weight_decay;
+} qn_optimizer;
+QN_API qn_optimizer qn_sgd(float rate);
+QN_API qn_optimizer qn_momentum(float rate, float momentum);
+QN_API qn_optimizer qn_adam(float rate);
+QN_API qn_optimizer qn_adamw(float rate, float weight_decay);
+
+typedef struct {
+    int epoch; /* from 1 */
+    int epochs;
+    double loss;       /* mean over the epoch's training samples */
+    double accuracy;   /* of training samples; NaN unless the loss is BCE or CROSS_ENTROPY */
+    double valid_loss; /* NaN without validation data */
+    double valid_accuracy;
+    double seconds; /* since fit began */
+} qn_epoch;
+
+/* Zero in a field means its default. */
+typedef struct {
+    qn_loss loss;           /* QN_LOSS_MSE */
+    qn_optimizer optimizer; /* Adam at 0.001 */
+    int epochs;             /* 1 */
+    int64_t batch;          /* 32 samples */
+    uint64_t seed;          /* 1 */
+    int threads;            /* what the machine grants */
+    bool in_order;          /* do not shuffle */
+    qn_view valid_inputs;   /* rank 0: no validation */
+    qn_view valid_targets;
+    /* After each epoch; a result other than 0 stops. */
+    int (*on_epoch)(void *context, const qn_epoch *epoch);
+    void *context;
+} qn_fit_options;
+
+/* Trains on samples inputs[i] -> targets[i]. Starts at the net's present weights.
+ * Shapes: inputs [samples, input...]; targets [samples, output...] or [samples] of labels.
+ * Errors: ERR_ARG names the dimension that was expected and the one that came; ERR_NUMERIC names
+ * the step and the first layer that gave NaN or infinity. */
+QN_MUST_USE QN_API qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets,
+                                        const qn_fit_options *options, qn_error *err);
+
+/* Fills `outputs`, f32, [samples, output...]. A sample's answer does not depend on its batch. */
+QN_MUST_USE QN_API qn_status qn_net_predict(qn_net *net, qn_view inputs, qn_view_out outputs,
+                                            qn_error *err);
+
+typedef struct {
+    double loss;
+    double accuracy; /* NaN unless the loss is BCE or CROSS_ENTROPY */
+} qn_evaluation;
+/* With the loss of the last fit. */
+QN_MUST_USE QN_API qn_status qn_net_evaluate(qn_net *net, qn_view inputs, qn_view targets,
+                                             qn_evaluation *ret, qn_error *err);
+
+/* A model folder FOLDER/1, FOLDER/2, ... that `quern predict` and `quern serve` read. */
+QN_MUST_USE QN_API qn_status qn_net_save(const qn_net *net, const char *folder, qn_error *err);
+/* The newest version in `folder`, or a version's own folder. NULL = error. */
+QN_API qn_net *qn_net_load(const char *folder, qn_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,13 @@
+/*
+ * The whole public interface of libquern.
+ */
+#ifndef QUERN_QUERN_H
+#define QUERN_QUERN_H
+
+#include "quern/dtype.h"
+#include "quern/error.h"
+#include "quern/model.h"
+#include "quern/net.h"
+#include "quern/view.h"
+
+#endif
