@@ -1,11 +1,12 @@
 /*
  * The graph: typed values in static single assignment, made by nodes, each an op applied to values.
  *
- * Everything a model computes is such a graph: forward pass, gradients (qn_graph_grad adds ordinary nodes),
- * clipping and optimiser updates. A plan (plan.h) turns it and concrete sizes into a flat list of kernel calls.
+ * Everything a model computes is such a graph: forward pass, gradients (qn_graph_grad adds ordinary
+ * nodes), clipping and optimiser updates. A plan (plan.h) turns it and concrete sizes into a flat
+ * list of kernel calls.
  *
- * Building calls chain without a check after each: the first error sticks to the graph, later calls return
- * QN_NONE, and qn_graph_check (or the plan) reports it.
+ * Building calls chain without a check after each: the first error sticks to the graph, later calls
+ * return QN_NONE, and qn_graph_check (or the plan) reports it.
  */
 #ifndef QN_GRAPH_GRAPH_H
 #define QN_GRAPH_GRAPH_H
@@ -46,13 +47,13 @@ typedef struct {
     ((qn_attr){.name = (key), .kind = QN_ATTR_INTS, .count = 2, .ints = {(a), (b)}})
 
 typedef enum {
-    QN_VALUE_INPUT,  /* filled before each run */
-    QN_VALUE_STATE,  /* persists between runs, lives in a qn_state under its name; trainable or not */
+    QN_VALUE_INPUT, /* filled before each run */
+    QN_VALUE_STATE, /* persists between runs, lives in a qn_state under its name; trainable or not
+                     */
     QN_VALUE_CONST,
-    QN_VALUE_NODE,   /* result of a node */
+    QN_VALUE_NODE, /* result of a node */
 } qn_value_kind;
 
-/* `dtype` of f64 graphs (gradient checks) is chosen at creation: float values default to it. */
 qn_graph *qn_graph_create(void); /* NULL = memory */
 void qn_graph_destroy(qn_graph *graph);
 QN_MUST_USE qn_status qn_graph_check(const qn_graph *graph, qn_error *err); /* the sticky error */
@@ -60,19 +61,23 @@ QN_MUST_USE qn_status qn_graph_check(const qn_graph *graph, qn_error *err); /* t
 qn_value qn_graph_fail(qn_graph *graph, qn_status code, const char *format, ...) QN_PRINTF(3, 4);
 
 qn_value qn_graph_input(qn_graph *graph, const char *name, qn_dtype dtype, qn_shape shape);
-/* How a state begins. Values come from Philox keyed by (seed, hash of the name), so adding a layer does not
- * change another's. fan_in and fan_out are given by the layer. */
+/* How a state begins. Values come from Philox keyed by (seed, hash of the name), so adding a layer
+ * does not change another's. fan_in and fan_out are given by the layer. */
 typedef struct {
     enum { QN_INIT_ZERO, QN_INIT_ONE, QN_INIT_CONST, QN_INIT_UNIFORM, QN_INIT_NORMAL } kind;
     double value; /* CONST: the value; UNIFORM: [-value, value); NORMAL: standard deviation */
 } qn_init;
-qn_value qn_graph_state(qn_graph *graph, const char *name, qn_dtype dtype, qn_shape shape, qn_init init,
-                        bool trainable);
+qn_value qn_graph_state(qn_graph *graph, const char *name, qn_dtype dtype, qn_shape shape,
+                        qn_init init, bool trainable);
+/* A zero state of the parameter's type that belongs to it: "adam_m.NAME" for role "adam_m". All
+ * states of a role lie in memory like their parameters, so that one update call can walk all of
+ * them. Not trainable. */
+qn_value qn_graph_state_like(qn_graph *graph, qn_value param, const char *role);
 qn_value qn_graph_const(qn_graph *graph, const qn_tensor *tensor); /* copied */
 qn_value qn_graph_scalar(qn_graph *graph, qn_dtype dtype, double value);
 
-/* Applies an op by name (op.h). Unknown op, wrong arity, attribute or shape: sticky error naming op and shapes.
- * Returns the first output; others follow as ret + 1, ret + 2. */
+/* Applies an op by name (op.h). Unknown op, wrong arity, attribute or shape: sticky error naming op
+ * and shapes. Returns the first output; others follow as ret + 1, ret + 2. */
 qn_value qn_graph_node(qn_graph *graph, const char *op, const qn_value *inputs, int inputs_count,
                        const qn_attr *attrs, int attrs_count);
 /* Short forms for the many ops without attributes. */
@@ -83,25 +88,32 @@ qn_value qn_graph_op2(qn_graph *graph, const char *op, qn_value a, qn_value b);
 void qn_graph_assign(qn_graph *graph, qn_value state, qn_value value);
 void qn_graph_output(qn_graph *graph, const char *name, qn_value value);
 
-/* Reverse-mode differentiation of the scalar `loss`: adds nodes and gives one gradient value per `wrt` (a
- * zero constant where the loss does not depend on it). Source: Griewank and Walther, Evaluating Derivatives,
- * chapter 3. */
-QN_MUST_USE qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt, int wrt_count,
-                                    qn_value *ret_grads, qn_error *err);
+/* Reverse-mode differentiation of the scalar `loss`: adds nodes and gives one gradient value per
+ * `wrt` (a zero constant where the loss does not depend on it). Source: Griewank and Walther,
+ * Evaluating Derivatives, chapter 3. */
+QN_MUST_USE qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt,
+                                    int wrt_count, qn_value *ret_grads, qn_error *err);
 
 /* Reading the graph. */
 const qn_type *qn_graph_type(const qn_graph *graph, qn_value value);
 qn_value_kind qn_graph_kind(const qn_graph *graph, qn_value value);
-const char *qn_graph_name(const qn_graph *graph, qn_value value); /* inputs and states; NULL otherwise */
+const char *qn_graph_name(const qn_graph *graph,
+                          qn_value value); /* inputs and states; NULL otherwise */
 int qn_graph_values_count(const qn_graph *graph);
 /* Trainable states in creation order: fills up to `max`, returns how many there are. */
 int qn_graph_trainable(const qn_graph *graph, qn_value *dst, int max);
 qn_value qn_graph_find(const qn_graph *graph, const char *name); /* input, state or output name */
+/* The part of the graph that the named outputs need, without assignments: the inference graph out
+ * of a training graph. ERR_ARG names an output that is not there. */
+QN_MUST_USE qn_status qn_graph_extract(const qn_graph *graph, const char *const *outputs,
+                                       int outputs_count, qn_graph **ret, qn_error *err);
 
-/* A label that later nodes carry, for messages and plan prints: "layers[2] dense". Copied; NULL ends it. */
+/* A label that later nodes carry, for messages and plan prints: "layers[2] dense". Copied; NULL
+ * ends it. */
 void qn_graph_scope(qn_graph *graph, const char *label);
 
-/* quern.json keeps the inference graph: nodes, attributes, types, names. Reading checks everything. */
+/* quern.json keeps the inference graph: nodes, attributes, types, names. Reading checks everything.
+ */
 void qn_graph_write(const qn_graph *graph, qn_json_writer *writer);
 QN_MUST_USE qn_status qn_graph_read(const qn_json *json, qn_graph **ret, qn_error *err);
 

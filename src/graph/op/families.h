@@ -1,0 +1,12 @@
+/*
+ * The tables of op rows, one per family file. A table ends with a row whose name is NULL. A new
+ * family adds its declaration here and its name to registry.c.
+ */
+#ifndef QN_GRAPH_OP_FAMILIES_H
+#define QN_GRAPH_OP_FAMILIES_H
+
+#include "graph/op.h"
+
+extern const qn_op qn_ops_zeros[];
+
+#endif

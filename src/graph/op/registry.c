@@ -1,0 +1,67 @@
+/*
+ * The registry: every op row there is, found by name or by position. Rows live in the family files
+ * of this folder; here they are only gathered.
+ */
+#include "graph/op.h"
+
+#include <string.h>
+
+#include "graph/op/families.h"
+
+static const qn_op *const families[] = {
+    qn_ops_zeros,
+    NULL,
+};
+
+const qn_op *qn_op_find(const char *name)
+{
+    for (int family = 0; families[family]; family++)
+        for (const qn_op *op = families[family]; op->name; op++)
+            if (strcmp(op->name, name) == 0)
+                return op;
+    return NULL;
+}
+
+const qn_op *qn_op_at(int index)
+{
+    for (int family = 0; families[family]; family++)
+        for (const qn_op *op = families[family]; op->name; op++)
+            if (index-- == 0)
+                return op;
+    return NULL;
+}
+
+static const qn_attr *find_attr(const qn_op_types *types, const char *name, qn_attr_kind kind)
+{
+    const qn_attr_spec *specs = types->op->attrs;
+    for (int i = 0; specs && specs[i].name; i++) {
+        if (strcmp(specs[i].name, name) != 0)
+            continue;
+        QN_ASSERT(specs[i].kind == kind);
+        return &types->attrs[i];
+    }
+    QN_ASSERT(!"an op reads an attribute its row does not list");
+    return NULL;
+}
+
+int64_t qn_op_attr_i(const qn_op_types *types, const char *name)
+{
+    return find_attr(types, name, QN_ATTR_INT)->i;
+}
+
+double qn_op_attr_f(const qn_op_types *types, const char *name)
+{
+    return find_attr(types, name, QN_ATTR_FLOAT)->f;
+}
+
+const char *qn_op_attr_s(const qn_op_types *types, const char *name)
+{
+    return find_attr(types, name, QN_ATTR_STRING)->s;
+}
+
+const int64_t *qn_op_attr_ints(const qn_op_types *types, const char *name, int *ret_count)
+{
+    const qn_attr *attr = find_attr(types, name, QN_ATTR_INTS);
+    *ret_count = attr->count;
+    return attr->ints;
+}
