@@ -1,0 +1,154 @@
+/*
+ * Layers: plain functions that add a piece of network to a graph, and the table from which a
+ * recipe's `model.layers` is built.
+ *
+ * A layer keeps nothing of its own: its parameters are states of the graph, named "NAME.weight" and
+ * so on, and its shape rules are checked here, where the message can name the layer. Building calls
+ * chain: a failed one sticks to the graph and the next return QN_NONE.
+ */
+#ifndef QN_NN_LAYERS_H
+#define QN_NN_LAYERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "graph/graph.h"
+
+/* Where a layer is built: the graph, the prefix of its states, and what messages call it. */
+typedef struct {
+    qn_graph *graph;
+    const char *name;  /* "layers.0": states are "layers.0.weight", ... */
+    const char *label; /* "layers[0] conv2d"; NULL = name */
+} qn_nn_scope;
+
+/* How weights begin. Keras' default for dense and convolution is GLOROT_UNIFORM; biases begin at 0.
+ * Source: Glorot and Bengio 2010; He et al. 2015; LeCun et al. 1998. */
+typedef enum {
+    QN_NN_INIT_GLOROT_UNIFORM,
+    QN_NN_INIT_GLOROT_NORMAL,
+    QN_NN_INIT_HE_UNIFORM,
+    QN_NN_INIT_HE_NORMAL,
+    QN_NN_INIT_LECUN_UNIFORM,
+    QN_NN_INIT_LECUN_NORMAL,
+    QN_NN_INIT_ZERO,
+    QN_NN_INIT_COUNT
+} qn_nn_init;
+const char *qn_nn_init_name(qn_nn_init init);            /* "glorot_uniform" */
+bool qn_nn_init_find(const char *name, qn_nn_init *ret); /* false = unknown */
+qn_init qn_nn_init_of(qn_nn_init init, int64_t fan_in, int64_t fan_out);
+
+/* By name: linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax; NULL =
+ * linear. An unknown name is a sticky error with the nearest one. */
+qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation);
+
+/* y = activation(x weight + bias). Shapes: x [..., in], weight [in, units], bias [units]. */
+typedef struct {
+    int64_t units;
+    const char *activation;
+    qn_nn_init init;
+    bool no_bias;
+} qn_nn_dense_options;
+qn_value qn_nn_dense(const qn_nn_scope *at, qn_value x, const qn_nn_dense_options *options);
+
+/* Windows of convolution and pooling. Zero in `stride` means 1 (convolution) or the window
+ * (pooling); zero in `dilation` means 1. SAME gives ceil(size / stride) outputs, the odd pixel of
+ * padding at the bottom and right, as Keras and ONNX SAME_UPPER. */
+typedef enum { QN_NN_PAD_VALID, QN_NN_PAD_SAME, QN_NN_PAD_EXPLICIT } qn_nn_padding;
+typedef struct {
+    int64_t size[2]; /* height, width */
+    int64_t stride[2];
+    int64_t dilation[2];
+    qn_nn_padding padding;
+    int64_t pads[4]; /* EXPLICIT: top, left, bottom, right */
+} qn_nn_window;
+
+/* Shapes: x [B, H, W, C], weight [KH, KW, C / groups, filters], bias [filters]. */
+typedef struct {
+    int64_t filters;
+    qn_nn_window kernel;
+    int64_t groups; /* 0 = 1 */
+    const char *activation;
+    qn_nn_init init;
+    bool no_bias;
+} qn_nn_conv2d_options;
+qn_value qn_nn_conv2d(const qn_nn_scope *at, qn_value x, const qn_nn_conv2d_options *options);
+
+qn_value qn_nn_max_pool2d(const qn_nn_scope *at, qn_value x, const qn_nn_window *window);
+qn_value qn_nn_avg_pool2d(const qn_nn_scope *at, qn_value x, const qn_nn_window *window);
+/* Shapes: [B, H, W, C] -> [B, C] */
+qn_value qn_nn_global_max_pool2d(const qn_nn_scope *at, qn_value x);
+qn_value qn_nn_global_avg_pool2d(const qn_nn_scope *at, qn_value x);
+
+/* Over the last dimension. running = momentum * running + (1 - momentum) * batch, as Keras (0.99
+ * there; 0.9 is PyTorch's default). States: scale, shift, running_mean, running_var. In a plan that
+ * does not train the running statistics are used. Source: Ioffe and Szegedy 2015. */
+typedef struct {
+    double momentum; /* 0 = 0.9 */
+    double eps;      /* 0 = 1e-5 */
+} qn_nn_batch_norm_options;
+qn_value qn_nn_batch_norm(const qn_nn_scope *at, qn_value x,
+                          const qn_nn_batch_norm_options *options);
+
+/* Identity in a plan that does not train. The stream of its random numbers is keyed by the name. */
+qn_value qn_nn_dropout(const qn_nn_scope *at, qn_value x, double rate);
+qn_value qn_nn_flatten(const qn_nn_scope *at, qn_value x); /* [B, ...] -> [B, product] */
+/* dims without the batch; one of them may be -1. */
+qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, int count);
+/* Shapes: x i64 [...] of [0, count) -> [..., size]; weight [count, size], uniform +-0.05 as Keras.
+ */
+qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size);
+
+/*
+ * The table behind `model.layers`: a list of {name: {attribute: value}} or of bare names.
+ */
+typedef enum {
+    QN_NN_ATTR_INT,
+    QN_NN_ATTR_FLOAT,
+    QN_NN_ATTR_BOOL,
+    QN_NN_ATTR_CHOICE,  /* one of the words in `choices` */
+    QN_NN_ATTR_PAIR,    /* an integer for both directions, or [height, width] */
+    QN_NN_ATTR_PADDING, /* "valid", "same", an integer, [vertical, horizontal] or [top, left,
+                           bottom, right] */
+    QN_NN_ATTR_INTS,    /* a list of integers */
+    QN_NN_ATTR_UNITS    /* an integer >= 1, or "auto" */
+} qn_nn_attr_kind;
+
+typedef struct {
+    const char *name;
+    qn_nn_attr_kind kind;
+    bool required;
+    double low, high;     /* of numbers, inclusive; both 0 = any */
+    const char *fallback; /* the default, as the recipe would write it */
+    const char *choices;  /* of CHOICE: words, space between */
+    const char *doc;
+} qn_nn_attr;
+
+typedef struct qn_nn_layer {
+    const char *name;
+    const char *doc;
+    const qn_nn_attr *attrs; /* ended by a NULL name */
+} qn_nn_layer;
+
+/* The table; NULL past the end: the recipe's schema, the documentation and the tests walk it. */
+const qn_nn_layer *qn_nn_layer_at(int index);
+const qn_nn_layer *qn_nn_layer_find(const char *name);
+
+typedef struct {
+    int64_t units_auto; /* what `units: auto` stands for: classes, or 1 */
+    bool logits; /* leave out a closing softmax, log_softmax or sigmoid: the loss has its own */
+    const char *path; /* how messages name the list; NULL = "layers" */
+} qn_nn_layers_options;
+
+/*
+ * Builds the list on `input`; *ret is the last layer's output, *ret_closing (may be NULL) the
+ * closing activation that `logits` left out, or "linear". Errors: ERR_ARG naming layer index,
+ * attribute, value and what was expected, with the nearest name for an unknown layer or attribute:
+ * "layers[0] conv2d expects input of 3 dimensions [H, W, C], got [4]".
+ */
+QN_MUST_USE qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *layers,
+                                         const qn_nn_layers_options *options, qn_value *ret,
+                                         const char **ret_closing, qn_error *err);
+
+#endif

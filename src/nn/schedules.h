@@ -1,0 +1,53 @@
+/*
+ * Learning-rate schedules: pure functions of the step, so that a resumed run needs no memory of
+ * them. Only the plateau rule has a state, which a checkpoint keeps.
+ */
+#ifndef QN_NN_SCHEDULES_H
+#define QN_NN_SCHEDULES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum {
+    QN_NN_SCHEDULE_CONSTANT,
+    QN_NN_SCHEDULE_STEP,    /* times gamma every step_size steps */
+    QN_NN_SCHEDULE_COSINE,  /* from lr to lr_min at the last step (Loshchilov and Hutter 2017) */
+    QN_NN_SCHEDULE_LINEAR,  /* from lr to lr_min at the last step, straight */
+    QN_NN_SCHEDULE_PLATEAU, /* lr times the scale of qn_nn_plateau */
+    QN_NN_SCHEDULE_COUNT
+} qn_nn_schedule_kind;
+const char *qn_nn_schedule_name(qn_nn_schedule_kind kind);
+bool qn_nn_schedule_find(const char *name, qn_nn_schedule_kind *ret);
+
+typedef struct {
+    qn_nn_schedule_kind kind;
+    double lr;            /* the peak */
+    double lr_min;        /* COSINE, LINEAR: reached at steps_total; PLATEAU: never below */
+    int64_t steps_total;  /* COSINE, LINEAR */
+    int64_t steps_warmup; /* any kind: rises linearly from lr / steps_warmup; 0 = off */
+    int64_t step_size;    /* STEP */
+    double gamma;         /* STEP; 0 = 0.1 */
+} qn_nn_schedule;
+
+/* step: 0 for the first update. `plateau_scale`: of qn_nn_plateau, 1 for other kinds. */
+double qn_nn_schedule_lr(const qn_nn_schedule *schedule, int64_t step, double plateau_scale);
+
+/* Multiplies the rate by `factor` when a metric has not become better for `patience` reports. */
+typedef struct {
+    double factor;    /* 0 = 0.1 */
+    int64_t patience; /* 0 = 10 */
+    double threshold; /* relative change that counts as better; 0 = 1e-4 */
+    bool higher;      /* the metric is better when higher */
+} qn_nn_plateau_options;
+typedef struct {
+    double best;
+    int64_t bad; /* reports since the best */
+    double scale;
+    bool started;
+} qn_nn_plateau;
+void qn_nn_plateau_init(qn_nn_plateau *plateau);
+/* True when the rate was lowered by this report. A NaN metric counts as not better. */
+bool qn_nn_plateau_update(qn_nn_plateau *plateau, const qn_nn_plateau_options *options,
+                          double metric);
+
+#endif
