@@ -1,9 +1,9 @@
 /*
- * Shapes and strided views. A view owns nothing: whoever owns the buffer (an arena, a plan, a mapped file,
- * a state) outlives it.
+ * Shapes and strided views. A view owns nothing: whoever owns the buffer (an arena, a plan, a
+ * mapped file, a state) outlives it.
  *
- * In a graph a dimension may be symbolic: QN_DIM_BATCH or QN_DIM_TIME stand for a size that is known only when a
- * plan is made. A tensor's dimensions are always concrete.
+ * In a graph a dimension may be symbolic: QN_DIM_BATCH or QN_DIM_TIME stand for a size that is
+ * known only when a plan is made. A tensor's dimensions are always concrete.
  */
 #ifndef QN_TENSOR_TENSOR_H
 #define QN_TENSOR_TENSOR_H
@@ -34,25 +34,32 @@ typedef struct {
     void *data;
 } qn_tensor;
 
-/* -1 when a dimension is symbolic. Concrete shapes in graphs and tensors always have a product that fits. */
+/* -1 when a dimension is symbolic. Concrete shapes in graphs and tensors always have a product that
+ * fits. */
 int64_t qn_shape_count(const qn_shape *shape);
 bool qn_shape_equal(const qn_shape *a, const qn_shape *b);
 /* Outside data: dims >= 0, rank <= 8, product and bytes fit int64. */
-QN_MUST_USE qn_status qn_shape_check(const qn_shape *shape, qn_dtype dtype, int64_t *ret_bytes, qn_error *err);
+QN_MUST_USE qn_status qn_shape_check(const qn_shape *shape, qn_dtype dtype, int64_t *ret_bytes,
+                                     qn_error *err);
 /* "[32, 784]"; symbolic dimensions print as B and T. Returns dst. */
 const char *qn_shape_text(const qn_shape *shape, char dst[128]);
-/* Broadcasting by the rules of ONNX and NumPy; ERR_ARG names both shapes. Symbols match themselves and 1. */
-QN_MUST_USE qn_status qn_shape_broadcast(const qn_shape *a, const qn_shape *b, qn_shape *ret, qn_error *err);
+/* Broadcasting by the rules of ONNX and NumPy; ERR_ARG names both shapes. Symbols match themselves
+ * and 1. */
+QN_MUST_USE qn_status qn_shape_broadcast(const qn_shape *a, const qn_shape *b, qn_shape *ret,
+                                         qn_error *err);
 
 qn_tensor qn_tensor_of(void *data, qn_dtype dtype, qn_shape shape); /* contiguous, row-major */
 bool qn_tensor_contiguous(const qn_tensor *tensor);
 size_t qn_tensor_bytes(const qn_tensor *tensor);
 /* Same elements as another shape: "cannot view 12 elements as [5, 2]". */
-QN_MUST_USE qn_status qn_tensor_view(const qn_tensor *tensor, qn_shape shape, qn_tensor *ret, qn_error *err);
+QN_MUST_USE qn_status qn_tensor_view(const qn_tensor *tensor, qn_shape shape, qn_tensor *ret,
+                                     qn_error *err);
 /* Rows [begin, end) of the first dimension. */
 qn_tensor qn_tensor_rows(const qn_tensor *tensor, int64_t begin, int64_t end);
-double qn_tensor_f64_at(const qn_tensor *tensor, int64_t flat_index); /* any dtype, for tests and printing */
-/* Element-wise conversion between any two dtypes, strided source to contiguous destination of equal count. */
+double qn_tensor_f64_at(const qn_tensor *tensor,
+                        int64_t flat_index); /* any dtype, for tests and printing */
+/* Element-wise conversion between any two dtypes, strided source to contiguous destination of equal
+ * count. */
 void qn_tensor_convert(void *dst, qn_dtype dst_dtype, const qn_tensor *src);
 
 /* A tensor with a name: plan inputs and outputs, states, model files. The name outlives it. */

@@ -1,0 +1,258 @@
+/*
+ * Conversion of elements between any two types. Elements travel in blocks through one wide type:
+ * double when either side is a float, int64 otherwise, so that there is one reader and one writer
+ * per type instead of one loop per pair. Floats to integers truncate and saturate, NaN gives 0;
+ * integers to narrower ones keep the low bits, as C does; anything but zero is true.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+enum { BLOCK = 256 };
+
+static float bits_to_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint32_t float_to_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static double half_to_f64(uint16_t half)
+{
+    int exponent = (half >> 10) & 31, fraction = half & 1023;
+    double magnitude;
+    if (exponent == 31)
+        magnitude = fraction ? (double)NAN : (double)INFINITY;
+    else if (exponent == 0)
+        magnitude = ldexp(fraction, -24);
+    else
+        magnitude = ldexp(fraction + 1024, exponent - 25);
+    return half & 0x8000 ? -magnitude : magnitude;
+}
+
+/* Round to nearest, ties to even: scale so that the last kept bit is the unit and let rint decide.
+ */
+static uint16_t f64_to_half(double value)
+{
+    uint16_t sign = signbit(value) ? 0x8000 : 0;
+    double magnitude = fabs(value);
+    if (isnan(value))
+        return sign | 0x7e00;
+    if (magnitude >= 65520)
+        return sign | 0x7c00;
+    if (magnitude < ldexp(1, -14))
+        return (uint16_t)(sign | (int)rint(ldexp(magnitude, 24)));
+    int exponent;
+    frexp(magnitude, &exponent); /* magnitude in [2^(exponent-1), 2^exponent) */
+    int fraction = (int)rint(ldexp(magnitude, 11 - exponent));
+    /* The leading 1 of `fraction` (and a carry out of it) counts into the exponent. */
+    return (uint16_t)(sign | (((exponent + 13) << 10) + fraction));
+}
+
+static uint16_t f64_to_bf16(double value)
+{
+    uint32_t bits = float_to_bits((float)value);
+    if (isnan(value))
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static int64_t saturate(double value, double low, double high_plus_one, int64_t high)
+{
+    if (isnan(value))
+        return 0;
+    if (value >= high_plus_one)
+        return high;
+    return (int64_t)(value < low ? low : value);
+}
+
+static uint64_t saturate_u64(double value)
+{
+    if (!(value > 0))
+        return 0;
+    return value >= 18446744073709551616.0 ? UINT64_MAX : (uint64_t)value;
+}
+
+static void read_f64(double *dst, const char *src, int64_t stride, int count, qn_dtype dtype)
+{
+#define READ(tag, type, expression)                                                                \
+    case tag:                                                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            type x;                                                                                \
+            memcpy(&x, src + i * stride, sizeof x);                                                \
+            dst[i] = (double)(expression);                                                         \
+        }                                                                                          \
+        break
+    switch (dtype) {
+        READ(QN_DTYPE_F32, float, x);
+        READ(QN_DTYPE_F64, double, x);
+        READ(QN_DTYPE_F16, uint16_t, half_to_f64(x));
+        READ(QN_DTYPE_BF16, uint16_t, bits_to_float((uint32_t)x << 16));
+        READ(QN_DTYPE_I64, int64_t, x);
+        READ(QN_DTYPE_I32, int32_t, x);
+        READ(QN_DTYPE_I16, int16_t, x);
+        READ(QN_DTYPE_I8, int8_t, x);
+        READ(QN_DTYPE_U64, uint64_t, x);
+        READ(QN_DTYPE_U32, uint32_t, x);
+        READ(QN_DTYPE_U16, uint16_t, x);
+        READ(QN_DTYPE_U8, uint8_t, x);
+        READ(QN_DTYPE_BOOL, uint8_t, x != 0);
+    case QN_DTYPE_COUNT:
+        break;
+    }
+#undef READ
+}
+
+static void read_i64(int64_t *dst, const char *src, int64_t stride, int count, qn_dtype dtype)
+{
+#define READ(tag, type, expression)                                                                \
+    case tag:                                                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            type x;                                                                                \
+            memcpy(&x, src + i * stride, sizeof x);                                                \
+            dst[i] = (int64_t)(expression);                                                        \
+        }                                                                                          \
+        break
+    switch (dtype) {
+        READ(QN_DTYPE_I64, int64_t, x);
+        READ(QN_DTYPE_I32, int32_t, x);
+        READ(QN_DTYPE_I16, int16_t, x);
+        READ(QN_DTYPE_I8, int8_t, x);
+        READ(QN_DTYPE_U64, uint64_t, x);
+        READ(QN_DTYPE_U32, uint32_t, x);
+        READ(QN_DTYPE_U16, uint16_t, x);
+        READ(QN_DTYPE_U8, uint8_t, x);
+        READ(QN_DTYPE_BOOL, uint8_t, x != 0);
+    default:
+        QN_ASSERT(!"floats travel as f64");
+    }
+#undef READ
+}
+
+static void write_f64(char *dst, const double *src, int count, qn_dtype dtype)
+{
+#define WRITE(tag, type, expression)                                                               \
+    case tag:                                                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            double x = src[i];                                                                     \
+            type y = (type)(expression);                                                           \
+            memcpy(dst + (size_t)i * sizeof y, &y, sizeof y);                                      \
+        }                                                                                          \
+        break
+    switch (dtype) {
+        WRITE(QN_DTYPE_F32, float, x);
+        WRITE(QN_DTYPE_F64, double, x);
+        WRITE(QN_DTYPE_F16, uint16_t, f64_to_half(x));
+        WRITE(QN_DTYPE_BF16, uint16_t, f64_to_bf16(x));
+        WRITE(QN_DTYPE_I64, int64_t,
+              saturate(x, -9223372036854775808.0, 9223372036854775808.0, INT64_MAX));
+        WRITE(QN_DTYPE_I32, int32_t, saturate(x, INT32_MIN, INT32_MAX + 1.0, INT32_MAX));
+        WRITE(QN_DTYPE_I16, int16_t, saturate(x, INT16_MIN, INT16_MAX, INT16_MAX));
+        WRITE(QN_DTYPE_I8, int8_t, saturate(x, INT8_MIN, INT8_MAX, INT8_MAX));
+        WRITE(QN_DTYPE_U64, uint64_t, saturate_u64(x));
+        WRITE(QN_DTYPE_U32, uint32_t, saturate(x, 0, UINT32_MAX, UINT32_MAX));
+        WRITE(QN_DTYPE_U16, uint16_t, saturate(x, 0, UINT16_MAX, UINT16_MAX));
+        WRITE(QN_DTYPE_U8, uint8_t, saturate(x, 0, UINT8_MAX, UINT8_MAX));
+        WRITE(QN_DTYPE_BOOL, uint8_t, x != 0);
+    case QN_DTYPE_COUNT:
+        break;
+    }
+#undef WRITE
+}
+
+static void write_i64(char *dst, const int64_t *src, int count, qn_dtype dtype)
+{
+#define WRITE(tag, type, expression)                                                               \
+    case tag:                                                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            int64_t x = src[i];                                                                    \
+            type y = (type)(expression);                                                           \
+            memcpy(dst + (size_t)i * sizeof y, &y, sizeof y);                                      \
+        }                                                                                          \
+        break
+    switch (dtype) {
+        WRITE(QN_DTYPE_I64, int64_t, x);
+        WRITE(QN_DTYPE_I32, int32_t, x);
+        WRITE(QN_DTYPE_I16, int16_t, x);
+        WRITE(QN_DTYPE_I8, int8_t, x);
+        WRITE(QN_DTYPE_U64, uint64_t, x);
+        WRITE(QN_DTYPE_U32, uint32_t, x);
+        WRITE(QN_DTYPE_U16, uint16_t, x);
+        WRITE(QN_DTYPE_U8, uint8_t, x);
+        WRITE(QN_DTYPE_BOOL, uint8_t, x != 0);
+    default:
+        QN_ASSERT(!"floats travel as f64");
+    }
+#undef WRITE
+}
+
+/* `count` elements at a fixed distance of `stride` bytes, to contiguous elements. */
+static void convert_run(char *dst, qn_dtype dst_dtype, const char *src, qn_dtype src_dtype,
+                        int64_t stride, int64_t count)
+{
+    bool integers = !qn_dtype_is_float(dst_dtype) && !qn_dtype_is_float(src_dtype);
+    size_t dst_size = qn_dtype_size(dst_dtype);
+    for (int64_t at = 0; at < count; at += BLOCK) {
+        int block = count - at < BLOCK ? (int)(count - at) : BLOCK;
+        if (integers) {
+            int64_t values[BLOCK];
+            read_i64(values, src + at * stride, stride, block, src_dtype);
+            write_i64(dst + (size_t)at * dst_size, values, block, dst_dtype);
+        } else {
+            double values[BLOCK];
+            read_f64(values, src + at * stride, stride, block, src_dtype);
+            write_f64(dst + (size_t)at * dst_size, values, block, dst_dtype);
+        }
+    }
+}
+
+void qn_tensor_convert(void *dst, qn_dtype dst_dtype, const qn_tensor *src)
+{
+    int64_t count = qn_shape_count(&src->shape), size = (int64_t)qn_dtype_size(src->dtype);
+    if (count == 0)
+        return;
+    if (qn_tensor_contiguous(src)) {
+        if (dst_dtype == src->dtype)
+            memcpy(dst, src->data, qn_tensor_bytes(src));
+        else
+            convert_run(dst, dst_dtype, src->data, src->dtype, size, count);
+        return;
+    }
+    /* One run per innermost row; an odometer walks the outer dimensions. */
+    int last = src->shape.rank - 1;
+    int64_t row = src->shape.dims[last], index[QN_RANK_MAX] = {0};
+    size_t row_bytes = (size_t)row * qn_dtype_size(dst_dtype);
+    const char *at = src->data;
+    char *out = dst;
+    for (int64_t done = 0; done < count; done += row, out += row_bytes) {
+        convert_run(out, dst_dtype, at, src->dtype, src->strides[last] * size, row);
+        for (int d = last - 1; d >= 0; d--) {
+            at += src->strides[d] * size;
+            if (++index[d] < src->shape.dims[d])
+                break;
+            at -= src->strides[d] * size * src->shape.dims[d];
+            index[d] = 0;
+        }
+    }
+}
+
+double qn_tensor_f64_at(const qn_tensor *tensor, int64_t flat_index)
+{
+    int64_t offset = 0;
+    for (int d = tensor->shape.rank - 1; d >= 0; d--) {
+        offset += flat_index % tensor->shape.dims[d] * tensor->strides[d];
+        flat_index /= tensor->shape.dims[d];
+    }
+    double value = 0;
+    read_f64(&value, (const char *)tensor->data + offset * (int64_t)qn_dtype_size(tensor->dtype), 0,
+             1, tensor->dtype);
+    return value;
+}

@@ -1,0 +1,89 @@
+/*
+ * Shapes: counting, checking, printing and broadcasting.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "tensor/tensor.h"
+
+int64_t qn_shape_count(const qn_shape *shape)
+{
+    int64_t count = 1;
+    for (int i = 0; i < shape->rank; i++) {
+        if (shape->dims[i] < 0)
+            return -1;
+        count *= shape->dims[i];
+    }
+    return count;
+}
+
+bool qn_shape_equal(const qn_shape *a, const qn_shape *b)
+{
+    if (a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dims[i] != b->dims[i])
+            return false;
+    return true;
+}
+
+qn_status qn_shape_check(const qn_shape *shape, qn_dtype dtype, int64_t *ret_bytes, qn_error *err)
+{
+    char text[128];
+    if (shape->rank < 0 || shape->rank > QN_RANK_MAX)
+        QN_FAIL(err, QN_ERR_ARG, "a shape has %d dimensions; 0 to %d are possible", shape->rank,
+                (int)QN_RANK_MAX);
+    if ((unsigned)dtype >= QN_DTYPE_COUNT)
+        QN_FAIL(err, QN_ERR_ARG, "element type %d does not exist", (int)dtype);
+    /* A zero dimension must not hide an overflow of the others: strides are products too. */
+    int64_t bytes = (int64_t)qn_dtype_size(dtype);
+    bool empty = false;
+    for (int i = 0; i < shape->rank; i++) {
+        int64_t dim = shape->dims[i];
+        if (dim < 0)
+            QN_FAIL(err, QN_ERR_ARG, "dimension %d of shape %s is negative", i,
+                    qn_shape_text(shape, text));
+        empty = empty || dim == 0;
+        if (!qn_mul_i64(bytes, qn_max_i64(dim, 1), &bytes))
+            QN_FAIL(err, QN_ERR_ARG, "shape %s of %s is too large", qn_shape_text(shape, text),
+                    qn_dtype_name(dtype));
+    }
+    if (ret_bytes)
+        *ret_bytes = empty ? 0 : bytes;
+    return QN_OK;
+}
+
+const char *qn_shape_text(const qn_shape *shape, char dst[128])
+{
+    /* Eight dimensions of at most 13 characters fit; a longer one (a refused shape) is cut. */
+    int used = snprintf(dst, 128, "[");
+    for (int i = 0; i < shape->rank && i < QN_RANK_MAX && used < 100; i++) {
+        const char *comma = i ? ", " : "";
+        int64_t dim = shape->dims[i];
+        if (dim == QN_DIM_BATCH || dim == QN_DIM_TIME)
+            used += snprintf(dst + used, 128 - (size_t)used, "%s%c", comma,
+                             dim == QN_DIM_BATCH ? 'B' : 'T');
+        else
+            used += snprintf(dst + used, 128 - (size_t)used, "%s%lld", comma, (long long)dim);
+    }
+    snprintf(dst + used, 128 - (size_t)used, "]");
+    return dst;
+}
+
+qn_status qn_shape_broadcast(const qn_shape *a, const qn_shape *b, qn_shape *ret, qn_error *err)
+{
+    qn_shape out = {.rank = a->rank > b->rank ? a->rank : b->rank};
+    for (int i = 1; i <= out.rank; i++) {
+        int64_t da = i <= a->rank ? a->dims[a->rank - i] : 1;
+        int64_t db = i <= b->rank ? b->dims[b->rank - i] : 1;
+        if (da != db && da != 1 && db != 1) {
+            char ta[128], tb[128];
+            QN_FAIL(err, QN_ERR_ARG, "cannot broadcast %s with %s: %lld is neither %lld nor 1",
+                    qn_shape_text(a, ta), qn_shape_text(b, tb), (long long)da, (long long)db);
+        }
+        out.dims[out.rank - i] = da == 1 ? db : da;
+    }
+    *ret = out;
+    return QN_OK;
+}
