@@ -1,0 +1,243 @@
+/*
+ * Matrix products as blocks of strips (tile.h).
+ *
+ * C is cut into blocks of rows x panels; a block is one piece of work for the pool. Within it k is
+ * cut so that a panel of B stays in the nearest caches while all rows of the block pass over it. B
+ * is read in place when its rows lie close together or few rows use it, and copied into a panel
+ * otherwise (always when transposed); A is copied, without any transposition, only where its stride
+ * would make its rows fall on each other in the caches. k is never split between threads, and a
+ * block that continues a sum starts from the partial one, so the chain of additions is the same on
+ * every path.
+ */
+#include "kernel/gemm/gemm.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/error.h"
+#include "kernel/gemm/tile.h"
+
+enum {
+    BLOCK_K = 256,      /* 256 x 48 floats of B: 48 KiB, read from L2 at a quarter of its speed */
+    BLOCK_M = 256,      /* with BLOCK_K a copy of A is 256 KiB, a quarter of L2 */
+    ROWS_MAX = BLOCK_M, /* also bounds the row table on the stack */
+    PANEL_MAX = 48,     /* columns of the widest register tile */
+    COPY_B_ROWS = 24,   /* fewer rows of C do not pay for a copy of B */
+    FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
+    SERIAL_FLOPS = 4 << 20, /* about 15 us: not worth waking another core */
+    CHUNK_FLOPS = 2 << 20,
+};
+
+/* How a product is cut. All of it follows from the sizes and flags. */
+typedef struct {
+    const qn_gemm *gemm;
+    const qn_tile_kernels *kernels;
+    int64_t block_m, block_k, panels, panels_per_block;
+    int64_t blocks_m, blocks_n, batches;
+    bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
+    size_t worker_bytes;
+    char *scratch;
+} job;
+
+static bool is_far(int64_t ld)
+{
+    return ld * (int64_t)sizeof(float) >= FAR_BYTES;
+}
+
+static int64_t batch_count(const qn_gemm *g)
+{
+    int64_t count = 1;
+    for (int i = 0; i < g->batch_rank; i++)
+        count *= g->batch[i];
+    return count;
+}
+
+static size_t round_up_64(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static void job_plan(job *j, const qn_gemm *g)
+{
+    *j = (job){.gemm = g, .kernels = qn_tile_f32(), .batches = batch_count(g)};
+    j->general = g->alpha != 1 || (g->beta != 0 && g->beta != 1);
+    j->block_m = g->m < BLOCK_M ? g->m : BLOCK_M;
+    j->copy_b = g->trans_b || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
+    j->copy_a = g->k > 32 && g->n > 4 * PANEL_MAX &&
+                (g->trans_a ? is_far(g->lda) : is_far(g->lda) && g->lda % 256 == 0);
+    bool whole_k = j->general || (!j->copy_a && !j->copy_b && g->k <= 4 * BLOCK_K);
+    j->block_k = whole_k || g->k < BLOCK_K ? g->k : BLOCK_K;
+    j->panels = qn_tile_panels(j->kernels, g->n);
+    double panel_flops = 2.0 * (double)j->block_m * (double)g->k * (double)g->n / (double)j->panels;
+    double wanted = CHUNK_FLOPS / (panel_flops + 1);
+    j->panels_per_block = wanted < 1 ? 1 : wanted < (double)j->panels ? (int64_t)wanted : j->panels;
+    if (j->copy_a && j->panels_per_block < 6) /* a copy of A must serve several panels */
+        j->panels_per_block = j->panels < 6 ? j->panels : 6;
+    j->blocks_m = j->block_m ? (g->m + j->block_m - 1) / j->block_m : 0;
+    j->blocks_n = (j->panels + j->panels_per_block - 1) / j->panels_per_block;
+    size_t floats = 0;
+    if (j->copy_a)
+        floats += (size_t)(j->block_m * j->block_k);
+    if (j->copy_b)
+        floats += (size_t)(PANEL_MAX * j->block_k);
+    if (j->general)
+        floats += (size_t)(PANEL_MAX * j->block_m);
+    j->worker_bytes = round_up_64(floats * sizeof(float));
+}
+
+size_t qn_gemm_f32_scratch_bytes(const qn_gemm *gemm, int threads)
+{
+    job j;
+    job_plan(&j, gemm);
+    return j.worker_bytes * (size_t)threads;
+}
+
+/* One block's work: what job_block has chosen for its strips. */
+typedef struct {
+    const job *j;
+    const float *a, *b;
+    float *c;
+    int64_t row, rows; /* of C */
+    float *copy_a, *copy_b, *sum;
+    int64_t row_offset[ROWS_MAX];
+    int64_t step;
+} block;
+
+/* Copies rows [row, rows) x [k, depth) of op(A) as they lie, and points the row table at the copy.
+ */
+static const float *block_take_a(block *w, int64_t k, int64_t depth)
+{
+    const qn_gemm *g = w->j->gemm;
+    const float *src = g->trans_a ? w->a + k * g->lda + w->row : w->a + w->row * g->lda + k;
+    w->step = g->trans_a ? (w->copy_a ? w->rows : g->lda) : 1;
+    int64_t pitch = g->trans_a ? 1 : w->copy_a ? depth : g->lda;
+    for (int64_t i = 0; i < w->rows; i++)
+        w->row_offset[i] = i * pitch;
+    if (!w->copy_a)
+        return src;
+    int64_t lines = g->trans_a ? depth : w->rows, width = g->trans_a ? w->rows : depth;
+    for (int64_t i = 0; i < lines; i++)
+        memcpy(w->copy_a + i * width, src + i * g->lda, (size_t)width * sizeof(float));
+    return w->copy_a;
+}
+
+static const float *block_take_b(const block *w, int64_t k, int64_t depth, int64_t col,
+                                 int64_t cols, int64_t *ret_ldb)
+{
+    const qn_gemm *g = w->j->gemm;
+    if (!w->copy_b) {
+        *ret_ldb = g->ldb;
+        return w->b + k * g->ldb + col;
+    }
+    *ret_ldb = PANEL_MAX;
+    if (g->trans_b) {
+        w->j->kernels->transpose(w->copy_b, PANEL_MAX, w->b + col * g->ldb + k, g->ldb, depth,
+                                 cols);
+        return w->copy_b;
+    }
+    const float *src = w->b + k * g->ldb + col;
+    for (int64_t i = 0; i < depth; i++)
+        memcpy(w->copy_b + i * PANEL_MAX, src + i * g->ldb, (size_t)cols * sizeof(float));
+    return w->copy_b;
+}
+
+/* C = alpha * sum + beta * C + bias, the rare case. */
+static void block_combine(const block *w, int64_t col, int64_t cols)
+{
+    const qn_gemm *g = w->j->gemm;
+    for (int64_t i = 0; i < w->rows; i++) {
+        float *c = w->c + i * g->ldc + col;
+        const float *sum = w->sum + i * PANEL_MAX;
+        for (int64_t j = 0; j < cols; j++) {
+            float x = g->alpha * sum[j];
+            if (g->beta != 0)
+                x += g->beta * c[j];
+            c[j] = g->bias ? x + g->bias[col + j] : x;
+        }
+    }
+}
+
+static void block_panel(block *w, const float *a, int64_t k, int64_t depth, int64_t panel)
+{
+    static const int64_t origin[1] = {0};
+    const qn_gemm *g = w->j->gemm;
+    const qn_tile_kernels *kernels = w->j->kernels;
+    int64_t col = qn_tile_panel_start(kernels, g->n, panel);
+    int64_t cols = qn_tile_panel_start(kernels, g->n, panel + 1) - col;
+    bool last = k + depth == g->k, general = w->j->general;
+    qn_strip s = {.rows = w->rows,
+                  .cols = (int)cols,
+                  .a = a,
+                  .row = w->row_offset,
+                  .seg = origin,
+                  .segs = 1,
+                  .seg_len = depth,
+                  .step = w->step,
+                  .c = w->c + col,
+                  .ldc = g->ldc,
+                  .add = k > 0 || g->beta != 0};
+    s.b = block_take_b(w, k, depth, col, cols, &s.ldb);
+    if (general) {
+        s.c = w->sum;
+        s.ldc = PANEL_MAX;
+        s.add = false;
+    } else if (last) {
+        s.bias = g->bias ? g->bias + col : NULL;
+        s.relu = g->act == QN_ACT_RELU;
+    }
+    kernels->strip(&s);
+    if (general)
+        block_combine(w, col, cols);
+    if (last && g->act != QN_ACT_NONE && (general || g->act != QN_ACT_RELU))
+        kernels->activate(w->c + col, g->ldc, w->rows, cols, g->act, g->slope);
+}
+
+static void job_block(void *context, int64_t chunk, int worker)
+{
+    const job *j = context;
+    const qn_gemm *g = j->gemm;
+    int64_t in_batch = chunk % (j->blocks_m * j->blocks_n),
+            batch = chunk / (j->blocks_m * j->blocks_n);
+    block w = {.j = j, .a = g->a, .b = g->b, .c = g->c};
+    for (int i = g->batch_rank - 1; i >= 0; batch /= g->batch[i], i--) {
+        int64_t at = batch % g->batch[i];
+        w.a += at * g->batch_a[i];
+        w.b += at * g->batch_b[i];
+        w.c += at * g->batch_c[i];
+    }
+    w.row = in_batch / j->blocks_n * j->block_m;
+    w.rows = qn_min_i64(j->block_m, g->m - w.row);
+    w.c += w.row * g->ldc;
+    float *scratch = (float *)(void *)(j->scratch + (size_t)worker * j->worker_bytes);
+    if (j->copy_a) {
+        w.copy_a = scratch;
+        scratch += j->block_m * j->block_k;
+    }
+    if (j->copy_b) {
+        w.copy_b = scratch;
+        scratch += PANEL_MAX * j->block_k;
+    }
+    w.sum = scratch;
+    int64_t first = in_batch % j->blocks_n * j->panels_per_block;
+    int64_t end = qn_min_i64(first + j->panels_per_block, j->panels);
+    int64_t k = 0;
+    do {
+        int64_t depth = qn_min_i64(j->block_k, g->k - k);
+        const float *a = block_take_a(&w, k, depth);
+        for (int64_t panel = first; panel < end; panel++)
+            block_panel(&w, a, k, depth, panel);
+        k += depth;
+    } while (k < g->k);
+}
+
+void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
+{
+    if (gemm->m <= 0 || gemm->n <= 0)
+        return;
+    job j;
+    job_plan(&j, gemm);
+    j.scratch = scratch;
+    int64_t chunks = j.batches * j.blocks_m * j.blocks_n;
+    double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)j.batches;
+    qn_pool_run(flops < SERIAL_FLOPS ? NULL : pool, job_block, &j, chunks);
+}

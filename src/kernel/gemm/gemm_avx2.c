@@ -1,0 +1,69 @@
+/*
+ * AVX2 micro-kernel: 6 x 16 register tiles, 12 accumulators, 2 vectors of B, a broadcast of A and
+ * the tail's mask in 16 registers.
+ */
+#include "kernel/vec_avx2.h"
+
+#define TILE_ROWS 6
+#define TILE_VECS 2
+#define TRANSPOSE 8
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
+{
+    __m256 r[8], t[8];
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        r[2 * i] = _mm256_loadu_ps(src + 2 * i * lds);
+        r[2 * i + 1] = _mm256_loadu_ps(src + (2 * i + 1) * lds);
+        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        r[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+        r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+        r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+        r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+    }
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        _mm256_storeu_ps(dst + i * ldd, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        _mm256_storeu_ps(dst + (i + 4) * ldd, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+#include "kernel/gemm/tile_body.h"
+
+#define ROW(R) TILE_COPY(R, 1) TILE_COPY(R, 2)
+ROW(1)
+ROW(2)
+ROW(3)
+ROW(4)
+ROW(5)
+ROW(6)
+#undef ROW
+
+static void strip(const qn_strip *s)
+{
+#define ROW(R)                                                                                     \
+    {                                                                                              \
+        tile_##R##x1, tile_##R##x2                                                                 \
+    }
+    static tile_fn *const table[TILE_ROWS][TILE_VECS] = {ROW(1), ROW(2), ROW(3),
+                                                         ROW(4), ROW(5), ROW(6)};
+#undef ROW
+    strip_run(table, s);
+}
+
+const qn_tile_kernels qn_tile_f32_avx2 = {
+    .lanes = VL,
+    .vecs_max = TILE_VECS,
+    .strip = strip,
+    .transpose = tile_transpose,
+    .activate = tile_activate,
+};

@@ -1,0 +1,60 @@
+/*
+ * The one matrix micro-kernel: a strip of C, any number of rows by at most `vecs_max` vectors of
+ * columns, as a sum of outer products held in registers. Matrix products and convolutions are
+ * drivers that choose addresses for it.
+ *
+ *              B: segs * seg_len rows of ldb, up to vecs_max * lanes columns
+ *              +-----------+
+ *              |           |          A is read one number at a time, at
+ *              +-----------+            a + row[i] + seg[s] + k * step
+ *   A  . . .   +-----------+          so that a row may be a matrix row (step 1), a column (step
+ * lda), an image pixel . . .   |     C     |          with one segment per filter row, or a filter
+ * tap walking over pixels. . . .   +-----------+
+ *
+ * Each element is one chain of fused multiply-adds in rising (s, k), starting from 0 or from C.
+ */
+#ifndef QN_KERNEL_TILE_H
+#define QN_KERNEL_TILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/act.h"
+
+typedef struct {
+    int64_t rows; /* of C, >= 1 */
+    int cols;     /* of C, 1..vecs_max * lanes */
+    const float *a;
+    const int64_t *row; /* [rows] */
+    const int64_t *seg; /* [segs] */
+    int64_t segs, seg_len, step;
+    const float *b;
+    int64_t ldb;
+    float *c;
+    int64_t ldc;
+    bool add;          /* start from C instead of 0 */
+    const float *bias; /* [cols] added at the end, or NULL */
+    bool relu;         /* last of all */
+} qn_strip;
+
+typedef struct {
+    int lanes, vecs_max;
+    void (*strip)(const qn_strip *strip);
+    /* dst[k * ldd + j] = src[j * lds + k] for k in [0, depth), j in [0, cols) */
+    void (*transpose)(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t depth,
+                      int64_t cols);
+    /* In place over [rows, cols] of stride ldc. */
+    void (*activate)(float *c, int64_t ldc, int64_t rows, int64_t cols, qn_act act, float slope);
+} qn_tile_kernels;
+
+extern const qn_tile_kernels qn_tile_f32_ref, qn_tile_f32_avx2, qn_tile_f32_avx512;
+/* Those of the CPU level in force. */
+const qn_tile_kernels *qn_tile_f32(void);
+
+/* Columns [0, total) cut into panels of at most vecs_max vectors, as equal as whole vectors allow.
+ */
+int64_t qn_tile_panels(const qn_tile_kernels *kernels, int64_t total);
+/* First column of panel p; p = panels gives total. */
+int64_t qn_tile_panel_start(const qn_tile_kernels *kernels, int64_t total, int64_t panel);
+
+#endif

@@ -1,0 +1,175 @@
+/*
+ * exp, log, tanh, erf and their relatives on vectors. Included after one of the vec_*.h headers, by
+ * ISA files only.
+ *
+ * Each function reduces its argument to a small interval and evaluates a minimax polynomial by fma
+ * there. exp and log: Cephes' expf and logf (Moshier, 1992). erf: two polynomials fitted by N.
+ * Juffa (public forum posts, 2016), the tail as 1 - exp(p(|x|)). Errors were measured over every
+ * float (tests/kernel/math_test.c samples them).
+ */
+#ifndef QN_KERNEL_VEC_MATH_H
+#define QN_KERNEL_VEC_MATH_H
+
+/* 2^n for whole n in [-126, 127] */
+VEC vf math_pow2(vi n)
+{
+    return vf_bits(vi_shl(vi_add(n, vi_set(127)), 23));
+}
+
+/* <= 1.5 ulp. Below ln 2^-126 the result is 0, so that flushing denormals changes nothing. */
+VEC vf math_exp(vf x)
+{
+    const vf low = vf_set(-87.3365447505f);
+    vf y = vf_min(vf_set(89.0f), vf_max(vf_set(-88.0f), x));
+    vf n = vf_round(vf_mul(y, vf_set(1.44269504089f)));
+    /* ln 2 in two parts: n times the first is exact */
+    vf r = vf_fnma(n, vf_set(0.693359375f), y);
+    r = vf_fnma(n, vf_set(-2.12194440e-4f), r);
+    vf p = vf_set(1.9875691500e-4f);
+    p = vf_fma(p, r, vf_set(1.3981999507e-3f));
+    p = vf_fma(p, r, vf_set(8.3334519073e-3f));
+    p = vf_fma(p, r, vf_set(4.1665795894e-2f));
+    p = vf_fma(p, r, vf_set(1.6666665459e-1f));
+    p = vf_fma(p, r, vf_set(5.0000001201e-1f));
+    p = vf_fma(p, vf_mul(r, r), vf_add(r, vf_set(1.0f)));
+    /* n reaches 128: two factors, so that the first cannot overflow before the result does */
+    vi whole = vi_from_f32(n);
+    vi half = vi_sar(whole, 1);
+    p = vf_mul(vf_mul(p, math_pow2(half)), math_pow2(vi_sub(whole, half)));
+    return vf_pick(vf_lt(x, low), vf_zero(), p);
+}
+
+/* <= 1.5 ulp. Denormals count as 0 (-inf); negative numbers give NaN. */
+VEC vf math_log(vf x)
+{
+    const vf smallest = vf_set(1.17549435e-38f);
+    vi bits = vi_bits(x);
+    /* m in [sqrt 1/2, sqrt 2): take the exponent of x / sqrt(1/2) */
+    vi shifted = vi_sub(bits, vi_set(0x3f3504f3));
+    vi exponent = vi_sar(shifted, 23);
+    vf m = vf_bits(vi_sub(bits, vi_shl(exponent, 23)));
+    vf e = vf_from_i32(exponent);
+    vf r = vf_sub(m, vf_set(1.0f));
+    vf z = vf_mul(r, r);
+    vf p = vf_set(7.0376836292e-2f);
+    p = vf_fma(p, r, vf_set(-1.1514610310e-1f));
+    p = vf_fma(p, r, vf_set(1.1676998740e-1f));
+    p = vf_fma(p, r, vf_set(-1.2420140846e-1f));
+    p = vf_fma(p, r, vf_set(1.4249322787e-1f));
+    p = vf_fma(p, r, vf_set(-1.6668057665e-1f));
+    p = vf_fma(p, r, vf_set(2.0000714765e-1f));
+    p = vf_fma(p, r, vf_set(-2.4999993993e-1f));
+    p = vf_fma(p, r, vf_set(3.3333331174e-1f));
+    p = vf_mul(vf_mul(p, r), z);
+    p = vf_fma(e, vf_set(-2.12194440e-4f), p);
+    p = vf_fma(z, vf_set(-0.5f), p);
+    p = vf_fma(e, vf_set(0.693359375f), vf_add(r, p));
+    const vf infinity = vf_set(__builtin_inff());
+    p = vf_pick(vf_lt(x, smallest), vf_neg(infinity), p);
+    p = vf_pick(vf_lt(x, vf_neg(vf_zero())), vf_set(__builtin_nanf("")), p);
+    p = vf_pick(vf_eq(x, infinity), infinity, p);
+    return vf_pick(vf_isnan(x), x, p);
+}
+
+/* log(1 + x), <= 4 ulp: log(u) scaled by x / (u - 1), which undoes the rounding of u = 1 + x
+ * (Kahan). */
+VEC vf math_log1p(vf x)
+{
+    vf u = vf_add(x, vf_set(1.0f));
+    vf d = vf_sub(u, vf_set(1.0f));
+    vf y = vf_mul(math_log(u), vf_div(x, d));
+    y = vf_pick(vf_eq(d, vf_zero()), x, y);
+    const vf infinity = vf_set(__builtin_inff());
+    y = vf_pick(vf_eq(x, infinity), infinity, y);
+    return vf_pick(vf_eq(x, vf_set(-1.0f)), vf_neg(infinity), y);
+}
+
+/* exp(x) - 1 for x <= 0, by a polynomial near 0. <= 3 ulp */
+VEC vf math_expm1_negative(vf x)
+{
+    vf p = vf_set(1.9841270e-4f);
+    p = vf_fma(p, x, vf_set(1.3888889e-3f));
+    p = vf_fma(p, x, vf_set(8.3333333e-3f));
+    p = vf_fma(p, x, vf_set(4.1666667e-2f));
+    p = vf_fma(p, x, vf_set(1.6666667e-1f));
+    p = vf_fma(p, x, vf_set(0.5f));
+    p = vf_fma(vf_mul(p, x), x, x);
+    vf far = vf_sub(math_exp(x), vf_set(1.0f));
+    return vf_pick(vf_lt(x, vf_set(-0.4f)), far, p);
+}
+
+/* <= 2.5 ulp */
+VEC vf math_sigmoid(vf x)
+{
+    return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), math_exp(vf_neg(x))));
+}
+
+/* <= 3 ulp: Cephes' tanhf near 0, 1 - 2 / (exp(2|x|) + 1) beyond. */
+VEC vf math_tanh(vf x)
+{
+    vf a = vf_abs(x);
+    vf z = vf_mul(x, x);
+    vf p = vf_set(-5.70498872745e-3f);
+    p = vf_fma(p, z, vf_set(2.06390887954e-2f));
+    p = vf_fma(p, z, vf_set(-5.37397155531e-2f));
+    p = vf_fma(p, z, vf_set(1.33314422036e-1f));
+    p = vf_fma(p, z, vf_set(-3.33332819422e-1f));
+    p = vf_fma(vf_mul(p, z), x, x);
+    vf e = math_exp(vf_add(a, a));
+    vf far = vf_sub(vf_set(1.0f), vf_div(vf_set(2.0f), vf_add(e, vf_set(1.0f))));
+    far = vf_copysign(far, x);
+    return vf_pick(vf_lt(a, vf_set(0.625f)), p, far);
+}
+
+/* <= 2 ulp */
+VEC vf math_erf(vf x)
+{
+    vf t = vf_min(vf_set(8.0f), vf_abs(x));
+    vf s = vf_mul(x, x);
+    vf near = vf_set(-5.96761703e-4f);
+    near = vf_fma(near, s, vf_set(4.99119423e-3f));
+    near = vf_fma(near, s, vf_set(-2.67681349e-2f));
+    near = vf_fma(near, s, vf_set(1.12819925e-1f));
+    near = vf_fma(near, s, vf_set(-3.76125336e-1f));
+    near = vf_fma(near, s, vf_set(1.28379166e-1f));
+    near = vf_fma(near, x, x);
+    vf q = vf_mul(t, t);
+    vf far = vf_fma(vf_set(-1.72853470e-5f), t, vf_set(3.83197126e-4f));
+    vf u = vf_fma(vf_set(-3.88396438e-3f), t, vf_set(2.42546219e-2f));
+    far = vf_fma(far, q, u);
+    far = vf_fma(far, t, vf_set(-1.06777877e-1f));
+    far = vf_fma(far, t, vf_set(-6.34846687e-1f));
+    far = vf_fma(far, t, vf_set(-1.28717512e-1f));
+    far = vf_fma(far, t, vf_neg(t));
+    far = vf_copysign(vf_sub(vf_set(1.0f), math_exp(far)), x);
+    far = vf_pick(vf_isnan(x), x, far);
+    return vf_pick(vf_lt(vf_set(0.927734375f), t), far, near);
+}
+
+/* log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)) */
+VEC vf math_softplus(vf x)
+{
+    return vf_add(vf_max(vf_zero(), x), math_log1p(math_exp(vf_neg(vf_abs(x)))));
+}
+
+VEC vf math_gelu(vf x)
+{
+    vf half = vf_mul(x, vf_set(0.5f));
+    return vf_fma(half, math_erf(vf_mul(x, vf_set(0.70710678118f))), half);
+}
+
+/* x / 2 (1 + tanh u) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+VEC vf math_gelu_tanh(vf x)
+{
+    vf z = vf_mul(x, x);
+    vf u = vf_mul(
+        x, vf_fma(z, vf_set(2.0f * 0.7978845608f * 0.044715f), vf_set(2.0f * 0.7978845608f)));
+    return vf_mul(x, math_sigmoid(u));
+}
+
+VEC vf math_silu(vf x)
+{
+    return vf_mul(x, math_sigmoid(x));
+}
+
+#endif
