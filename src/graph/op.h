@@ -29,7 +29,9 @@ enum {
 
 typedef enum {
     QN_OP_NO_GRADIENT = 1 << 0, /* integers, comparisons, updates */
-    QN_OP_RANDOM = 1 << 1,      /* depends on (seed, stream, step); never folded or shared */
+    /* Depends on (seed, stream, step), the stream being the row's attribute `stream`; never folded
+       or shared. */
+    QN_OP_RANDOM = 1 << 1,
     QN_OP_ELEMENTWISE =
         1 << 2,          /* output element i depends on input elements i only: may run in place */
     QN_OP_VIEW = 1 << 3, /* output is input 0 seen under another contiguous shape: no call at all */
@@ -74,7 +76,7 @@ typedef struct {
     const qn_op_types *types; /* concrete shapes */
     const qn_tensor *inputs;  /* data NULL = absent optional input */
     qn_tensor *outputs;       /* contiguous */
-    qn_rng rng;               /* RANDOM ops: seed, stream of the node, step */
+    qn_rng rng;               /* RANDOM ops: seed and step; the row sets the stream */
     bool training;
 } qn_op_run;
 

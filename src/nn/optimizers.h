@@ -2,8 +2,8 @@
  * Optimisers as pieces of the training graph: clipping, weight decay and update nodes over states.
  *
  * The learning rate is the graph input "train.lr" (f32 scalar); the step counter is the state
- * "train.step" (i64 scalar, 1 at the first update). Moments are states "adam.m.NAME",
- * "adam.v.NAME", "sgd.v.NAME", so that a checkpoint of the state is a checkpoint of the optimiser.
+ * "train.step" (i64 scalar, 1 at the first update). Moments are states "adam_m.NAME",
+ * "adam_v.NAME", "velocity.NAME", so that a checkpoint of the state is a checkpoint of the optimiser.
  */
 #ifndef QN_NN_OPTIMIZERS_H
 #define QN_NN_OPTIMIZERS_H
@@ -24,9 +24,10 @@ typedef struct {
     bool nesterov;   /* SGD */
     double beta1, beta2, eps;
     double weight_decay; /* ADAMW: decoupled; SGD and ADAM: L2 added to the gradient */
-    bool decay_all;      /* also biases and norms; by default only states of rank >= 2 decay */
-    double clip_norm;    /* global norm over all gradients; 0 = off */
-    double clip_value;   /* each element into [-v, v], before clip_norm; 0 = off */
+    bool
+        decay_matrices; /* only states of rank >= 2 decay, not biases and norms; by default all do, as in Keras and PyTorch */
+    double clip_norm;   /* global norm over all gradients; 0 = off */
+    double clip_value;  /* each element into [-v, v], before clip_norm; 0 = off */
 } qn_nn_optimizer;
 
 /* The usual numbers of each kind: betas 0.9 and 0.999, eps 1e-8 (Keras says 1e-7), ADAMW decay
