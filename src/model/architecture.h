@@ -1,10 +1,10 @@
 /*
- * From a recipe's `model` section to graphs: linear, logistic, mlp, cnn and lists of layers, over
+ * From a recipe's `model` section to a graph: linear, logistic, mlp, cnn and lists of layers, over
  * the tensors that the transforms give.
  *
- * One description builds two graphs that share their states by name: the training graph (dropout
- * and batch statistics act, the output is the raw scores) and the inference graph (probabilities,
- * or numbers in raw units).
+ * Every kind becomes a list of layers (nn/layers.h), so there is one way to build. The graph gives
+ * raw scores, for the loss, and the answer in the user's terms: probabilities, or numbers in raw
+ * units. Training extends that graph; the model folder keeps the part that the answer needs.
  */
 #ifndef QN_MODEL_ARCHITECTURE_H
 #define QN_MODEL_ARCHITECTURE_H
@@ -13,7 +13,9 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "data/transform.h"
 #include "graph/graph.h"
 
@@ -24,76 +26,41 @@ typedef enum {
     QN_MODEL_MLP,
     QN_MODEL_CNN,
     QN_MODEL_LAYERS,
+    QN_MODEL_TYPES
 } qn_model_type;
+const char *qn_model_type_name(qn_model_type type); /* "mlp" */
+bool qn_model_type_find(qn_str name, qn_model_type *ret);
 
-enum { QN_LAYERS_MAX = 256 };
-
-/* One layer of `model.layers`, as a flat record: fields that a kind does not use are zero. */
-typedef enum {
-    QN_LAYER_DENSE,
-    QN_LAYER_CONV2D,
-    QN_LAYER_MAX_POOL2D,
-    QN_LAYER_AVERAGE_POOL2D,
-    QN_LAYER_GLOBAL_AVERAGE_POOL,
-    QN_LAYER_BATCH_NORM,
-    QN_LAYER_DROPOUT,
-    QN_LAYER_FLATTEN,
-    QN_LAYER_RESHAPE,
-    QN_LAYER_ACTIVATION,
-    QN_LAYER_KINDS
-} qn_layer_kind;
-typedef struct {
-    qn_layer_kind kind;
-    int64_t units;       /* DENSE units, CONV2D filters; 0 = auto: classes, or 1 */
-    int64_t kernel[2];   /* CONV2D, pools (their size) */
-    int64_t stride[2];   /* 0 = 1, for pools their size */
-    int64_t dilation[2]; /* 0 = 1 */
-    int64_t groups;      /* 0 = 1 */
-    bool same;           /* padding */
-    bool no_bias;
-    const char *activation; /* "relu"; NULL = none */
-    double rate;            /* DROPOUT, leaky slope */
-    qn_shape shape;         /* RESHAPE, without the batch */
-} qn_layer;
-const char *qn_layer_name(qn_layer_kind kind); /* "max_pool2d" */
-bool qn_layer_find(qn_str name, qn_layer_kind *ret);
-
-/* A tensor the network starts from. */
-typedef struct {
-    const char *name;
-    qn_dtype dtype;
-    qn_shape shape;        /* of one row, without the batch */
-    const int64_t *levels; /* "index": levels of each column */
-} qn_source;
+enum { QN_HIDDEN_MAX = 16 };
 
 typedef struct {
-    qn_model_type type;     /* not AUTO */
-    const qn_layer *layers; /* LAYERS, CNN (empty = the default), MLP (empty = the default) */
-    int layers_count;
-    const int64_t *hidden; /* MLP: units of each hidden layer; count 0 = chosen from the data */
-    int hidden_count;
-    double dropout;  /* of MLP and CNN between layers */
-    qn_task task;    /* AUTO: the last layer stands as it is (quern/net.h) */
-    int64_t classes; /* of BINARY (2) and MULTICLASS */
-    const qn_source *sources;
-    int sources_count;
-    double target_mean, target_deviation; /* REGRESSION */
-    bool probabilities; /* task AUTO: the answer is the softmax of the last layer */
-    bool sigmoid;       /* task AUTO: the answer is its sigmoid */
-    int64_t rows;       /* training rows: sizes chosen from the data */
+    qn_model_type type;            /* not AUTO */
+    const qn_json *layers;         /* LAYERS: the recipe's list */
+    int64_t hidden[QN_HIDDEN_MAX]; /* MLP: units of each hidden layer */
+    int hidden_count;              /* 0 = chosen from rows */
+    double dropout;                /* MLP and CNN, before the last layer */
+    qn_task task;                  /* AUTO: the last layer stands as it is (quern/net.h) */
+    int64_t classes;               /* of BINARY (2) and MULTICLASS */
+    const qn_feature_tensor *sources;
+    int64_t sources_count;
+    double target_mean, target_deviation; /* REGRESSION: raw = score * deviation + mean */
+    int64_t rows;                         /* training rows: sizes are chosen from them */
 } qn_architecture;
 
-/* What the inference graph calls its output: "probability", "prediction" or "output". */
-const char *qn_architecture_output(const qn_architecture *architecture);
+typedef struct {
+    qn_value scores;     /* [B, K]: K = 1 for regression and for binary tasks with one score */
+    qn_value answer;     /* also the graph's output `output` */
+    const char *output;  /* "probability" [B, C], "prediction" [B, 1], or "output" (task AUTO) */
+    const char *closing; /* activation between scores and answer of a task AUTO: "softmax", ... */
+    const char *text;    /* "conv2d 32 3 relu, max_pool2d 2, flatten, dense 10": for reports */
+} qn_network;
 
-/* Adds the network to `graph` as inputs and layers and returns its raw scores [B, K] (K = 1 for
- * binary tasks and regression). `training` is only about which nodes are built; QN_NONE with the
- * error sticking to the graph, naming the layer: "layers[3] conv2d: ...". */
-qn_value qn_architecture_scores(const qn_architecture *architecture, qn_graph *graph);
-/* The whole inference graph with its named output. */
-QN_MUST_USE qn_status qn_architecture_inference(const qn_architecture *architecture, qn_graph **ret,
-                                                qn_error *err);
-/* "conv2d 32 3x3 relu - max_pool2d 2 - flatten - dense 10": for reports. */
-const char *qn_architecture_text(const qn_architecture *architecture, qn_arena *arena);
+/* Adds inputs (named as the sources), layers and the named output to `graph`. Memory: texts in
+ * `arena`. Errors: ERR_ARG naming the layer and the shapes. */
+QN_MUST_USE qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
+                                            qn_arena *arena, qn_network *ret, qn_error *err);
+/* The list of layers that `type` stands for, as a recipe would write it. */
+QN_MUST_USE qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *arena,
+                                             qn_json *ret, qn_error *err);
 
 #endif

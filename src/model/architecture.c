@@ -1,0 +1,410 @@
+/*
+ * Model kinds to layer lists, and layer lists to graphs with an answer in the user's terms. Not
+ * here: what a layer does (nn/) and how a network learns (train/).
+ */
+#include "model/architecture.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "nn/layers.h"
+
+static const char *const type_names[QN_MODEL_TYPES] = {"auto", "linear", "logistic",
+                                                       "mlp",  "cnn",    "layers"};
+
+const char *qn_model_type_name(qn_model_type type)
+{
+    return type_names[type];
+}
+
+bool qn_model_type_find(qn_str name, qn_model_type *ret)
+{
+    for (int i = 0; i < QN_MODEL_TYPES; i++) {
+        if (qn_str_is(name, type_names[i])) {
+            *ret = (qn_model_type)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Adds {"dense": {"units": N, "activation": A}}; units 0 = auto. */
+static void write_dense(qn_json_writer *w, int64_t units, const char *activation)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, "dense");
+    qn_json_object_begin(w);
+    qn_json_key(w, "units");
+    if (units > 0)
+        qn_json_i64(w, units);
+    else
+        qn_json_text(w, "auto");
+    if (activation) {
+        qn_json_key(w, "activation");
+        qn_json_text(w, activation);
+    }
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
+static void write_dropout(qn_json_writer *w, double rate)
+{
+    if (rate <= 0)
+        return;
+    qn_json_object_begin(w);
+    qn_json_key(w, "dropout");
+    qn_json_object_begin(w);
+    qn_json_key(w, "rate");
+    qn_json_f64(w, rate);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
+static void write_conv(qn_json_writer *w, int64_t filters, bool same)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, "conv2d");
+    qn_json_object_begin(w);
+    qn_json_key(w, "filters");
+    qn_json_i64(w, filters);
+    qn_json_key(w, "kernel");
+    qn_json_i64(w, 3);
+    qn_json_key(w, "activation");
+    qn_json_text(w, "relu");
+    if (same) {
+        qn_json_key(w, "padding");
+        qn_json_text(w, "same");
+    }
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
+static void write_pool(qn_json_writer *w)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, "max_pool2d");
+    qn_json_object_begin(w);
+    qn_json_key(w, "size");
+    qn_json_i64(w, 2);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
+static int64_t features_count(const qn_architecture *architecture)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < architecture->sources_count; i++)
+        count += architecture->sources[i].count;
+    return count;
+}
+
+/* Two layers that narrow: wide enough for tables of this many rows, small enough not to learn them
+ * by heart. Pixels want more. */
+static void write_mlp(qn_json_writer *w, const qn_architecture *architecture)
+{
+    int64_t wide = architecture->rows < 2000 ? 32 : architecture->rows < 200000 ? 64 : 128;
+    int64_t chosen[2] = {wide, wide / 2};
+    int count = architecture->hidden_count;
+    const int64_t *hidden = architecture->hidden;
+    if (count == 0) {
+        hidden = chosen;
+        count = features_count(architecture) < 4 ? 1 : 2;
+        if (features_count(architecture) > 400) {
+            chosen[0] = 128;
+            count = 1;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        write_dense(w, hidden[i], "relu");
+        write_dropout(w, architecture->dropout);
+    }
+}
+
+static const qn_feature_tensor *find_image(const qn_architecture *architecture)
+{
+    for (int64_t i = 0; i < architecture->sources_count; i++)
+        if (architecture->sources[i].shape.rank == 3)
+            return &architecture->sources[i];
+    return NULL;
+}
+
+/* Two stages of convolution and pooling (LeCun et al., 1998, in today's widths) while the picture is
+ * large enough for them, then one dense layer. */
+static qn_status write_cnn(qn_json_writer *w, const qn_architecture *architecture, qn_error *err)
+{
+    const qn_feature_tensor *image = find_image(architecture);
+    if (!image)
+        QN_FAIL(err, QN_ERR_ARG,
+                "model.type cnn needs an image or an array of height, width and "
+                "channels among the inputs");
+    if (architecture->sources_count > 1)
+        QN_FAIL(err, QN_ERR_ARG,
+                "model.type cnn takes one image and nothing beside it; drop the "
+                "other columns, or use mlp");
+    int64_t side = qn_min_i64(image->shape.dims[0], image->shape.dims[1]);
+    int64_t filters = 32;
+    for (int stage = 0; stage < 2 && side >= 4; stage++) {
+        bool same = side < 12;
+        write_conv(w, filters, same);
+        write_pool(w);
+        side = (same ? side : side - 2) / 2;
+        filters *= 2;
+    }
+    qn_json_text(w, "flatten");
+    write_dense(w, 128, "relu");
+    write_dropout(w, architecture->dropout);
+    return QN_OK;
+}
+
+static qn_status write_layers(qn_buf *text, const qn_architecture *architecture, qn_error *err)
+{
+    qn_json_writer w;
+    qn_json_write_init(&w, text);
+    qn_json_array_begin(&w);
+    if (architecture->type == QN_MODEL_MLP)
+        write_mlp(&w, architecture);
+    if (architecture->type == QN_MODEL_CNN)
+        QN_TRY(write_cnn(&w, architecture, err));
+    write_dense(&w, 0, NULL);
+    qn_json_array_end(&w);
+    if (text->failed)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    return QN_OK;
+}
+
+qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *arena, qn_json *ret,
+                                 qn_error *err)
+{
+    if (architecture->type == QN_MODEL_LAYERS) {
+        *ret = *architecture->layers;
+        return QN_OK;
+    }
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    qn_status status = write_layers(&text, architecture, err);
+    if (status == QN_OK) {
+        const char *copy = qn_arena_strndup(arena, text.data, text.size);
+        if (copy)
+            status = qn_json_read((qn_str){copy, text.size}, NULL, arena, ret, err);
+        else
+            status = qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
+    }
+    qn_buf_deinit(&text);
+    return status;
+}
+
+/* [B, ...] with the source's row shape behind the batch. */
+static qn_shape batch_shape(const qn_feature_tensor *source)
+{
+    qn_shape shape = {.rank = source->shape.rank + 1, .dims = {QN_DIM_BATCH}};
+    for (int i = 0; i < source->shape.rank; i++)
+        shape.dims[i + 1] = source->shape.dims[i];
+    return shape;
+}
+
+/* How many numbers stand for a category of `levels` levels: the usual fourth root rule, doubled, and
+ * never more than 32 (tables are small). */
+static int64_t embedding_size(int64_t levels)
+{
+    int64_t size = 2;
+    while (size < 32 && size * size * size * size < 16 * levels)
+        size *= 2;
+    return size;
+}
+
+/* Column k of the index tensor -> its vector. */
+static qn_value embed_column(qn_graph *graph, const qn_feature_tensor *source, qn_value index,
+                             int64_t k, qn_arena *arena)
+{
+    const char *name = qn_arena_printf(arena, "embed.%lld", (long long)k);
+    const char *label = qn_arena_printf(arena, "embedding of %.*s", QN_STR_ARG(source->columns[k]));
+    if (!name || !label)
+        return qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
+    qn_attr attrs[] = {
+        {.name = "starts", .kind = QN_ATTR_INTS, .count = 1, .ints = {k}},
+        {.name = "ends", .kind = QN_ATTR_INTS, .count = 1, .ints = {k + 1}},
+        {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}},
+    };
+    qn_nn_scope at = {graph, name, label};
+    qn_value column = qn_graph_node(graph, "Slice", &index, 1, attrs, 3);
+    int64_t levels = source->levels[k];
+    qn_value vector = qn_nn_embedding(&at, column, levels, embedding_size(levels));
+    return qn_nn_flatten(&at, vector);
+}
+
+enum { PARTS_MAX = 4096 };
+
+typedef struct {
+    qn_value *items;
+    int count;
+} qn_parts;
+
+static void add_source(qn_graph *graph, const qn_feature_tensor *source, bool flat, qn_arena *arena,
+                       qn_parts *parts)
+{
+    char *name = qn_arena_strndup(arena, source->name.data, source->name.size);
+    if (!name) {
+        (void)qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
+        return;
+    }
+    qn_value input = qn_graph_input(graph, name, source->dtype, batch_shape(source));
+    if (source->levels) {
+        for (int64_t k = 0; k < source->shape.dims[0] && parts->count < PARTS_MAX; k++)
+            parts->items[parts->count++] = embed_column(graph, source, input, k, arena);
+        return;
+    }
+    qn_nn_scope at = {graph, name, NULL};
+    if (source->dtype != QN_DTYPE_F32)
+        (void)qn_graph_fail(graph, QN_ERR_UNSUPPORTED,
+                            "input '%s' holds %s; a network needs f32 numbers", name,
+                            qn_dtype_name(source->dtype));
+    if (flat && source->shape.rank != 1)
+        input = qn_nn_flatten(&at, input);
+    if (parts->count < PARTS_MAX)
+        parts->items[parts->count++] = input;
+}
+
+/* One source stays as it is; several are flattened side by side. */
+static qn_value gather_sources(const qn_architecture *architecture, qn_graph *graph,
+                               qn_arena *arena)
+{
+    qn_parts parts = {QN_NEW(arena, qn_value, PARTS_MAX), 0};
+    if (!parts.items)
+        return qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
+    bool table = architecture->type != QN_MODEL_CNN && architecture->type != QN_MODEL_LAYERS;
+    bool flat = architecture->sources_count > 1 || table;
+    for (int64_t i = 0; i < architecture->sources_count; i++)
+        add_source(graph, &architecture->sources[i], flat, arena, &parts);
+    if (parts.count == 0)
+        return qn_graph_fail(graph, QN_ERR_DATA, "no column is left to learn from");
+    if (parts.count == 1)
+        return parts.items[0];
+    qn_attr axis = QN_ATTR_I("axis", 1);
+    return qn_graph_node(graph, "Concat", parts.items, parts.count, &axis, 1);
+}
+
+static bool is_kind(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+/* [B, 1] scores of the second label -> [B, 2]. */
+static qn_value both_classes(qn_graph *graph, qn_value scores)
+{
+    qn_value second = qn_graph_op1(graph, "Sigmoid", scores);
+    qn_value one = qn_graph_scalar(graph, QN_DTYPE_F32, 1);
+    qn_value pair[2] = {qn_graph_op2(graph, "Sub", one, second), second};
+    qn_attr axis = QN_ATTR_I("axis", 1);
+    return qn_graph_node(graph, "Concat", pair, 2, &axis, 1);
+}
+
+static qn_status check_scores(const qn_architecture *architecture, const qn_graph *graph,
+                              qn_value scores, qn_error *err)
+{
+    char text[128];
+    const qn_shape *shape = &qn_graph_type(graph, scores)->shape;
+    if (architecture->task == QN_TASK_AUTO)
+        return QN_OK;
+    if (shape->rank != 2)
+        QN_FAIL(err, QN_ERR_ARG,
+                "the last layer gives %s; one row of scores for each sample is expected (end with "
+                "flatten and dense)",
+                qn_shape_text(shape, text));
+    int64_t units = shape->dims[1];
+    if (architecture->task == QN_TASK_REGRESSION && units != 1)
+        QN_FAIL(err, QN_ERR_ARG, "the last layer gives %lld numbers, but regression predicts 1",
+                (long long)units);
+    bool binary = architecture->task == QN_TASK_BINARY && units == 1;
+    if (architecture->task != QN_TASK_REGRESSION && !binary && units != architecture->classes)
+        QN_FAIL(err, QN_ERR_ARG,
+                "the last layer gives %lld scores, but the target has %lld classes",
+                (long long)units, (long long)architecture->classes);
+    return QN_OK;
+}
+
+static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_network *network)
+{
+    qn_nn_scope at = {graph, "answer", NULL};
+    qn_value scores = network->scores;
+    network->output = "probability";
+    if (architecture->task == QN_TASK_AUTO) {
+        network->output = "output";
+        network->answer = is_kind(network->closing, "linear")
+                              ? scores
+                              : qn_nn_activation(&at, scores, network->closing);
+    } else if (architecture->task == QN_TASK_REGRESSION) {
+        network->output = "prediction";
+        qn_value scale = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_deviation);
+        qn_value mean = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_mean);
+        scores = qn_graph_op2(graph, "Mul", scores, scale);
+        network->answer = qn_graph_op2(graph, "Add", scores, mean);
+    } else if (qn_graph_type(graph, scores)->shape.dims[1] == 1) {
+        network->answer = both_classes(graph, scores);
+    } else {
+        network->answer = qn_nn_activation(&at, scores, "softmax");
+    }
+    qn_graph_output(graph, network->output, network->answer);
+}
+
+/* "dense 64 relu, dropout 0.1, dense auto" from the list. */
+static void describe_layer(qn_buf *text, const qn_json *layer)
+{
+    if (layer->kind == QN_JSON_STRING) {
+        qn_buf_str(text, layer->string);
+        return;
+    }
+    if (layer->kind != QN_JSON_OBJECT || layer->count != 1)
+        return;
+    qn_buf_str(text, layer->keys[0]);
+    const qn_json *attrs = &layer->items[0];
+    for (int64_t i = 0; attrs->kind == QN_JSON_OBJECT && i < attrs->count; i++) {
+        qn_buf_byte(text, ' ');
+        qn_json_writer w;
+        if (attrs->items[i].kind == QN_JSON_STRING) {
+            qn_buf_str(text, attrs->items[i].string);
+        } else {
+            qn_json_write_init(&w, text);
+            qn_json_value(&w, &attrs->items[i]);
+        }
+    }
+}
+
+static const char *describe(const qn_json *layers, qn_arena *arena)
+{
+    qn_buf text;
+    qn_buf_init(&text, 1 << 16);
+    for (int64_t i = 0; i < qn_json_length(layers); i++) {
+        qn_json layer = qn_json_at(layers, i);
+        if (i > 0)
+            qn_buf_text(&text, ", ");
+        describe_layer(&text, &layer);
+    }
+    const char *copy = text.failed ? NULL : qn_arena_strndup(arena, text.data, text.size);
+    qn_buf_deinit(&text);
+    return copy;
+}
+
+qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
+                                qn_arena *arena, qn_network *ret, qn_error *err)
+{
+    qn_network network = {.closing = "linear"};
+    qn_json layers;
+    QN_TRY(qn_architecture_layers(architecture, arena, &layers, err));
+    qn_value input = gather_sources(architecture, graph, arena);
+    QN_TRY(qn_graph_check(graph, err));
+    qn_nn_layers_options options = {
+        .units_auto = architecture->task == QN_TASK_MULTICLASS ? architecture->classes : 1,
+        .logits = true,
+        .path = architecture->task == QN_TASK_AUTO ? "layers" : "model.layers",
+    };
+    QN_TRY(qn_nn_layers_build(graph, input, &layers, &options, &network.scores, &network.closing,
+                              err));
+    QN_TRY(check_scores(architecture, graph, network.scores, err));
+    add_answer(architecture, graph, &network);
+    QN_TRY(qn_graph_check(graph, err));
+    network.text = describe(&layers, arena);
+    if (!network.text)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    *ret = network;
+    return QN_OK;
+}
