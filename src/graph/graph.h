@@ -89,7 +89,7 @@ void qn_graph_assign(qn_graph *graph, qn_value state, qn_value value);
 void qn_graph_output(qn_graph *graph, const char *name, qn_value value);
 
 /* Reverse-mode differentiation of the scalar `loss`: adds nodes and gives one gradient value per
- * `wrt` (a zero constant where the loss does not depend on it). Source: Griewank and Walther,
+ * `wrt` (zeros where the loss does not depend on it). Source: Griewank and Walther,
  * Evaluating Derivatives, chapter 3. */
 QN_MUST_USE qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt,
                                     int wrt_count, qn_value *ret_grads, qn_error *err);

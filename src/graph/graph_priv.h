@@ -96,8 +96,11 @@ QN_MUST_USE qn_status qn_rewrite_init(qn_rewrite *rewrite, const qn_graph *from,
 qn_value qn_rewrite_get(qn_rewrite *rewrite, qn_value old);
 /* Copies node `index` with mapped inputs. */
 void qn_rewrite_copy(qn_rewrite *rewrite, int index);
-/* Maps outputs and assignments and gives the new graph, or fails with its sticky error; either way releases the
- * rewrite. */
+/* The same for a changed form of an old node: inputs and first are old values. */
+void qn_rewrite_copy_as(qn_rewrite *rewrite, const qn_node *node);
+/* Gives the new graph, or fails with its sticky error; either way releases the rewrite. `finish` maps outputs and
+ * assignments first. */
+QN_MUST_USE qn_status qn_rewrite_give(qn_rewrite *rewrite, qn_graph **ret, qn_error *err);
 QN_MUST_USE qn_status qn_rewrite_finish(qn_rewrite *rewrite, qn_graph **ret, qn_error *err);
 
 #endif

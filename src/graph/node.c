@@ -203,13 +203,18 @@ static bool infer_types(qn_graph *graph, const qn_op_types *types, qn_type *outp
     return false;
 }
 
-static uint32_t choose_stream(qn_graph *graph, const qn_node *node)
+/* An attribute `stream` of 0 takes the chosen number, so that the node's gradient draws the same numbers. */
+static uint32_t choose_stream(qn_graph *graph, qn_node *node)
 {
     if (!(node->op->flags & QN_OP_RANDOM))
         return 0;
-    for (int i = 0; node->op->attrs && node->op->attrs[i].name; i++)
-        if (strcmp(node->op->attrs[i].name, "stream") == 0 && node->attrs[i].i != 0)
-            return (uint32_t)node->attrs[i].i;
+    for (int i = 0; node->op->attrs && node->op->attrs[i].name; i++) {
+        if (strcmp(node->op->attrs[i].name, "stream") != 0)
+            continue;
+        if (node->attrs[i].i == 0)
+            node->attrs[i].i = ++graph->streams_count;
+        return (uint32_t)node->attrs[i].i;
+    }
     return ++graph->streams_count;
 }
 
@@ -320,8 +325,6 @@ qn_value qn_graph_copy_node(qn_graph *graph, const qn_node *node, const qn_value
         qn_graph_fail_memory(graph);
     if (graph->error.code != QN_OK)
         return QN_NONE;
-    if (node->stream > graph->streams_count)
-        graph->streams_count = node->stream;
     graph->scope = copy.scope[0] ? copy.scope : NULL; /* for messages */
     qn_value first = finish_node(graph, &copy, inputs);
     graph->scope = NULL;

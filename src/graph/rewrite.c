@@ -65,7 +65,11 @@ qn_value qn_rewrite_get(qn_rewrite *rewrite, qn_value old)
 
 void qn_rewrite_copy(qn_rewrite *rewrite, int index)
 {
-    const qn_node *node = &rewrite->from->nodes[index];
+    qn_rewrite_copy_as(rewrite, &rewrite->from->nodes[index]);
+}
+
+void qn_rewrite_copy_as(qn_rewrite *rewrite, const qn_node *node)
+{
     qn_value few[QN_OP_INPUTS_MAX], *inputs = few;
     if (node->inputs_count > QN_OP_INPUTS_MAX)
         inputs = qn_alloc((size_t)node->inputs_count * sizeof *inputs);
@@ -82,6 +86,17 @@ void qn_rewrite_copy(qn_rewrite *rewrite, int index)
         qn_free(inputs);
 }
 
+qn_status qn_rewrite_give(qn_rewrite *rewrite, qn_graph **ret, qn_error *err)
+{
+    qn_free(rewrite->map);
+    qn_status status = qn_graph_check(rewrite->to, err);
+    if (status == QN_OK)
+        *ret = rewrite->to;
+    else
+        qn_graph_destroy(rewrite->to);
+    return status;
+}
+
 qn_status qn_rewrite_finish(qn_rewrite *rewrite, qn_graph **ret, qn_error *err)
 {
     const qn_graph *from = rewrite->from;
@@ -91,11 +106,5 @@ qn_status qn_rewrite_finish(qn_rewrite *rewrite, qn_graph **ret, qn_error *err)
     for (int i = 0; i < from->assigns_count; i++)
         qn_graph_assign(to, qn_rewrite_get(rewrite, from->assigns[i].state),
                         qn_rewrite_get(rewrite, from->assigns[i].value));
-    qn_free(rewrite->map);
-    qn_status status = qn_graph_check(to, err);
-    if (status == QN_OK)
-        *ret = to;
-    else
-        qn_graph_destroy(to);
-    return status;
+    return qn_rewrite_give(rewrite, ret, err);
 }
