@@ -1,0 +1,192 @@
+/*
+ * Times the kernels on the shapes that matter for training, one JSON line each: name, microseconds (median), GF/s or
+ * GB/s, and the fraction of the peak that a loop of independent FMAs (or a plain read of L2) reaches in the same
+ * process. Usage: kernel_bench [THREADS [FILTER]]
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel/conv/conv.h"
+#include "kernel/elementwise/unary.h"
+#include "kernel/gemm/gemm.h"
+#include "os/clock.h"
+#include "os/cpu.h"
+#include "os/pool.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/* 2 x 10 independent chains: more than latency times throughput on any core so far. */
+__attribute__((target("avx512f"))) static float fma_chains(int64_t rounds)
+{
+    __m512 acc[20], x = _mm512_set1_ps(0.999f), y = _mm512_set1_ps(1e-3f);
+    for (int i = 0; i < 20; i++)
+        acc[i] = _mm512_set1_ps((float)i);
+    for (int64_t r = 0; r < rounds; r++)
+#pragma GCC unroll 20
+        for (int i = 0; i < 20; i++)
+            acc[i] = _mm512_fmadd_ps(acc[i], x, y);
+    for (int i = 1; i < 20; i++)
+        acc[0] = _mm512_add_ps(acc[0], acc[i]);
+    return _mm512_reduce_add_ps(acc[0]);
+}
+enum { FLOPS_PER_ROUND = 20 * 16 * 2 };
+#else
+static float fma_chains(int64_t rounds)
+{
+    float acc[20] = {0};
+    for (int64_t r = 0; r < rounds; r++)
+        for (int i = 0; i < 20; i++)
+            acc[i] = acc[i] * 0.999f + 1e-3f;
+    return acc[0];
+}
+enum { FLOPS_PER_ROUND = 40 };
+#endif
+
+enum { SAMPLES = 31 };
+static const double sample_ns = 2e6;
+
+typedef struct {
+    qn_pool *pool;
+    int threads;
+    const char *filter;
+    double peak; /* GF/s */
+    char *arena; /* zeroed once, touched, reused by every case */
+    size_t arena_size;
+} bench;
+
+typedef void bench_fn(bench *b, void *context);
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Median over samples of about 2 ms each. */
+static double time_us(bench *b, bench_fn *fn, void *context)
+{
+    fn(b, context);
+    int64_t repeats = 1;
+    for (;;) {
+        int64_t start = qn_now_ns();
+        for (int64_t i = 0; i < repeats; i++)
+            fn(b, context);
+        if ((double)(qn_now_ns() - start) > sample_ns || repeats > 1000000)
+            break;
+        repeats *= 2;
+    }
+    double samples[SAMPLES];
+    for (int s = 0; s < SAMPLES; s++) {
+        int64_t start = qn_now_ns();
+        for (int64_t i = 0; i < repeats; i++)
+            fn(b, context);
+        samples[s] = (double)(qn_now_ns() - start) / (double)repeats;
+    }
+    qsort(samples, SAMPLES, sizeof *samples, compare_doubles);
+    return samples[SAMPLES / 2] / 1000;
+}
+
+static void report(bench *b, const char *name, bench_fn *fn, void *context, double flops,
+                   double bytes)
+{
+    if (b->filter && !strstr(name, b->filter))
+        return;
+    double us = time_us(b, fn, context);
+    printf("{\"name\":\"%s\",\"threads\":%d,\"us\":%.3f", name, b->threads, us);
+    if (flops > 0)
+        printf(",\"gflops\":%.1f,\"peak\":%.3f", flops / us * 1e-3, flops / us * 1e-3 / b->peak);
+    if (bytes > 0)
+        printf(",\"gbytes\":%.1f", bytes / us * 1e-3);
+    printf("}\n");
+    fflush(stdout);
+}
+
+static float *take(bench *b, size_t *at, int64_t floats)
+{
+    float *p = (float *)(void *)(b->arena + *at);
+    *at += ((size_t)floats * 4 + 127) / 64 * 64;
+    if (*at > b->arena_size) {
+        fprintf(stderr, "the bench's arena of %zu bytes is too small\n", b->arena_size);
+        exit(1);
+    }
+    return p;
+}
+
+static void run_gemm(bench *b, void *context)
+{
+    qn_gemm *g = context;
+    size_t at = 0;
+    g->a = take(b, &at, g->m * g->k);
+    g->b = take(b, &at, g->n * g->k);
+    g->c = take(b, &at, g->m * g->n);
+    qn_gemm_f32(b->pool, g, b->arena + at);
+}
+
+static void bench_gemm(bench *b)
+{
+    static const struct {
+        int64_t m, n, k;
+        bool ta, tb;
+    } cases[] = {
+        {32, 128, 784, 0, 0},     {32, 10, 784, 0, 0},      {784, 10, 32, 1, 0},
+        {784, 128, 32, 1, 0},     {32, 784, 128, 0, 1},     {32, 10, 128, 0, 0},
+        {128, 10, 32, 1, 0},      {32, 128, 10, 0, 1},      {128, 128, 784, 0, 0},
+        {64, 64, 64, 0, 0},       {128, 128, 128, 0, 0},    {256, 256, 256, 0, 0},
+        {512, 512, 512, 0, 0},    {512, 512, 512, 0, 1},    {512, 512, 512, 1, 0},
+        {1024, 1024, 1024, 0, 0}, {1000, 1000, 1000, 0, 0}, {2048, 2048, 2048, 0, 0},
+        {256, 768, 768, 0, 0},    {256, 3072, 768, 0, 0},   {32, 3136, 128, 0, 1},
+        {32, 128, 3136, 0, 0},    {3136, 128, 32, 1, 0},    {1, 1024, 1024, 0, 0},
+        {1, 128, 784, 0, 0},      {8, 4096, 4096, 0, 0},    {4, 4, 4, 0, 0},
+        {16, 16, 16, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        qn_gemm g = {.m = cases[i].m,
+                     .n = cases[i].n,
+                     .k = cases[i].k,
+                     .trans_a = cases[i].ta,
+                     .trans_b = cases[i].tb,
+                     .alpha = 1,
+                     .ldc = cases[i].n};
+        g.lda = g.trans_a ? g.m : g.k;
+        g.ldb = g.trans_b ? g.k : g.n;
+        char name[80];
+        snprintf(name, sizeof name, "gemm_%c%c_%dx%dx%d", g.trans_a ? 't' : 'n',
+                 g.trans_b ? 't' : 'n', (int)g.m, (int)g.n, (int)g.k);
+        report(b, name, run_gemm, &g, 2.0 * (double)g.m * (double)g.n * (double)g.k, 0);
+    }
+}
+
+static volatile float sink;
+
+static void run_peak(bench *b, void *context)
+{
+    (void)b;
+    (void)context;
+    sink = fma_chains(10000);
+}
+
+int main(int argc, char **argv)
+{
+    bench b = {.threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1,
+               .filter = argc > 2 ? argv[2] : NULL,
+               .arena_size = (size_t)512 << 20};
+    if (qn_pool_create(b.threads, &b.pool, NULL) != QN_OK)
+        return 1;
+    qn_flush_denormals();
+    b.arena = aligned_alloc(64, b.arena_size);
+    if (!b.arena)
+        return 1;
+    for (size_t i = 0; i < b.arena_size / 4; i++)
+        ((float *)(void *)b.arena)[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
+    double us = time_us(&b, run_peak, NULL);
+    b.peak = 10000.0 * FLOPS_PER_ROUND / us * 1e-3 * b.threads;
+    printf("{\"name\":\"fma_peak\",\"threads\":%d,\"gflops\":%.1f,\"level\":\"%s\"}\n", b.threads,
+           b.peak, qn_cpu_level_name(qn_cpu_level()));
+    bench_gemm(&b);
+    free(b.arena);
+    qn_pool_destroy(b.pool);
+    return 0;
+}
