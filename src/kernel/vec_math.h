@@ -172,4 +172,43 @@ VEC vf math_silu(vf x)
     return vf_mul(x, math_sigmoid(x));
 }
 
+/*
+ * Sine of x + quarters * pi / 2: x minus a whole number of quarter turns (pi / 2 in three parts, by fma), then
+ * Cephes' polynomials. Lanes beyond 1e4 go to the C library, whose reduction holds for every float. <= 2 ulp near
+ * multiples of pi too, since the parts of pi / 2 carry 70 bits.
+ */
+VEC vf math_turn(vf x, int quarters)
+{
+    vf n = vf_round(vf_mul(x, vf_set(0.636619772368f)));
+    vf r = vf_fnma(n, vf_set(1.57079625129699707f), x);
+    r = vf_fnma(n, vf_set(7.54978941586159635e-8f), r);
+    r = vf_fnma(n, vf_set(5.39030285815811905e-15f), r);
+    vf z = vf_mul(r, r);
+    vf s = vf_fma(vf_set(-1.9515295891e-4f), z, vf_set(8.3321608736e-3f));
+    s = vf_fma(s, z, vf_set(-1.6666654611e-1f));
+    s = vf_fma(vf_mul(s, z), r, r);
+    vf c = vf_fma(vf_set(2.443315711809948e-5f), z, vf_set(-1.388731625493765e-3f));
+    c = vf_fma(c, z, vf_set(4.166664568298827e-2f));
+    c = vf_fma(c, vf_mul(z, z), vf_fma(vf_set(-0.5f), z, vf_set(1.0f)));
+    vi q = vi_add(vi_from_f32(n), vi_set(quarters));
+    vf y = vf_pick(vi_eq(vi_and(q, vi_set(1)), vi_set(1)), c, s);
+    return vf_bits(vi_xor(vi_bits(y), vi_shl(vi_and(q, vi_set(2)), 30)));
+}
+
+VEC vf math_trig(vf x, int quarters, float (*scalar)(float))
+{
+    vf y = math_turn(x, quarters);
+    vm near = vf_le(vf_abs(x), vf_set(1e4f));
+    int all = vm_bits(vf_eq(vf_zero(), vf_zero()));
+    if (vm_bits(near) == all)
+        return y;
+    float xs[VL], ys[VL];
+    vf_store(xs, x);
+    vf_store(ys, y);
+    for (int i = 0; i < VL; i++)
+        if (!(vm_bits(near) >> i & 1))
+            ys[i] = scalar(xs[i]);
+    return vf_load(ys);
+}
+
 #endif
