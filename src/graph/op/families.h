@@ -8,5 +8,9 @@
 #include "graph/op.h"
 
 extern const qn_op qn_ops_zeros[];
+extern const qn_op qn_ops_unary[];
+extern const qn_op qn_ops_binary[];
+extern const qn_op qn_ops_move[];
+extern const qn_op qn_ops_reduce[];
 
 #endif

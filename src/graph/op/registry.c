@@ -9,8 +9,7 @@
 #include "graph/op/families.h"
 
 static const qn_op *const families[] = {
-    qn_ops_zeros,
-    NULL,
+    qn_ops_zeros, qn_ops_unary, qn_ops_binary, qn_ops_move, qn_ops_reduce, NULL,
 };
 
 const qn_op *qn_op_find(const char *name)

@@ -1,0 +1,315 @@
+/*
+ * What the family files share (common.h): checks of infer, broadcast walking, pieces of gradients,
+ * fused activations and windows.
+ */
+#include "graph/op/common.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+qn_status qn_op_ints(const qn_op_types *types, const char *name, int count, int64_t fallback,
+                     int64_t *ret, qn_error *err)
+{
+    int given = 0;
+    const int64_t *ints = qn_op_attr_ints(types, name, &given);
+    if (given != 0 && given != count)
+        QN_FAIL(err, QN_ERR_ARG, "%s: '%s' has %d numbers, expected %d", types->op->name, name,
+                given, count);
+    for (int i = 0; i < count; i++)
+        ret[i] = given ? ints[i] : fallback;
+    return QN_OK;
+}
+
+static qn_status place_axis(const qn_op_types *types, int64_t axis, int rank, int *ret,
+                            qn_error *err)
+{
+    if (axis < -rank || axis >= rank)
+        QN_FAIL(err, QN_ERR_ARG, "%s: axis %lld is outside a tensor of %d dimensions",
+                types->op->name, (long long)axis, rank);
+    *ret = (int)(axis < 0 ? axis + rank : axis);
+    return QN_OK;
+}
+
+qn_status qn_op_axes(const qn_op_types *types, const char *name, int rank,
+                     bool ret_axes[QN_RANK_MAX], qn_error *err)
+{
+    int count = 0;
+    const int64_t *axes = qn_op_attr_ints(types, name, &count);
+    for (int i = 0; i < QN_RANK_MAX; i++)
+        ret_axes[i] = count == 0 && i < rank;
+    for (int i = 0; i < count; i++) {
+        int axis = 0;
+        QN_TRY(place_axis(types, axes[i], rank, &axis, err));
+        if (ret_axes[axis])
+            QN_FAIL(err, QN_ERR_ARG, "%s: axis %d is named twice", types->op->name, axis);
+        ret_axes[axis] = true;
+    }
+    return QN_OK;
+}
+
+qn_status qn_op_axis(const qn_op_types *types, int rank, int *ret, qn_error *err)
+{
+    return place_axis(types, qn_op_attr_i(types, "axis"), rank, ret, err);
+}
+
+bool qn_op_has(const qn_op_types *types, int input)
+{
+    return input < types->inputs_count && types->inputs[input].shape.rank >= 0;
+}
+
+bool qn_op_vjp_wants(const qn_op_vjp *in, int input)
+{
+    return qn_op_has(in->types, input) && qn_dtype_is_float(in->types->inputs[input].dtype);
+}
+
+qn_status qn_op_want_float(const qn_op_types *types, int input, qn_error *err)
+{
+    qn_dtype dtype = types->inputs[input].dtype;
+    if (dtype != QN_DTYPE_F32 && dtype != QN_DTYPE_F64)
+        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected f32 or f64", types->op->name, input,
+                qn_dtype_name(dtype));
+    return QN_OK;
+}
+
+qn_status qn_op_want_dtype(const qn_op_types *types, int input, qn_dtype dtype, qn_error *err)
+{
+    if (types->inputs[input].dtype != dtype)
+        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %s", types->op->name, input,
+                qn_dtype_name(types->inputs[input].dtype), qn_dtype_name(dtype));
+    return QN_OK;
+}
+
+qn_status qn_op_want_rank(const qn_op_types *types, int input, int rank, qn_error *err)
+{
+    char text[128];
+    if (types->inputs[input].shape.rank != rank)
+        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %d dimensions", types->op->name,
+                input, qn_shape_text(&types->inputs[input].shape, text), rank);
+    return QN_OK;
+}
+
+qn_status qn_op_want_shape(const qn_op_types *types, int input, const qn_shape *shape,
+                           qn_error *err)
+{
+    char came[128], want[128];
+    if (!qn_shape_equal(&types->inputs[input].shape, shape))
+        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %s", types->op->name, input,
+                qn_shape_text(&types->inputs[input].shape, came), qn_shape_text(shape, want));
+    return QN_OK;
+}
+
+qn_status qn_op_want_like(const qn_op_types *types, int input, int like, qn_error *err)
+{
+    QN_TRY(qn_op_want_dtype(types, input, types->inputs[like].dtype, err));
+    return qn_op_want_shape(types, input, &types->inputs[like].shape, err);
+}
+
+qn_status qn_op_want_scalar(const qn_op_types *types, int input, qn_dtype dtype, qn_error *err)
+{
+    QN_TRY(qn_op_want_dtype(types, input, dtype, err));
+    return qn_op_want_rank(types, input, 0, err);
+}
+
+qn_status qn_op_infer_same(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    QN_TRY(qn_op_want_float(types, 0, err));
+    for (int i = 1; i < types->inputs_count; i++)
+        QN_TRY(qn_op_want_like(types, i, 0, err));
+    for (int i = 0; i < types->outputs_count; i++)
+        ret_outputs[i] = types->inputs[0];
+    return QN_OK;
+}
+
+void qn_op_strides(const qn_shape *shape, const qn_shape *as, int64_t strides[QN_RANK_MAX])
+{
+    int64_t step = 1;
+    for (int d = as->rank - 1; d >= 0; d--) {
+        int own = d - (as->rank - shape->rank);
+        strides[d] = own >= 0 && shape->dims[own] != 1 ? step : 0;
+        if (own >= 0)
+            step *= shape->dims[own];
+    }
+}
+
+int64_t qn_op_offset(const qn_shape *shape, const int64_t *strides, int64_t flat)
+{
+    int64_t offset = 0;
+    for (int d = shape->rank - 1; d >= 0; d--) {
+        offset += flat % shape->dims[d] * strides[d];
+        flat /= shape->dims[d];
+    }
+    return offset;
+}
+
+qn_dtype qn_op_vjp_dtype(const qn_op_vjp *in, int input)
+{
+    return in->types->inputs[input].dtype;
+}
+
+qn_value qn_op_scale(const qn_op_vjp *in, qn_value x, double factor)
+{
+    return qn_graph_op2(in->graph, "Mul", x,
+                        qn_graph_scalar(in->graph, qn_op_vjp_dtype(in, 0), factor));
+}
+
+static qn_value reduce_sum(qn_graph *graph, qn_value x, const int64_t *axes, int count, bool keep)
+{
+    if (count == 0)
+        return x;
+    qn_attr attrs[2] = {{.name = "axes", .kind = QN_ATTR_INTS, .count = count},
+                        QN_ATTR_I("keepdims", keep)};
+    memcpy(attrs[0].ints, axes, (size_t)count * sizeof(*axes));
+    return qn_graph_node(graph, "ReduceSum", &x, 1, attrs, 2);
+}
+
+qn_value qn_op_reduce_to(qn_graph *graph, qn_value grad, const qn_type *target)
+{
+    if (grad == QN_NONE)
+        return QN_NONE;
+    qn_shape from = qn_graph_type(graph, grad)->shape;
+    int extra = from.rank - target->shape.rank;
+    int64_t leading[QN_RANK_MAX], ones[QN_RANK_MAX];
+    int ones_count = 0;
+    for (int d = 0; d < extra; d++)
+        leading[d] = d;
+    for (int d = extra; d < from.rank; d++)
+        if (target->shape.dims[d - extra] == 1 && from.dims[d] != 1)
+            ones[ones_count++] = d;
+    grad = reduce_sum(graph, grad, ones, ones_count, true);
+    return reduce_sum(graph, grad, leading, extra, false);
+}
+
+qn_value qn_op_expand(qn_graph *graph, qn_value x, const qn_shape *shape)
+{
+    if (x != QN_NONE && qn_shape_equal(&qn_graph_type(graph, x)->shape, shape))
+        return x;
+    qn_attr attr = {.name = "shape", .kind = QN_ATTR_INTS, .count = shape->rank};
+    memcpy(attr.ints, shape->dims, sizeof(attr.ints));
+    return qn_graph_node(graph, "Expand", &x, 1, &attr, 1);
+}
+
+static int attrs_count(const qn_op *op)
+{
+    int count = 0;
+    while (op->attrs && op->attrs[count].name)
+        count++;
+    return count;
+}
+
+qn_value qn_op_like_node(const qn_op_vjp *in, const char *op, const qn_value *inputs, int count)
+{
+    return qn_graph_node(in->graph, op, inputs, count, in->types->attrs,
+                         attrs_count(in->types->op));
+}
+
+double qn_op_activate(const char *activation, double slope, double x)
+{
+    if (strcmp(activation, "relu") == 0)
+        return x > 0 || isnan(x) ? x : 0;
+    if (strcmp(activation, "leaky_relu") == 0)
+        return x > 0 ? x : slope * x;
+    if (strcmp(activation, "sigmoid") == 0)
+        return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+    if (strcmp(activation, "tanh") == 0)
+        return tanh(x);
+    if (strcmp(activation, "gelu") == 0)
+        return 0.5 * x * (1 + erf(x * M_SQRT1_2));
+    if (strcmp(activation, "gelu_tanh") == 0)
+        return 0.5 * x * (1 + tanh(0.5 * M_2_SQRTPI * M_SQRT2 * (x + 0.044715 * x * x * x)));
+    if (strcmp(activation, "silu") == 0)
+        return x / (1 + exp(-x));
+    return x;
+}
+
+/* The node again with activation "none": the input of the fused activation. */
+static qn_value before_activation(const qn_op_vjp *in)
+{
+    qn_attr attrs[QN_OP_ATTRS_MAX];
+    int count = attrs_count(in->types->op);
+    memcpy(attrs, in->types->attrs, (size_t)count * sizeof(*attrs));
+    for (int i = 0; i < count; i++)
+        if (strcmp(in->types->op->attrs[i].name, "activation") == 0)
+            attrs[i].s = "none";
+    return qn_graph_node(in->graph, in->types->op->name, in->inputs, in->types->inputs_count, attrs,
+                         count);
+}
+
+qn_value qn_op_activation_vjp(const qn_op_vjp *in)
+{
+    const char *activation = qn_op_attr_s(in->types, "activation");
+    qn_graph *graph = in->graph;
+    qn_value dy = in->grads[0], y = in->outputs[0];
+    if (strcmp(activation, "none") == 0)
+        return dy;
+    if (strcmp(activation, "relu") == 0)
+        return qn_graph_op2(graph, "ReluGrad", dy, y);
+    if (strcmp(activation, "sigmoid") == 0)
+        return qn_graph_op2(graph, "SigmoidGrad", dy, y);
+    if (strcmp(activation, "tanh") == 0)
+        return qn_graph_op2(graph, "TanhGrad", dy, y);
+    qn_value x = before_activation(in);
+    if (strcmp(activation, "silu") == 0)
+        return qn_graph_op2(graph, "SiluGrad", dy, x);
+    qn_attr attr = QN_ATTR_F("alpha", 0);
+    if (strcmp(activation, "leaky_relu") == 0)
+        attr.f = qn_op_attr_f(in->types, "slope");
+    else
+        attr = QN_ATTR_S("approximate", strcmp(activation, "gelu") == 0 ? "none" : "tanh");
+    const char *op = strcmp(activation, "leaky_relu") == 0 ? "LeakyReluGrad" : "GeluGrad";
+    return qn_graph_node(graph, op, (qn_value[]){dy, x}, 2, &attr, 1);
+}
+
+static bool attr_listed(const qn_op *op, const char *name)
+{
+    for (int i = 0; op->attrs && op->attrs[i].name; i++)
+        if (strcmp(op->attrs[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static qn_status check_range(const qn_op_types *types, const char *name, const int64_t *values,
+                             int count, int64_t low, qn_error *err)
+{
+    for (int i = 0; i < count; i++)
+        if (values[i] < low || values[i] > INT32_MAX)
+            QN_FAIL(err, QN_ERR_ARG, "%s: '%s' holds %lld, expected %lld to %d", types->op->name,
+                    name, (long long)values[i], (long long)low, INT32_MAX);
+    return QN_OK;
+}
+
+qn_status qn_op_window_read(const qn_op_types *types, qn_op_window *ret, qn_error *err)
+{
+    qn_op_window window = {.kernel = {1, 1}, .dilation = {1, 1}};
+    if (attr_listed(types->op, "kernel_shape"))
+        QN_TRY(qn_op_ints(types, "kernel_shape", 2, 1, window.kernel, err));
+    QN_TRY(qn_op_ints(types, "strides", 2, 1, window.stride, err));
+    QN_TRY(qn_op_ints(types, "pads", 4, 0, window.pads, err));
+    if (attr_listed(types->op, "dilations"))
+        QN_TRY(qn_op_ints(types, "dilations", 2, 1, window.dilation, err));
+    QN_TRY(check_range(types, "kernel_shape", window.kernel, 2, 1, err));
+    QN_TRY(check_range(types, "strides", window.stride, 2, 1, err));
+    QN_TRY(check_range(types, "pads", window.pads, 4, 0, err));
+    QN_TRY(check_range(types, "dilations", window.dilation, 2, 1, err));
+    *ret = window;
+    return QN_OK;
+}
+
+qn_status qn_op_window_size(const qn_op_window *window, const qn_shape *input, int64_t ret_size[2],
+                            qn_error *err)
+{
+    int64_t size[2];
+    for (int i = 0; i < 2; i++) {
+        int64_t extent = input->dims[1 + i];
+        if (extent < 0)
+            QN_FAIL(err, QN_ERR_ARG, "height and width of images must be known");
+        int64_t padded = extent + window->pads[i] + window->pads[2 + i];
+        int64_t covers = (window->kernel[i] - 1) * window->dilation[i] + 1;
+        if (covers > padded)
+            QN_FAIL(err, QN_ERR_ARG, "a window of %lld does not fit the %s of %lld",
+                    (long long)covers, i == 0 ? "height" : "width", (long long)padded);
+        size[i] = (padded - covers) / window->stride[i] + 1;
+    }
+    memcpy(ret_size, size, sizeof(size));
+    return QN_OK;
+}
