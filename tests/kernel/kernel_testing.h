@@ -6,6 +6,7 @@
 #define QN_KERNEL_TESTING_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
