@@ -29,4 +29,13 @@
             fail_msg("expected \"%s\" in \"%s\"", (part), (err)->text);                            \
     } while (0)
 
+/* Doubles within `tolerance` (cmocka's own comparison is in float). */
+#define assert_near(value, expected, tolerance)                                                    \
+    do {                                                                                           \
+        double near_value_ = (value), near_expected_ = (expected);                                 \
+        if (!(near_value_ >= near_expected_ - (tolerance) &&                                       \
+              near_value_ <= near_expected_ + (tolerance)))                                        \
+            fail_msg("%s is %.17g, expected %.17g", #value, near_value_, near_expected_);          \
+    } while (0)
+
 #endif
