@@ -1,0 +1,118 @@
+/*
+ * quern check: is this recipe, data or model sound? Trains nothing.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+#include "format/safetensors.h"
+#include "model/folder.h"
+#include "os/file.h"
+
+static qn_status say_ok(qn_cli *cli, const char *what, const char *text, qn_error *err)
+{
+    qn_buf line;
+    qn_buf_init(&line, 0);
+    if (cli->json) {
+        qn_json_writer w;
+        qn_json_write_init(&w, &line);
+        qn_json_object_begin(&w);
+        qn_json_key(&w, "event");
+        qn_json_text(&w, "result");
+        qn_json_key(&w, "check");
+        qn_json_text(&w, what);
+        qn_json_key(&w, "ok");
+        qn_json_bool(&w, true);
+        qn_json_object_end(&w);
+    } else {
+        qn_buf_printf(&line, "ok: %s: %s", what, text);
+    }
+    qn_buf_byte(&line, '\n');
+    qn_status status = qn_cli_print(&line, err);
+    qn_buf_deinit(&line);
+    return status;
+}
+
+/* What is wrong with a thing that was to be checked is a negative answer, not a failure of the program; not finding it,
+ * wrong use and lack of memory stay what they are. */
+static qn_status negative(qn_status status, qn_error *err)
+{
+    if (status == QN_ERR_DATA && err)
+        err->code = QN_ERR_NEGATIVE;
+    return status == QN_ERR_DATA ? QN_ERR_NEGATIVE : status;
+}
+
+static qn_status check_safetensors(qn_cli *cli, const char *path, qn_error *err)
+{
+    qn_map map;
+    qn_safetensors tensors;
+    QN_TRY(qn_map_open(path, &map, err));
+    qn_status status =
+        qn_safetensors_read((qn_str){map.data, map.size}, path, &cli->arena, &tensors, err);
+    qn_map_close(&map);
+    QN_TRY(negative(status, err));
+    return say_ok(cli, path, "a sound safetensors file", err);
+}
+
+/* The data opens, the target can be learned, the parts have rows. */
+static qn_status check_data(qn_cli *cli, const qn_recipe *recipe, const qn_dataset *dataset,
+                            qn_error *err)
+{
+    qn_schema schema;
+    qn_split split;
+    qn_schema_options options = qn_cli_schema_options(recipe, dataset);
+    qn_split_options split_options = {
+        .by = recipe->split.by, .seed = (uint64_t)recipe->split.seed, .key = recipe->split.key};
+    memcpy(split_options.parts, recipe->split.parts, sizeof split_options.parts);
+    QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->rows_main, &options, &cli->arena,
+                           &schema, err));
+    qn_findings findings = {.arena = &cli->arena};
+    QN_TRY(qn_split_make(dataset, &schema, &split_options, &cli->arena, &split, &findings, err));
+    for (int64_t i = 0; !cli->quiet && i < schema.findings.count; i++)
+        fprintf(stderr, "note: %s\n", schema.findings.items[i].text);
+    const char *text =
+        qn_arena_printf(&cli->arena, "%s on %lld rows, split %s", qn_task_name(schema.task),
+                        (long long)schema.rows, split.text);
+    return say_ok(cli, cli->arguments[0], text ? text : "", err);
+}
+
+static qn_status check_recipe(qn_cli *cli, qn_error *err)
+{
+    qn_recipe recipe;
+    qn_dataset *dataset;
+    QN_TRY(qn_cli_recipe(cli, cli->arguments[0], &recipe, err));
+    QN_TRY(qn_cli_dataset(cli, &recipe, &dataset, err));
+    qn_status status = check_data(cli, &recipe, dataset, err);
+    qn_dataset_close(dataset);
+    return status;
+}
+
+static qn_status run(qn_cli *cli, qn_error *err)
+{
+    const char *path = cli->arguments[0];
+    if (qn_str_ends(qn_str_from(path), ".safetensors"))
+        return check_safetensors(cli, path, err);
+    if (!qn_folder_is_model(path, &cli->arena))
+        return check_recipe(cli, err);
+    QN_TRY(negative(qn_folder_verify(path, 0, &cli->arena, err), err));
+    return say_ok(cli, path, "every file is as it was written", err);
+}
+
+static const qn_flag flags[] = {QN_CLI_DATA_FLAGS, {0}};
+
+const qn_verb qn_verb_check = {
+    .name = "check",
+    .arguments = "RECIPE|MODEL",
+    .summary = "checks a recipe against its data, or a model's files; trains nothing",
+    .about =
+        "A recipe: keys, values, and whether its data opens, has the target and can be split.\n"
+        "A model folder: its format and the digest of every file. A safetensors file: its format.\n"
+        "Exit 1 when a file is not what it should be.",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .flags = flags,
+    .common = QN_FLAG_JSON | QN_FLAG_QUIET | QN_FLAG_SET | QN_FLAG_MEM | QN_FLAG_SEED,
+    .examples = {"quern check churn.yaml", "would training start?", "quern check models/churn",
+                 "has any file changed since it was written?"},
+    .run = run,
+};

@@ -1,0 +1,72 @@
+/*
+ * metrics.json for people, and --fail-under.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+#include "train/metrics.h"
+
+static double number_at(const qn_json *object, const char *key)
+{
+    double value = (double)NAN;
+    const qn_json *found = qn_json_find(object, key);
+    if (found && !qn_json_as_f64(found, &value))
+        return (double)NAN;
+    return value;
+}
+
+static void metric_line(qn_str name, const qn_json *value, const qn_json *baseline, qn_buf *dst)
+{
+    char interval[64];
+    snprintf(interval, sizeof interval, "[%.4g, %.4g]", number_at(value, "low"),
+             number_at(value, "high"));
+    qn_buf_printf(dst, "  %-18.*s %-10.4f %-20s %.4f\n", QN_STR_ARG(name),
+                  number_at(value, "value"), interval, number_at(baseline, "value"));
+}
+
+void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
+{
+    const qn_json *test = qn_json_find(metrics, "test");
+    const qn_json *baseline = qn_json_find(metrics, "baseline");
+    qn_str task = QN_STR("");
+    if (qn_json_get_str(metrics, "task", false, &task, NULL) != QN_OK || !test ||
+        test->kind != QN_JSON_OBJECT)
+        return;
+    qn_buf_printf(dst, "%.*s, test part of %.0f rows\n  %-18s %-10s %-20s %s\n", QN_STR_ARG(task),
+                  number_at(qn_json_find(metrics, "rows"), "test"), "metric", "value",
+                  "95 % interval", "baseline");
+    for (int64_t i = 0; i < test->count; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", QN_STR_ARG(test->keys[i]));
+        metric_line(test->keys[i], &test->items[i], baseline ? qn_json_find(baseline, key) : NULL,
+                    dst);
+    }
+}
+
+qn_status qn_cli_fail_under(qn_cli *cli, const qn_json *metrics, qn_error *err)
+{
+    const char *limit = qn_cli_text(cli, "fail-under");
+    if (!limit)
+        return QN_OK;
+    const char *equals = strchr(limit, '=');
+    qn_metric metric;
+    double bound;
+    if (!equals || !qn_metric_find((qn_str){limit, (size_t)(equals - limit)}, &metric) ||
+        !qn_str_to_f64(qn_str_from(equals + 1), false, &bound))
+        QN_FAIL(err, QN_ERR_ARG, "--fail-under takes METRIC=VALUE, such as auroc=0.9, got '%s'",
+                limit);
+    const qn_json *found = qn_json_find(qn_json_find(metrics, "test"), qn_metric_name(metric));
+    if (!found)
+        QN_FAIL(err, QN_ERR_ARG, "--fail-under: this model has no metric '%s'",
+                qn_metric_name(metric));
+    double value = number_at(found, "value");
+    bool met = qn_metric_higher_is_better(metric) ? value >= bound : value <= bound;
+    if (!met) {
+        fprintf(stderr, "quern: %s is %.6g, wanted %s %.6g\n", qn_metric_name(metric), value,
+                qn_metric_higher_is_better(metric) ? "at least" : "at most", bound);
+        cli->negative = true;
+    }
+    return QN_OK;
+}

@@ -1,0 +1,141 @@
+/*
+ * Words of the command line to a merged recipe and its data.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/verbs.h"
+
+enum { SETTINGS_MAX = 128 };
+
+typedef struct {
+    qn_recipe_setting items[SETTINGS_MAX];
+    int count;
+} settings_list;
+
+static qn_status add(settings_list *list, const char *path, const char *value, const char *where,
+                     qn_error *err)
+{
+    if (list->count == SETTINGS_MAX)
+        QN_FAIL(err, QN_ERR_ARG, "more than %d recipe keys on the command line", SETTINGS_MAX);
+    list->items[list->count++] = (qn_recipe_setting){path, value, where};
+    return QN_OK;
+}
+
+/* A file name as a YAML scalar, whatever stands in it: single quotes, inner ones doubled. */
+static const char *quoted(qn_arena *arena, const char *text)
+{
+    qn_buf buf;
+    qn_buf_init(&buf, 0);
+    qn_buf_byte(&buf, '\'');
+    for (const char *c = text; *c; c++) {
+        qn_buf_byte(&buf, *c);
+        if (*c == '\'')
+            qn_buf_byte(&buf, *c);
+    }
+    qn_buf_byte(&buf, '\'');
+    char *copy = buf.failed ? NULL : qn_arena_strndup(arena, buf.data, buf.size);
+    qn_buf_deinit(&buf);
+    return copy;
+}
+
+/* A flag whose value is the text of a key, taken literally. */
+static qn_status add_flag(qn_cli *cli, settings_list *list, const char *flag, const char *path,
+                          qn_error *err)
+{
+    const char *value =
+        qn_cli_has(cli, flag) || strcmp(flag, "seed") == 0 ? qn_cli_text(cli, flag) : NULL;
+    if (!value)
+        return QN_OK;
+    const char *text = strcmp(flag, "seed") == 0 ? value : quoted(&cli->arena, value);
+    const char *where = qn_arena_printf(&cli->arena, "--%s", flag);
+    if (!text || !where)
+        QN_FAIL(err, QN_ERR_MEMORY, "no memory for --%s", flag);
+    return add(list, path, text, where, err);
+}
+
+static qn_status add_sets(qn_cli *cli, settings_list *list, qn_error *err)
+{
+    const char *const *values;
+    int count;
+    QN_TRY(qn_cli_all(cli, "set", &values, &count, err));
+    for (int i = 0; i < count; i++) {
+        const char *equals = strchr(values[i], '=');
+        if (!equals || equals == values[i])
+            QN_FAIL(err, QN_ERR_ARG, "--set takes path=value, such as train.epochs=5, got '%s'",
+                    values[i]);
+        const char *path = qn_arena_strndup(&cli->arena, values[i], (size_t)(equals - values[i]));
+        if (!path)
+            QN_FAIL(err, QN_ERR_MEMORY, "no memory for --set");
+        QN_TRY(add(list, path, equals + 1, "--set", err));
+    }
+    return QN_OK;
+}
+
+qn_status qn_cli_recipe(qn_cli *cli, const char *path, qn_recipe *ret, qn_error *err)
+{
+    static const char *const flags[][2] = {
+        {"target", "data.target"}, {"test", "data.test"},  {"task", "task"},      {"name", "name"},
+        {"model", "model.type"},   {"seed", "train.seed"}, {"seed", "split.seed"}};
+    settings_list *list = QN_NEW(&cli->arena, settings_list, 1);
+    if (!list)
+        QN_FAIL(err, QN_ERR_MEMORY, "no memory for the recipe");
+    bool is_recipe = qn_recipe_is(path);
+    if (!is_recipe) {
+        const char *data = quoted(&cli->arena, path);
+        if (!data)
+            QN_FAIL(err, QN_ERR_MEMORY, "no memory for the recipe");
+        QN_TRY(add(list, "data.path", data, "DATA", err));
+    }
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        QN_TRY(add_flag(cli, list, flags[i][0], flags[i][1], err));
+    QN_TRY(add_sets(cli, list, err));
+    return qn_recipe_read(is_recipe ? path : NULL, list->items, list->count, &cli->arena, ret, err);
+}
+
+qn_status qn_cli_dataset(qn_cli *cli, const qn_recipe *recipe, qn_dataset **ret, qn_error *err)
+{
+    const char **texts = QN_NEW(&cli->arena, const char *, recipe->columns_count + 2);
+    int64_t texts_count = 0;
+    if (!texts)
+        QN_FAIL(err, QN_ERR_MEMORY, "no memory for the columns");
+    for (int64_t i = 0; i < recipe->columns_count; i++)
+        if (recipe->columns[i].type == QN_TYPE_CATEGORY ||
+            recipe->columns[i].type == QN_TYPE_BINARY)
+            texts[texts_count++] = recipe->columns[i].name.data;
+    if (recipe->data.id)
+        texts[texts_count++] = recipe->data.id;
+    qn_dataset_options options = {
+        .paths = recipe->data.path.items,
+        .paths_count = recipe->data.path.count,
+        .test = recipe->data.test,
+        .target = recipe->data.target,
+        .header = recipe->data.header,
+        .names = recipe->data.names.items,
+        .names_count = recipe->data.names.count,
+        .texts = texts,
+        .texts_count = texts_count,
+    };
+    QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max, err));
+    return qn_dataset_open(&options, ret, err);
+}
+
+qn_schema_options qn_cli_schema_options(const qn_recipe *recipe, const qn_dataset *dataset)
+{
+    return (qn_schema_options){
+        .target = dataset->target,
+        .id = recipe->data.id,
+        .time = recipe->data.time,
+        .group = recipe->split.by == QN_SPLIT_GROUP ? recipe->split.key : NULL,
+        .task = recipe->task,
+        .columns = recipe->columns,
+        .columns_count = recipe->columns_count,
+    };
+}
+
+qn_status qn_cli_pool(const qn_cli *cli, qn_pool **ret, qn_error *err)
+{
+    int64_t threads = 0;
+    QN_TRY(qn_cli_i64(cli, "threads", 1, 256, &threads, err));
+    return qn_pool_create((int)threads, ret, err);
+}
