@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/checked.h"
+
 static _Atomic int64_t allocations;
 static _Atomic int64_t fail_at; /* absolute number of the allocation that fails; 0 = none */
 
@@ -24,9 +26,10 @@ void *qn_alloc(size_t size_bytes)
 
 void *qn_alloc_zero(int64_t count, size_t each_bytes)
 {
-    if (count < 0 || !may_allocate())
+    size_t size_bytes;
+    if (count < 0 || !qn_mul_size((size_t)count, each_bytes, &size_bytes) || !may_allocate())
         return NULL;
-    return calloc(count ? (size_t)count : 1, each_bytes ? each_bytes : 1);
+    return calloc(size_bytes ? size_bytes : 1, 1);
 }
 
 void *qn_realloc(void *old, size_t size_bytes)

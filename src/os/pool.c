@@ -30,6 +30,7 @@
 
 enum {
     THREADS_MAX = 1024,
+    RUN_CHUNKS_MAX = 1 << 30, /* a range's ends are 32 bits */
     SPIN_NS = 20000, /* a training step publishes its next job within this; sleeping costs about as
                         much */
     SPIN_BATCH = 16  /* pauses between looks at the clock */
@@ -50,18 +51,23 @@ typedef struct {
     int number; /* 1 .. threads - 1; the caller is 0 */
 } pool_worker;
 
+/* What is left of a thread's chunks: begin in the upper half, end in the lower. */
+typedef struct {
+    _Alignas(64) _Atomic uint64_t left;
+} pool_range;
+
 struct qn_pool {
     int threads;
     int64_t spin_ns;
     pool_worker *workers;
+    pool_range *ranges;
 
     qn_pool_fn fn;
     void *context;
     int64_t chunks;
+    int64_t chunk_first; /* what a range's 0 stands for */
 
-    /* Each on its own cache line: the counter is hammered, the state is watched. */
-    _Alignas(64) _Atomic uint32_t state;
-    _Alignas(64) _Atomic int64_t next_chunk;
+    _Alignas(64) _Atomic uint32_t state; /* on its own cache line: it is watched */
     _Alignas(64) _Atomic int sleepers;
     atomic_bool stopping;
 };
@@ -99,13 +105,31 @@ void qn_flush_denormals(void)
 #endif
 }
 
+/* One chunk from the front (the owner) or the back (others) of a range; -1 when it is empty. */
+static int64_t claim(pool_range *range, bool front)
+{
+    uint64_t left = atomic_load_explicit(&range->left, memory_order_relaxed);
+    for (;;) {
+        uint32_t begin = (uint32_t)(left >> 32);
+        uint32_t end = (uint32_t)left;
+        if (begin >= end)
+            return -1;
+        uint64_t rest = front ? left + (UINT64_C(1) << 32) : left - 1;
+        if (atomic_compare_exchange_weak_explicit(&range->left, &left, rest, memory_order_relaxed,
+                                                  memory_order_relaxed))
+            return front ? begin : end - 1;
+    }
+}
+
 static void run_chunks(qn_pool *pool, int worker)
 {
-    for (;;) {
-        int64_t chunk = atomic_fetch_add_explicit(&pool->next_chunk, 1, memory_order_relaxed);
-        if (chunk >= pool->chunks)
-            return;
-        pool->fn(pool->context, chunk, worker);
+    int64_t chunk;
+    while ((chunk = claim(&pool->ranges[worker], true)) >= 0)
+        pool->fn(pool->context, pool->chunk_first + chunk, worker);
+    for (int i = 1; i < pool->threads; i++) {
+        pool_range *other = &pool->ranges[(worker + i) % pool->threads];
+        while ((chunk = claim(other, false)) >= 0)
+            pool->fn(pool->context, pool->chunk_first + chunk, worker);
     }
 }
 
@@ -178,9 +202,15 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static void publish(qn_pool *pool, uint32_t generation)
+static void publish(qn_pool *pool)
 {
-    atomic_store_explicit(&pool->next_chunk, 0, memory_order_relaxed);
+    uint32_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
+    uint32_t generation = (state & STATE_GENERATION) + GENERATION_ONE;
+    for (int64_t i = 0; i < pool->threads; i++) {
+        uint64_t begin = (uint64_t)(pool->chunks * i / pool->threads);
+        uint64_t end = (uint64_t)(pool->chunks * (i + 1) / pool->threads);
+        atomic_store_explicit(&pool->ranges[i].left, begin << 32 | end, memory_order_relaxed);
+    }
     atomic_store(&pool->state, generation | STATE_OPEN);
     int sleepers = atomic_load(&pool->sleepers);
     if (sleepers > 0)
@@ -220,14 +250,16 @@ void qn_pool_run(qn_pool *pool, qn_pool_fn fn, void *context, int64_t chunks)
             fn(context, chunk, 0);
         return;
     }
-    uint32_t state = atomic_load_explicit(&pool->state, memory_order_relaxed);
-    uint32_t generation = (state & STATE_GENERATION) + GENERATION_ONE;
     pool->fn = fn;
     pool->context = context;
-    pool->chunks = chunks;
-    publish(pool, generation);
-    run_chunks(pool, 0);
-    finish(pool);
+    for (int64_t first = 0; first < chunks; first += pool->chunks) {
+        int64_t left = chunks - first;
+        pool->chunk_first = first;
+        pool->chunks = left < RUN_CHUNKS_MAX ? left : RUN_CHUNKS_MAX;
+        publish(pool);
+        run_chunks(pool, 0);
+        finish(pool);
+    }
 }
 
 /* Workers take no signals: the program's main thread handles them. */
@@ -265,6 +297,13 @@ static qn_status start_workers(qn_pool *pool, qn_error *err)
     return QN_OK;
 }
 
+static void free_pool(qn_pool *pool)
+{
+    qn_free(pool->workers);
+    qn_free(pool->ranges);
+    qn_free(pool);
+}
+
 qn_status qn_pool_create(int threads, qn_pool **ret, qn_error *err)
 {
     int granted = qn_pool_default_threads();
@@ -278,12 +317,15 @@ qn_status qn_pool_create(int threads, qn_pool **ret, qn_error *err)
         QN_FAIL(err, QN_ERR_MEMORY, "no memory for a pool of %d threads", threads);
     *pool = (qn_pool){.threads = threads, .spin_ns = threads <= granted ? SPIN_NS : 0};
     pool->workers = qn_alloc_zero(threads, sizeof *pool->workers);
-    qn_status status = pool->workers ? start_workers(pool, err)
-                                     : qn_error_set(err, QN_ERR_MEMORY, NULL,
-                                                    "no memory for a pool of %d threads", threads);
+    pool->ranges = qn_alloc_aligned(sizeof *pool->ranges * (size_t)threads, _Alignof(pool_range));
+    qn_status status = QN_OK;
+    if (!pool->workers || !pool->ranges)
+        status =
+            qn_error_set(err, QN_ERR_MEMORY, NULL, "no memory for a pool of %d threads", threads);
+    else
+        status = start_workers(pool, err);
     if (status != QN_OK) {
-        qn_free(pool->workers);
-        qn_free(pool);
+        free_pool(pool);
         return status;
     }
     *ret = pool;
@@ -295,8 +337,7 @@ void qn_pool_destroy(qn_pool *pool)
     if (!pool)
         return;
     stop_workers(pool, pool->threads - 1);
-    qn_free(pool->workers);
-    qn_free(pool);
+    free_pool(pool);
 }
 
 int qn_pool_threads(const qn_pool *pool)

@@ -144,7 +144,7 @@ static void pool_refuses_wild_thread_counts(void **state)
 static void pool_creation_survives_failed_allocations(void **state)
 {
     (void)state;
-    for (int k = 1; k < 4; k++) {
+    for (int k = 1; k < 5; k++) {
         qn_pool *pool = NULL;
         qn_error err = {0};
         qn_alloc_fail_at(k);
