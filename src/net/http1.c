@@ -51,10 +51,6 @@ static bool line_ends_head(const char *data, size_t lf, size_t line_at, qn_http1
 static void check_unfinished(const char *data, size_t size, const qn_net_limits *limits,
                              qn_http1_refusal *ret)
 {
-    if (size && !is_token((unsigned char)data[0]) && data[0] != '\r') {
-        refuse(ret, 400, "the first byte cannot start an HTTP request");
-        return;
-    }
     size_t line = (size_t)(limits->url_bytes + METHOD_BYTES_MAX + 16);
     if (size > line && !memchr(data, '\n', line))
         refuse(ret, 414, "the request target is longer than the limit");
@@ -66,6 +62,10 @@ size_t qn_http1_find_end(const char *data, size_t size, size_t *scanned,
                          const qn_net_limits *limits, qn_http1_refusal *ret)
 {
     *ret = (qn_http1_refusal){0};
+    if (size && !is_token((unsigned char)data[0]) && data[0] != '\r') {
+        refuse(ret, 400, "the first byte cannot start an HTTP request");
+        return 0;
+    }
     while (*scanned < size) {
         size_t line_at = *scanned;
         const char *found = memchr(data + line_at, '\n', size - line_at);
@@ -382,7 +382,7 @@ void qn_http1_parse_head(char *text, size_t size, const qn_net_limits *limits,
 {
     *ret = (qn_http1_refusal){0};
     *ret_head = (qn_http1_head){.content_length = -1};
-    if (size >= 2 && text[0] == '\r') {
+    if (size >= 2 && text[0] == '\r' && text[1] == '\n') {
         text += 2;
         size -= 2;
     }
