@@ -128,28 +128,6 @@ static qn_status flush(prediction_run *run, qn_error *err)
     return QN_OK;
 }
 
-/* Rows [first, first + count) of the frame as a frame of their own. */
-static qn_status cut(const qn_frame *frame, int64_t first, int64_t count, qn_arena *arena,
-                     qn_frame *ret, qn_error *err)
-{
-    QN_TRY(qn_frame_init(ret, arena, frame->columns_count, count, err));
-    ret->file = frame->file;
-    ret->row_first = frame->row_first + first;
-    for (int64_t i = 0; i < frame->columns_count; i++) {
-        qn_column column = frame->columns[i];
-        if (column.missing)
-            column.missing += first;
-        if (column.kind == QN_COLUMN_NUMBER)
-            column.numbers += first;
-        else if (column.kind == QN_COLUMN_ARRAY)
-            column.array = qn_tensor_rows(&column.array, first, first + count);
-        else
-            column.strings += first;
-        ret->columns[ret->columns_count++] = column;
-    }
-    return QN_OK;
-}
-
 static qn_status predict_rows(prediction_run *run, qn_error *err)
 {
     qn_arena request;
@@ -161,7 +139,7 @@ static qn_status predict_rows(prediction_run *run, qn_error *err)
     for (int64_t first = 0; status == QN_OK && first < run->frame->rows; first += CHUNK_ROWS) {
         int64_t count = qn_min_i64(CHUNK_ROWS, run->frame->rows - first);
         qn_arena_reset(&request);
-        status = cut(run->frame, first, count, &request, &part, err);
+        status = qn_frame_rows(run->frame, first, count, &request, &part, err);
         if (status == QN_OK)
             status =
                 qn_predictor_rows(run->predictor, &part, ignore_unknown, &request, &answers, err);

@@ -40,15 +40,21 @@ typedef struct {
     };
 } qn_column;
 
+/* Where rows came from. */
+typedef struct {
+    const char *file;
+    int64_t begin;     /* first row of the frame that is from this file */
+    int64_t row_first; /* what a spreadsheet calls that row */
+} qn_frame_part;
+
 typedef struct {
     qn_column *columns;
     int64_t columns_count;
     int64_t columns_max; /* room in `columns` */
     int64_t rows;
-    /* For messages: the file the rows come from and what to add to a row index to get a
-     * spreadsheet's row number. NULL for requests, whose messages say "instance N" (from 0). */
-    const char *file;
-    int64_t row_first;
+    /* For messages; NULL for requests, which say "instance N" (from 0). */
+    const qn_frame_part *parts;
+    int64_t parts_count;
 } qn_frame;
 
 /* Room for `columns_max` columns of `rows` rows, none present yet. Errors: ERR_MEMORY. Threads: any
@@ -63,6 +69,9 @@ qn_str *qn_frame_strings(qn_frame *frame, qn_str name, qn_arena *arena);
 /* An ARRAY column over the caller's array; its first dimension must be rows. */
 qn_column *qn_frame_add_array(qn_frame *frame, qn_str name, const qn_tensor *array);
 qn_column *qn_frame_find(const qn_frame *frame, qn_str name); /* NULL = absent */
+/* Rows [first, first + count) as a frame of their own, over the same cells; messages keep the file's row numbers. */
+QN_MUST_USE qn_status qn_frame_rows(const qn_frame *frame, int64_t first, int64_t count,
+                                    qn_arena *arena, qn_frame *ret, qn_error *err);
 /* false = memory */
 bool qn_column_set_missing(qn_column *column, int64_t row, int64_t rows, qn_arena *arena);
 

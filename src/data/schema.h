@@ -131,6 +131,11 @@ typedef struct {
 QN_MUST_USE qn_status qn_schema_infer(const qn_frame *frame, const int64_t *rows,
                                       int64_t rows_count, const qn_schema_options *options,
                                       qn_arena *arena, qn_schema *ret, qn_error *err);
+/* Replaces the statistics (not types, task or labels) by those of the rows: the training part, for the model's drift
+ * sketch. Types come from all rows, so that a rare level in the test part cannot turn a column around. */
+QN_MUST_USE qn_status qn_schema_measure(qn_schema *schema, const qn_frame *frame,
+                                        const int64_t *rows, int64_t rows_count, qn_arena *arena,
+                                        qn_error *err);
 const qn_schema_column *qn_schema_find(const qn_schema *schema, qn_str name);
 
 /* Looks for columns that give the target away (alone they separate or predict it almost perfectly,
