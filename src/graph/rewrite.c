@@ -101,6 +101,10 @@ qn_status qn_rewrite_finish(qn_rewrite *rewrite, qn_graph **ret, qn_error *err)
 {
     const qn_graph *from = rewrite->from;
     qn_graph *to = rewrite->to;
+    /* Inputs stay although nothing reads them any more: callers fill them by name. */
+    for (int i = 0; i < from->values_count; i++)
+        if (from->values[i].kind == QN_VALUE_INPUT)
+            qn_rewrite_get(rewrite, i);
     for (int i = 0; i < from->outputs_count; i++)
         qn_graph_output(to, from->outputs[i].name, qn_rewrite_get(rewrite, from->outputs[i].value));
     for (int i = 0; i < from->assigns_count; i++)

@@ -1,0 +1,84 @@
+/*
+ * The table of bindings, what they share, and the binding of last resort: the row's reference.
+ */
+#include "graph/bind/bind.h"
+
+#include <string.h>
+
+static const qn_binding *const families[] = {
+    qn_bindings_move,
+    NULL,
+};
+
+const qn_binding *qn_binding_find(const char *op)
+{
+    for (int family = 0; families[family]; family++)
+        for (const qn_binding *row = families[family]; row->op; row++)
+            if (strcmp(row->op, op) == 0)
+                return row;
+    return NULL;
+}
+
+void *qn_bind_args(const qn_bind *bind, size_t size)
+{
+    qn_bound *bound = bind->bound;
+    if (!bound->args || bound->args_bytes < size) {
+        bound->args = qn_arena_alloc(bind->context->arena, size);
+        bound->args_bytes = size;
+    }
+    if (bound->args)
+        memset(bound->args, 0, size);
+    return bound->args;
+}
+
+bool qn_bind_to(const qn_bind *bind, qn_call_fn fn, const char *kernel)
+{
+    bind->bound->fn = fn;
+    bind->bound->kernel = kernel;
+    return true;
+}
+
+bool qn_bind_all_f32(const qn_bind *bind)
+{
+    for (int i = 0; i < bind->types->inputs_count; i++)
+        if (bind->types->inputs[i].shape.rank >= 0 && bind->types->inputs[i].dtype != QN_DTYPE_F32)
+            return false;
+    for (int i = 0; i < bind->types->outputs_count; i++)
+        if (bind->types->outputs[i].dtype != QN_DTYPE_F32)
+            return false;
+    return true;
+}
+
+int64_t qn_bind_count(const qn_tensor *tensor)
+{
+    return qn_shape_count(&tensor->shape);
+}
+
+static void run_reference(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)pool;
+    qn_op_run run = *(const qn_op_run *)args;
+    run.rng.step = step;
+    run.types->op->ref(&run);
+}
+
+/* The run, then its outputs, which references take as writable. */
+typedef struct {
+    qn_op_run run;
+    qn_tensor outputs[QN_OP_OUTPUTS_MAX];
+} reference_args;
+
+bool qn_bind_reference(const qn_bind *bind)
+{
+    reference_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return false;
+    for (int i = 0; i < bind->types->outputs_count; i++)
+        args->outputs[i] = bind->outputs[i];
+    args->run = (qn_op_run){.types = bind->types,
+                            .inputs = bind->inputs,
+                            .outputs = args->outputs,
+                            .rng = {.seed = bind->context->seed, .stream = bind->stream},
+                            .training = bind->context->training};
+    return qn_bind_to(bind, run_reference, "reference");
+}

@@ -1,0 +1,76 @@
+/*
+ * Binding: from an op with concrete tensors to one kernel call. One file per family; an op (or a case of it)
+ * that no file binds runs its row's reference.
+ *
+ * A bound call is a function, a pointer to its arguments in plan memory and the pool it may use: running one costs an
+ * indirect call. Binding again (after an input moved) writes the same arguments anew and allocates nothing.
+ */
+#ifndef QN_GRAPH_BIND_BIND_H
+#define QN_GRAPH_BIND_BIND_H
+
+#include "base/arena.h"
+#include "graph/op.h"
+#include "os/pool.h"
+
+typedef void (*qn_call_fn)(const void *args, qn_pool *pool, uint32_t step);
+typedef struct {
+    qn_call_fn fn;
+    const void *args;
+    qn_pool *pool; /* NULL = too little work to wake anybody */
+} qn_call;
+
+/* The same for all calls of a plan. */
+typedef struct {
+    qn_pool *pool;
+    int threads;
+    uint64_t seed;
+    bool training;
+    bool reference;
+    qn_arena *arena; /* of the plan: arguments */
+} qn_bind_context;
+
+/* What became of a step. */
+typedef struct {
+    qn_call_fn fn;
+    void *args;
+    size_t args_bytes;
+    const char *kernel; /* for people */
+} qn_bound;
+
+typedef struct {
+    const qn_bind_context *context;
+    const qn_op_types *types;
+    const qn_tensor *inputs; /* data NULL = absent */
+    const qn_tensor
+        *outputs; /* an output may have the address of an input where the op's flags allow it */
+    const bool *wanted; /* by output: something reads it */
+    void *scratch;      /* 64-byte aligned, as large as was asked for */
+    uint32_t stream;
+    qn_bound *bound;
+} qn_bind;
+
+/* Zeroed memory for the arguments, the same block when bound again; NULL = memory is short. */
+void *qn_bind_args(const qn_bind *bind, size_t size);
+/* Sets the call; returns true. */
+bool qn_bind_to(const qn_bind *bind, qn_call_fn fn, const char *kernel);
+
+/* One op's binding. `bind` false: this case has no kernel. `scratch_bytes` may be NULL; tensors have no data then. */
+typedef struct {
+    const char *op;
+    bool (*bind)(const qn_bind *bind);
+    size_t (*scratch_bytes)(const qn_bind *bind);
+} qn_binding;
+
+/* Finds the binding of an op; NULL = none. */
+const qn_binding *qn_binding_find(const char *op);
+/* The row's reference; false = memory is short. */
+bool qn_bind_reference(const qn_bind *bind);
+
+/* Whether all present inputs and outputs are f32. */
+bool qn_bind_all_f32(const qn_bind *bind);
+int64_t qn_bind_count(const qn_tensor *tensor);
+
+/* Families: tables ended by a NULL op. */
+extern const qn_binding qn_bindings_move[];
+
+#endif
