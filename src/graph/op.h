@@ -92,7 +92,7 @@ typedef struct {
 } qn_op_vjp;
 
 /* One sample: input types and attributes; values are drawn by the tests from [low, high] (integers
- * from [0, high)); kinks of the op lie outside that range or are named by `avoid`. */
+ * from [max(low, 0), high)); kinks of the op lie outside that range or are named by `avoid`. */
 typedef struct {
     int inputs_count;
     qn_type inputs[QN_OP_INPUTS_MAX];

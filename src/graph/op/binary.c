@@ -61,8 +61,7 @@ static qn_status broadcast_infer(const qn_op_types *types, qn_type *ret_outputs,
 {
     qn_dtype dtype = types->inputs[0].dtype;
     if (!number(dtype))
-        QN_FAIL(err, QN_ERR_ARG, "%s: input 0 is %s, expected f32, f64 or i64", types->op->name,
-                qn_dtype_name(dtype));
+        QN_FAIL(err, QN_ERR_ARG, "input 0 is %s, expected f32, f64 or i64", qn_dtype_name(dtype));
     QN_TRY(qn_op_want_dtype(types, 1, dtype, err));
     qn_shape shape;
     QN_TRY(qn_shape_broadcast(&types->inputs[0].shape, &types->inputs[1].shape, &shape, err));

@@ -14,19 +14,17 @@ qn_status qn_op_ints(const qn_op_types *types, const char *name, int count, int6
     int given = 0;
     const int64_t *ints = qn_op_attr_ints(types, name, &given);
     if (given != 0 && given != count)
-        QN_FAIL(err, QN_ERR_ARG, "%s: '%s' has %d numbers, expected %d", types->op->name, name,
-                given, count);
+        QN_FAIL(err, QN_ERR_ARG, "'%s' has %d numbers, expected %d", name, given, count);
     for (int i = 0; i < count; i++)
         ret[i] = given ? ints[i] : fallback;
     return QN_OK;
 }
 
-static qn_status place_axis(const qn_op_types *types, int64_t axis, int rank, int *ret,
-                            qn_error *err)
+static qn_status place_axis(int64_t axis, int rank, int *ret, qn_error *err)
 {
     if (axis < -rank || axis >= rank)
-        QN_FAIL(err, QN_ERR_ARG, "%s: axis %lld is outside a tensor of %d dimensions",
-                types->op->name, (long long)axis, rank);
+        QN_FAIL(err, QN_ERR_ARG, "axis %lld is outside a tensor of %d dimensions", (long long)axis,
+                rank);
     *ret = (int)(axis < 0 ? axis + rank : axis);
     return QN_OK;
 }
@@ -40,9 +38,9 @@ qn_status qn_op_axes(const qn_op_types *types, const char *name, int rank,
         ret_axes[i] = count == 0 && i < rank;
     for (int i = 0; i < count; i++) {
         int axis = 0;
-        QN_TRY(place_axis(types, axes[i], rank, &axis, err));
+        QN_TRY(place_axis(axes[i], rank, &axis, err));
         if (ret_axes[axis])
-            QN_FAIL(err, QN_ERR_ARG, "%s: axis %d is named twice", types->op->name, axis);
+            QN_FAIL(err, QN_ERR_ARG, "axis %d is named twice", axis);
         ret_axes[axis] = true;
     }
     return QN_OK;
@@ -50,7 +48,7 @@ qn_status qn_op_axes(const qn_op_types *types, const char *name, int rank,
 
 qn_status qn_op_axis(const qn_op_types *types, int rank, int *ret, qn_error *err)
 {
-    return place_axis(types, qn_op_attr_i(types, "axis"), rank, ret, err);
+    return place_axis(qn_op_attr_i(types, "axis"), rank, ret, err);
 }
 
 bool qn_op_has(const qn_op_types *types, int input)
@@ -67,7 +65,7 @@ qn_status qn_op_want_float(const qn_op_types *types, int input, qn_error *err)
 {
     qn_dtype dtype = types->inputs[input].dtype;
     if (dtype != QN_DTYPE_F32 && dtype != QN_DTYPE_F64)
-        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected f32 or f64", types->op->name, input,
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected f32 or f64", input,
                 qn_dtype_name(dtype));
     return QN_OK;
 }
@@ -75,7 +73,7 @@ qn_status qn_op_want_float(const qn_op_types *types, int input, qn_error *err)
 qn_status qn_op_want_dtype(const qn_op_types *types, int input, qn_dtype dtype, qn_error *err)
 {
     if (types->inputs[input].dtype != dtype)
-        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %s", types->op->name, input,
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected %s", input,
                 qn_dtype_name(types->inputs[input].dtype), qn_dtype_name(dtype));
     return QN_OK;
 }
@@ -84,8 +82,8 @@ qn_status qn_op_want_rank(const qn_op_types *types, int input, int rank, qn_erro
 {
     char text[128];
     if (types->inputs[input].shape.rank != rank)
-        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %d dimensions", types->op->name,
-                input, qn_shape_text(&types->inputs[input].shape, text), rank);
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected %d dimensions", input,
+                qn_shape_text(&types->inputs[input].shape, text), rank);
     return QN_OK;
 }
 
@@ -94,7 +92,7 @@ qn_status qn_op_want_shape(const qn_op_types *types, int input, const qn_shape *
 {
     char came[128], want[128];
     if (!qn_shape_equal(&types->inputs[input].shape, shape))
-        QN_FAIL(err, QN_ERR_ARG, "%s: input %d is %s, expected %s", types->op->name, input,
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected %s", input,
                 qn_shape_text(&types->inputs[input].shape, came), qn_shape_text(shape, want));
     return QN_OK;
 }
@@ -268,13 +266,13 @@ static bool attr_listed(const qn_op *op, const char *name)
     return false;
 }
 
-static qn_status check_range(const qn_op_types *types, const char *name, const int64_t *values,
-                             int count, int64_t low, qn_error *err)
+static qn_status check_range(const char *name, const int64_t *values, int count, int64_t low,
+                             qn_error *err)
 {
     for (int i = 0; i < count; i++)
         if (values[i] < low || values[i] > INT32_MAX)
-            QN_FAIL(err, QN_ERR_ARG, "%s: '%s' holds %lld, expected %lld to %d", types->op->name,
-                    name, (long long)values[i], (long long)low, INT32_MAX);
+            QN_FAIL(err, QN_ERR_ARG, "'%s' holds %lld, expected %lld to %d", name,
+                    (long long)values[i], (long long)low, INT32_MAX);
     return QN_OK;
 }
 
@@ -287,10 +285,10 @@ qn_status qn_op_window_read(const qn_op_types *types, qn_op_window *ret, qn_erro
     QN_TRY(qn_op_ints(types, "pads", 4, 0, window.pads, err));
     if (attr_listed(types->op, "dilations"))
         QN_TRY(qn_op_ints(types, "dilations", 2, 1, window.dilation, err));
-    QN_TRY(check_range(types, "kernel_shape", window.kernel, 2, 1, err));
-    QN_TRY(check_range(types, "strides", window.stride, 2, 1, err));
-    QN_TRY(check_range(types, "pads", window.pads, 4, 0, err));
-    QN_TRY(check_range(types, "dilations", window.dilation, 2, 1, err));
+    QN_TRY(check_range("kernel_shape", window.kernel, 2, 1, err));
+    QN_TRY(check_range("strides", window.stride, 2, 1, err));
+    QN_TRY(check_range("pads", window.pads, 4, 0, err));
+    QN_TRY(check_range("dilations", window.dilation, 2, 1, err));
     *ret = window;
     return QN_OK;
 }

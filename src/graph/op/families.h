@@ -12,5 +12,14 @@ extern const qn_op qn_ops_unary[];
 extern const qn_op qn_ops_binary[];
 extern const qn_op qn_ops_move[];
 extern const qn_op qn_ops_reduce[];
+extern const qn_op qn_ops_matmul[];
+extern const qn_op qn_ops_softmax[];
+extern const qn_op qn_ops_conv[];
+extern const qn_op qn_ops_pool[];
+extern const qn_op qn_ops_norm[];
+extern const qn_op qn_ops_random[];
+extern const qn_op qn_ops_index[];
+extern const qn_op qn_ops_loss[];
+extern const qn_op qn_ops_optim[];
 
 #endif

@@ -74,8 +74,8 @@ static bool missing_factor(factors all, factors rest, int64_t *ret)
 static qn_status view_fail(const qn_op_types *types, const qn_shape *wanted, qn_error *err)
 {
     char came[128], want[128];
-    QN_FAIL(err, QN_ERR_ARG, "%s: cannot view %s as %s", types->op->name,
-            qn_shape_text(&types->inputs[0].shape, came), qn_shape_text(wanted, want));
+    QN_FAIL(err, QN_ERR_ARG, "cannot view %s as %s", qn_shape_text(&types->inputs[0].shape, came),
+            qn_shape_text(wanted, want));
 }
 
 static qn_status reshape_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -86,11 +86,10 @@ static qn_status reshape_infer(const qn_op_types *types, qn_type *ret_outputs, q
     const int64_t *dims = qn_op_attr_ints(types, "shape", &to.rank);
     for (int i = 0; i < to.rank; i++) {
         if (dims[i] < -1 || (dims[i] == -1 && infer_at >= 0) || (dims[i] == 0 && i >= from->rank))
-            QN_FAIL(
-                err, QN_ERR_ARG,
-                "Reshape: entry %d of shape is %lld, expected a size, 0 for the input's own, or "
-                "one -1",
-                i, (long long)dims[i]);
+            QN_FAIL(err, QN_ERR_ARG,
+                    "entry %d of shape is %lld, expected a size, 0 for the input's own, or "
+                    "one -1",
+                    i, (long long)dims[i]);
         if (dims[i] == -1)
             infer_at = i;
         to.dims[i] = dims[i] == 0 ? from->dims[i] : dims[i] == -1 ? 1 : dims[i];
@@ -112,8 +111,8 @@ static qn_status flatten_infer(const qn_op_types *types, qn_type *ret_outputs, q
     if (axis < 0)
         axis += from->rank;
     if (axis < 0 || axis > from->rank)
-        QN_FAIL(err, QN_ERR_ARG, "Flatten: axis %lld is outside a tensor of %d dimensions",
-                (long long)axis, from->rank);
+        QN_FAIL(err, QN_ERR_ARG, "axis %lld is outside a tensor of %d dimensions", (long long)axis,
+                from->rank);
     factors none = {.known = 1};
     qn_shape to = {2, {1, 1}};
     if (!missing_factor(factors_of(from->dims, (int)axis), none, &to.dims[0]) ||
@@ -133,7 +132,7 @@ static qn_status squeeze_infer(const qn_op_types *types, qn_type *ret_outputs, q
     qn_shape to = {0};
     for (int d = 0; d < from->rank; d++) {
         if (given && axes[d] && from->dims[d] != 1)
-            QN_FAIL(err, QN_ERR_ARG, "Squeeze: axis %d has %lld elements, expected 1", d,
+            QN_FAIL(err, QN_ERR_ARG, "axis %d has %lld elements, expected 1", d,
                     (long long)from->dims[d]);
         if (!axes[d] || from->dims[d] != 1)
             to.dims[to.rank++] = from->dims[d];
@@ -149,8 +148,8 @@ static qn_status unsqueeze_infer(const qn_op_types *types, qn_type *ret_outputs,
     int given = 0;
     qn_op_attr_ints(types, "axes", &given);
     if (given == 0 || from->rank + given > QN_RANK_MAX)
-        QN_FAIL(err, QN_ERR_ARG, "Unsqueeze: %d axes to add to %d dimensions, expected 1 to %d",
-                given, from->rank, QN_RANK_MAX - from->rank);
+        QN_FAIL(err, QN_ERR_ARG, "%d axes to add to %d dimensions, expected 1 to %d", given,
+                from->rank, QN_RANK_MAX - from->rank);
     qn_shape to = {.rank = from->rank + given};
     QN_TRY(qn_op_axes(types, "axes", to.rank, axes, err));
     for (int d = 0, at = 0; d < to.rank; d++)
@@ -187,11 +186,11 @@ static qn_status permutation(const qn_op_types *types, int64_t ret[QN_RANK_MAX],
     const int64_t *perm = qn_op_attr_ints(types, "perm", &given);
     bool seen[QN_RANK_MAX] = {false};
     if (given != 0 && given != rank)
-        QN_FAIL(err, QN_ERR_ARG, "Transpose: perm has %d entries, expected %d", given, rank);
+        QN_FAIL(err, QN_ERR_ARG, "perm has %d entries, expected %d", given, rank);
     for (int d = 0; d < rank; d++) {
         int64_t from = given ? perm[d] : rank - 1 - d;
         if (from < 0 || from >= rank || seen[from])
-            QN_FAIL(err, QN_ERR_ARG, "Transpose: perm names axis %lld of a tensor of %d dimensions",
+            QN_FAIL(err, QN_ERR_ARG, "perm names axis %lld of a tensor of %d dimensions",
                     (long long)from, rank);
         seen[from] = true;
         ret[d] = from;
@@ -280,7 +279,7 @@ static qn_status concat_infer(const qn_op_types *types, qn_type *ret_outputs, qn
         for (int d = 0; d < out.shape.rank; d++)
             if (d == axis ? shape->dims[d] < 0 || out.shape.dims[d] < 0
                           : shape->dims[d] != out.shape.dims[d])
-                QN_FAIL(err, QN_ERR_ARG, "Concat: cannot join %s to %s along axis %d",
+                QN_FAIL(err, QN_ERR_ARG, "cannot join %s to %s along axis %d",
                         qn_shape_text(shape, came), qn_shape_text(&types->inputs[0].shape, want),
                         axis);
         out.shape.dims[axis] += shape->dims[axis];
@@ -341,7 +340,7 @@ static qn_status slice_read(const qn_op_types *types, int64_t begin[QN_RANK_MAX]
     QN_TRY(qn_op_axes(types, "axes", from->rank, ignored, err));
     if (starts_count != ends_count || starts_count > from->rank ||
         (axes_count != 0 && axes_count != starts_count))
-        QN_FAIL(err, QN_ERR_ARG, "Slice: %d starts, %d ends and %d axes, expected as many each",
+        QN_FAIL(err, QN_ERR_ARG, "%d starts, %d ends and %d axes, expected as many each",
                 starts_count, ends_count, axes_count);
     *ret = *from;
     memset(begin, 0, QN_RANK_MAX * sizeof(*begin));
@@ -353,7 +352,7 @@ static qn_status slice_read(const qn_op_types *types, int64_t begin[QN_RANK_MAX]
             continue;
         if (size < 0)
             QN_FAIL(err, QN_ERR_ARG,
-                    "Slice: dimension %lld is not known yet, it can only be taken "
+                    "dimension %lld is not known yet, it can only be taken "
                     "whole",
                     (long long)d);
         low = low < 0 ? low + size : low;
@@ -418,10 +417,10 @@ static qn_status pad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_er
     QN_TRY(qn_op_ints(types, "ends", out.shape.rank, 0, ends, err));
     for (int d = 0; d < out.shape.rank; d++) {
         if (begins[d] < 0 || ends[d] < 0 || begins[d] > INT32_MAX || ends[d] > INT32_MAX)
-            QN_FAIL(err, QN_ERR_ARG, "Pad: padding of %lld and %lld on dimension %d, expected >= 0",
+            QN_FAIL(err, QN_ERR_ARG, "padding of %lld and %lld on dimension %d, expected >= 0",
                     (long long)begins[d], (long long)ends[d], d);
         if (out.shape.dims[d] < 0 && (begins[d] || ends[d]))
-            QN_FAIL(err, QN_ERR_ARG, "Pad: dimension %d is not known yet and cannot be padded", d);
+            QN_FAIL(err, QN_ERR_ARG, "dimension %d is not known yet and cannot be padded", d);
         out.shape.dims[d] += begins[d] + ends[d];
     }
     ret_outputs[0] = out;
@@ -468,7 +467,7 @@ static qn_status expand_infer(const qn_op_types *types, qn_type *ret_outputs, qn
     memcpy(want.dims, dims, sizeof(want.dims));
     QN_TRY(qn_shape_broadcast(&types->inputs[0].shape, &want, &shape, err));
     if (!qn_shape_equal(&shape, &want))
-        QN_FAIL(err, QN_ERR_ARG, "Expand: cannot broadcast %s to %s",
+        QN_FAIL(err, QN_ERR_ARG, "cannot broadcast %s to %s",
                 qn_shape_text(&types->inputs[0].shape, came), qn_shape_text(&want, text));
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, shape};
     return QN_OK;
@@ -493,6 +492,10 @@ static const qn_attr_spec cast_attrs[] = {
 };
 static const qn_attr_spec reshape_attrs[] = {
     {.name = "shape", .kind = QN_ATTR_INTS, .required = true},
+    {0},
+};
+static const qn_attr_spec expand_attrs[] = {
+    {.name = "shape", .kind = QN_ATTR_INTS, .required = true, .symbolic = true},
     {0},
 };
 static const qn_attr_spec flatten_attrs[] = {
@@ -608,6 +611,6 @@ const qn_op qn_ops_move[] = {
      OP_SAMPLES(concat_samples)},
     ROW("Slice", slice, slice_attrs, 0, slice_ref, slice_vjp),
     ROW("Pad", pad, pad_attrs, 0, pad_ref, pad_vjp),
-    ROW("Expand", expand, reshape_attrs, 0, expand_ref, expand_vjp),
+    ROW("Expand", expand, expand_attrs, 0, expand_ref, expand_vjp),
     {0},
 };

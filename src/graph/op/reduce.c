@@ -212,7 +212,7 @@ static const qn_attr_spec reduce_attrs[] = {
 static const qn_attr_spec mean_grad_attrs[] = {
     {.name = "axes", .kind = QN_ATTR_INTS},
     KEEPDIMS,
-    {.name = "shape", .kind = QN_ATTR_INTS, .required = true},
+    {.name = "shape", .kind = QN_ATTR_INTS, .required = true, .symbolic = true},
     {0},
 };
 static const qn_attr_spec argmax_attrs[] = {
