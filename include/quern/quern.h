@@ -4,6 +4,7 @@
 #ifndef QUERN_QUERN_H
 #define QUERN_QUERN_H
 
+#include "quern/array.h"
 #include "quern/dtype.h"
 #include "quern/error.h"
 #include "quern/model.h"
