@@ -326,14 +326,11 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
 {
     qn_nn_scope at = {graph, "answer", NULL};
     qn_value scores = network->scores;
-    network->output = "probability";
     if (architecture->task == QN_TASK_AUTO) {
-        network->output = "output";
         network->answer = is_kind(network->closing, "linear")
                               ? scores
                               : qn_nn_activation(&at, scores, network->closing);
     } else if (architecture->task == QN_TASK_REGRESSION) {
-        network->output = "prediction";
         qn_value scale = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_deviation);
         qn_value mean = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_mean);
         scores = qn_graph_op2(graph, "Mul", scores, scale);
@@ -384,23 +381,34 @@ static const char *describe(const qn_json *layers, qn_arena *arena)
     return copy;
 }
 
-qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
-                                qn_arena *arena, qn_network *ret, qn_error *err)
+static const char *output_name(qn_task task)
 {
-    qn_network network = {.closing = "linear"};
+    if (task == QN_TASK_AUTO)
+        return "output";
+    return task == QN_TASK_REGRESSION ? "prediction" : "probability";
+}
+
+qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
+                                bool with_answer, qn_arena *arena, qn_network *ret, qn_error *err)
+{
+    qn_network network = {.closing = "linear", .answer = QN_NONE};
+    network.output = output_name(architecture->task);
     qn_json layers;
     QN_TRY(qn_architecture_layers(architecture, arena, &layers, err));
     qn_value input = gather_sources(architecture, graph, arena);
     QN_TRY(qn_graph_check(graph, err));
     qn_nn_layers_options options = {
         .units_auto = architecture->task == QN_TASK_MULTICLASS ? architecture->classes : 1,
-        .logits = true,
+        .logits = !architecture->keep_closing,
         .path = architecture->task == QN_TASK_AUTO ? "layers" : "model.layers",
     };
     QN_TRY(qn_nn_layers_build(graph, input, &layers, &options, &network.scores, &network.closing,
                               err));
+    if (architecture->keep_closing)
+        network.closing = "linear"; /* it is part of the scores */
     QN_TRY(check_scores(architecture, graph, network.scores, err));
-    add_answer(architecture, graph, &network);
+    if (with_answer)
+        add_answer(architecture, graph, &network);
     QN_TRY(qn_graph_check(graph, err));
     network.text = describe(&layers, arena);
     if (!network.text)

@@ -44,21 +44,24 @@ typedef struct {
     const qn_feature_tensor *sources;
     int64_t sources_count;
     double target_mean, target_deviation; /* REGRESSION: raw = score * deviation + mean */
-    int64_t rows;                         /* training rows: sizes are chosen from them */
+    bool keep_closing; /* the loss works on the last activation itself (pointwise losses) */
+    int64_t rows;      /* training rows: sizes are chosen from them */
 } qn_architecture;
 
 typedef struct {
     qn_value scores;     /* [B, K]: K = 1 for regression and for binary tasks with one score */
-    qn_value answer;     /* also the graph's output `output` */
+    qn_value answer;     /* QN_NONE unless asked for; then the graph's output `output` */
     const char *output;  /* "probability" [B, C], "prediction" [B, 1], or "output" (task AUTO) */
     const char *closing; /* activation between scores and answer of a task AUTO: "softmax", ... */
     const char *text;    /* "conv2d 32 3 relu, max_pool2d 2, flatten, dense 10": for reports */
 } qn_network;
 
-/* Adds inputs (named as the sources), layers and the named output to `graph`. Memory: texts in
- * `arena`. Errors: ERR_ARG naming the layer and the shapes. */
+/* Adds inputs (named as the sources) and layers to `graph` and, `with_answer`, the named output:
+ * training wants the scores alone. Memory: texts in `arena`. Errors: ERR_ARG naming the layer and
+ * the shapes. */
 QN_MUST_USE qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
-                                            qn_arena *arena, qn_network *ret, qn_error *err);
+                                            bool with_answer, qn_arena *arena, qn_network *ret,
+                                            qn_error *err);
 /* The list of layers that `type` stands for, as a recipe would write it. */
 QN_MUST_USE qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *arena,
                                              qn_json *ret, qn_error *err);

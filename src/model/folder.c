@@ -168,7 +168,8 @@ static void write_files(const qn_folder_file *files, int count, qn_json_writer *
 }
 
 static void write_description(const qn_folder_content *content, const qn_signature *signature,
-                              const qn_folder_file *files, int files_count, qn_buf *dst)
+                              const qn_json *net, const qn_folder_file *files, int files_count,
+                              qn_buf *dst)
 {
     qn_json_writer w;
     qn_json_write_init(&w, dst);
@@ -190,6 +191,10 @@ static void write_description(const qn_folder_content *content, const qn_signatu
     if (content->transforms) {
         qn_json_key(&w, "transforms");
         qn_transforms_write_json(content->transforms, &w);
+    }
+    if (content->net.size > 0) {
+        qn_json_key(&w, "net");
+        qn_json_value(&w, net);
     }
     if (content->schema) {
         qn_json_key(&w, "schema");
@@ -286,6 +291,9 @@ qn_status qn_folder_write(const char *folder, const qn_folder_content *content, 
     qn_signature signature;
     qn_status status = qn_signature_make(content->graph, content->transforms, content->name, 0,
                                          content->task, arena, &signature, err);
+    qn_json net = {0};
+    if (status == QN_OK && content->net.size > 0)
+        status = qn_json_read(content->net, NULL, arena, &net, err);
     if (status == QN_OK)
         status = write_weights(content, arena, &weights, err);
     if (status != QN_OK)
@@ -298,7 +306,7 @@ qn_status qn_folder_write(const char *folder, const qn_folder_content *content, 
         {"report.html", content->report, true},
         {"run.jsonl", content->run, false},
     };
-    write_description(content, &signature, files, 6, &description);
+    write_description(content, &signature, &net, files, 6, &description);
     if (weights.failed || description.failed) {
         status = qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
         goto out;
@@ -363,6 +371,7 @@ static qn_status read_parts(const qn_json *description, qn_arena *arena, qn_fold
     if (!graph)
         QN_FAIL(err, QN_ERR_DATA, "\"graph\" is missing");
     QN_TRY(qn_graph_read(graph, &model->graph, err));
+    model->net = qn_json_find(description, "net");
     const qn_json *transforms = qn_json_find(description, "transforms");
     if (transforms)
         QN_TRY(qn_transforms_read_json(transforms, arena, &model->transforms, err));
@@ -395,9 +404,11 @@ qn_status qn_folder_read(const char *folder, int64_t version, qn_arena *arena, q
     const char *weights = qn_path_join(arena, model.path, "model.safetensors");
     if (!file || !weights)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    qn_json description;
-    QN_TRY(read_description(file, arena, &description, model.digest, err));
-    qn_status status = read_parts(&description, arena, &model, err);
+    qn_json *description = QN_NEW(arena, qn_json, 1);
+    if (!description)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    QN_TRY(read_description(file, arena, description, model.digest, err));
+    qn_status status = read_parts(description, arena, &model, err);
     if (status != QN_OK)
         status = qn_error_at(err, status == QN_ERR_ARG ? QN_ERR_DATA : status, "%s", file);
     else

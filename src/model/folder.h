@@ -29,6 +29,7 @@ typedef struct {
     const qn_transforms *transforms; /* NULL = a model of tensors */
     const qn_schema *schema;         /* NULL = none */
     qn_task task;
+    qn_str net;     /* JSON of a network written in C (train/net.c): {"input", "layers", "loss"} */
     qn_str recipe;  /* recipe.yaml */
     qn_str metrics; /* metrics.json */
     qn_str card;    /* README.md */
@@ -51,6 +52,7 @@ typedef struct {
     qn_graph *graph;           /* owned */
     qn_state *state;           /* owned */
     qn_transforms *transforms; /* in `arena`; NULL = a model of tensors */
+    const qn_json *net;        /* in `arena`; NULL = none */
     char digest[65];
 } qn_folder_model;
 

@@ -1,0 +1,474 @@
+/*
+ * Graphs, weights and plans of one network in training.
+ *
+ * A step is: the loader gathers rows straight into the plan's inputs, the rate is written, the plan
+ * runs forward, backward and update as one flat list, the loss is read from its output. Nothing is
+ * allocated. A loss that is not finite stops the plan before the update (qn_plan guards), so the
+ * weights stay sound and the first bad op can be named.
+ */
+#include "train/learner.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+enum { ANSWER_BATCH = 256 };
+
+static const char *const loss_output = "train.loss";
+static const char *const scores_output = "train.scores";
+
+/* --- graphs and weights --- */
+
+static qn_status build_training(qn_learner *learner, qn_error *err)
+{
+    const qn_learner_options *options = &learner->options;
+    learner->graph = qn_graph_create();
+    if (!learner->graph)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    QN_TRY(qn_architecture_build(&options->architecture, learner->graph, false, &learner->load,
+                                 &learner->network, err));
+    const qn_type *scores = qn_graph_type(learner->graph, learner->network.scores);
+    learner->score_count = 1;
+    for (int i = 1; i < scores->shape.rank; i++)
+        learner->score_count *= scores->shape.dims[i];
+    if (!options->lbfgs)
+        qn_graph_output(learner->graph, scores_output, learner->network.scores);
+    qn_nn_loss *loss = &learner->options.loss;
+    if (loss->kind == QN_NN_LOSS_BCE && options->architecture.classes == 2 &&
+        learner->score_count == 2)
+        loss->kind = QN_NN_LOSS_CE; /* a list of layers may end with a score for each of both */
+    qn_nn_training training = {.loss = *loss,
+                               .optimizer = options->optimizer,
+                               .accumulate = options->accumulate,
+                               .loss_only = options->lbfgs,
+                               .gradients = options->lbfgs};
+    qn_status status = qn_nn_training_add(learner->graph, learner->network.scores, &training,
+                                          &learner->apply, err);
+    learner->counts_right = options->loss.kind == QN_NN_LOSS_CE ||
+                            (options->loss.kind == QN_NN_LOSS_BCE && learner->score_count == 1);
+    return status;
+}
+
+static qn_status build_inference(qn_learner *learner, qn_error *err)
+{
+    qn_network network;
+    learner->inference = qn_graph_create();
+    if (!learner->inference)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    QN_TRY(qn_architecture_build(&learner->options.architecture, learner->inference, true,
+                                 &learner->load, &network, err));
+    const qn_type *answer = qn_graph_type(learner->inference, network.answer);
+    learner->answer_count = 1;
+    for (int i = 1; i < answer->shape.rank; i++)
+        learner->answer_count *= answer->shape.dims[i];
+    return QN_OK;
+}
+
+qn_status qn_learner_init(qn_learner *learner, const qn_learner_options *options, qn_error *err)
+{
+    *learner = (qn_learner){.options = *options};
+    qn_arena_init(&learner->load, 0);
+    QN_TRY(build_training(learner, err));
+    QN_TRY(build_inference(learner, err));
+    QN_TRY(qn_state_create(&learner->state, err));
+    QN_TRY(qn_state_add_graph(learner->state, learner->graph, options->seed, err));
+    if (learner->apply)
+        QN_TRY(qn_state_add_graph(learner->state, learner->apply, options->seed, err));
+    return QN_OK;
+}
+
+static void close_plan(qn_learner_plan *plan)
+{
+    if (plan->plan)
+        qn_plan_destroy(plan->plan);
+    *plan = (qn_learner_plan){0};
+}
+
+void qn_learner_deinit(qn_learner *learner)
+{
+    close_plan(&learner->full);
+    close_plan(&learner->tail);
+    close_plan(&learner->answers);
+    if (learner->apply_plan)
+        qn_plan_destroy(learner->apply_plan);
+    if (learner->state)
+        qn_state_destroy(learner->state);
+    if (learner->graph)
+        qn_graph_destroy(learner->graph);
+    if (learner->apply)
+        qn_graph_destroy(learner->apply);
+    if (learner->inference)
+        qn_graph_destroy(learner->inference);
+    qn_arena_deinit(&learner->load);
+    *learner = (qn_learner){0};
+}
+
+/* --- the target as the loss wants it --- */
+
+static qn_packed_tensor *find_packed(const qn_packed *packed, const char *name)
+{
+    for (int64_t i = 0; i < packed->tensors_count; i++)
+        if (qn_str_is(packed->tensors[i].name, name))
+            return &packed->tensors[i];
+    return NULL;
+}
+
+qn_status qn_learner_adapt(const qn_learner *learner, const qn_packed *packed, qn_arena *arena,
+                           qn_packed *ret, qn_error *err)
+{
+    qn_packed adapted = *packed;
+    adapted.tensors = QN_NEW(arena, qn_packed_tensor, packed->tensors_count);
+    if (!adapted.tensors)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    memcpy(adapted.tensors, packed->tensors,
+           (size_t)packed->tensors_count * sizeof *packed->tensors);
+    qn_packed_tensor *target = find_packed(&adapted, "target");
+    if (target && target->dtype == QN_DTYPE_I64 && learner->options.loss.kind != QN_NN_LOSS_CE) {
+        float *numbers = QN_NEW(arena, float, packed->rows);
+        if (!numbers)
+            QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+        const int64_t *labels = target->data;
+        for (int64_t row = 0; row < packed->rows; row++)
+            numbers[row] = (float)labels[row];
+        target->data = numbers;
+        target->stored = target->dtype = QN_DTYPE_F32;
+        target->shape = QN_SHAPE(1);
+        target->count = 1;
+    }
+    *ret = adapted;
+    return QN_OK;
+}
+
+/* --- plans --- */
+
+/* Finds the plan's input for every packed tensor: same name, but "target" is "train.target". */
+static qn_status point_inputs(qn_learner *learner, const qn_packed *packed, qn_learner_plan *plan,
+                              qn_error *err)
+{
+    plan->inputs = QN_NEW(&learner->load, void *, packed->tensors_count + 1);
+    if (!plan->inputs)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; i < packed->tensors_count; i++) {
+        const qn_packed_tensor *tensor = &packed->tensors[i];
+        bool target = qn_str_is(tensor->name, "target");
+        char name[256];
+        if (tensor->name.size >= sizeof name)
+            QN_FAIL(err, QN_ERR_ARG, "the name of input '%.*s' is too long", 40, tensor->name.data);
+        memcpy(name, tensor->name.data, tensor->name.size);
+        name[tensor->name.size] = '\0';
+        const qn_tensor *input = qn_plan_input(plan->plan, target ? "train.target" : name);
+        plan->inputs[i] = input ? input->data : NULL;
+        if (input && (input->dtype != tensor->dtype ||
+                      qn_shape_count(&input->shape) != tensor->count * plan->batch))
+            QN_FAIL(err, QN_ERR_ARG,
+                    "the %s does not have the type and shape that the network "
+                    "takes",
+                    target ? "target" : name);
+    }
+    return QN_OK;
+}
+
+static qn_status open_plan(qn_learner *learner, const qn_packed *packed, int64_t batch,
+                           qn_learner_plan *plan, qn_error *err)
+{
+    qn_plan_options options = {
+        .batch = batch,
+        .seed = learner->options.seed,
+        .pool = learner->options.pool,
+        .training = true,
+        .memory_max = learner->options.memory_max,
+        .guards = &loss_output,
+        .guards_count = learner->options.lbfgs ? 0 : 1,
+    };
+    close_plan(plan);
+    QN_TRY(qn_plan_create(learner->graph, learner->state, &options, &plan->plan, err));
+    plan->batch = batch;
+    const qn_tensor *rate = qn_plan_input(plan->plan, "train.lr");
+    const qn_tensor *scores = qn_plan_output(plan->plan, scores_output);
+    plan->rate = rate ? rate->data : NULL;
+    plan->loss = qn_plan_output(plan->plan, loss_output)->data;
+    plan->scores = scores ? scores->data : NULL;
+    return point_inputs(learner, packed, plan, err);
+}
+
+qn_status qn_learner_open(qn_learner *learner, const qn_packed *packed, int64_t batch,
+                          qn_error *err)
+{
+    batch = qn_min_i64(batch, packed->rows);
+    QN_TRY(open_plan(learner, packed, batch, &learner->full, err));
+    if (packed->rows % batch != 0)
+        QN_TRY(open_plan(learner, packed, packed->rows % batch, &learner->tail, err));
+    if (!learner->apply || learner->apply_plan)
+        return QN_OK;
+    qn_plan_options options = {.batch = batch, .pool = learner->options.pool, .training = true};
+    QN_TRY(qn_plan_create(learner->apply, learner->state, &options, &learner->apply_plan, err));
+    const qn_tensor *rate = qn_plan_input(learner->apply_plan, "train.lr");
+    learner->apply_rate = rate ? rate->data : NULL;
+    return QN_OK;
+}
+
+int64_t qn_learner_bytes(const qn_learner *learner)
+{
+    const qn_plan *plans[] = {learner->full.plan, learner->tail.plan, learner->answers.plan,
+                              learner->apply_plan};
+    int64_t bytes = 0;
+    for (int i = 0; i < 4; i++)
+        bytes += plans[i] ? qn_plan_bytes(plans[i]) : 0;
+    for (int i = 0; i < qn_state_count(learner->state); i++)
+        bytes += (int64_t)qn_tensor_bytes(&qn_state_at(learner->state, i)->tensor);
+    return bytes;
+}
+
+int64_t qn_learner_flops(const qn_learner *learner)
+{
+    return qn_plan_flops(learner->full.plan);
+}
+
+/* --- a step --- */
+
+static qn_status not_finite(qn_learner *learner, const qn_learner_plan *plan, qn_error *err)
+{
+    char place[160];
+    uint32_t step = (uint32_t)learner->step;
+    if (!qn_plan_find_nonfinite(plan->plan, step, place, sizeof place))
+        memcpy(place, "the loss", sizeof "the loss");
+    (void)qn_error_set(err, QN_ERR_NUMERIC, NULL,
+                       "a number became NaN or infinite at step %lld; the first is in %s",
+                       (long long)learner->step + 1, place);
+    return qn_error_hint(err, QN_ERR_NUMERIC,
+                         "lower train.lr, set train.clip_norm, or look for extreme values in the "
+                         "data");
+}
+
+/* Rows whose largest score stands at the label; targets are still in the plan's reach through the
+ * loader's destination only before the run, so they are read first by the caller. */
+static double count_right(const qn_learner *learner, const qn_learner_plan *plan,
+                          const qn_loader *loader, const int64_t *rows_order, int64_t rows)
+{
+    const qn_packed_tensor *target = find_packed(loader->packed, "target");
+    int64_t classes = learner->score_count, right = 0;
+    for (int64_t i = 0; target && i < rows; i++) {
+        const float *scores = plan->scores + i * classes;
+        if (learner->options.loss.kind == QN_NN_LOSS_BCE) {
+            bool truth = ((const float *)target->data)[rows_order[i]] > 0.5F;
+            right += (scores[0] > 0) == truth;
+            continue;
+        }
+        int64_t best = 0;
+        for (int64_t c = 1; c < classes; c++)
+            best = scores[c] > scores[best] ? c : best;
+        right += best == ((const int64_t *)target->data)[rows_order[i]];
+    }
+    return (double)right;
+}
+
+qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, double rate, int64_t *ret_rows,
+                          double *ret_loss, qn_error *err)
+{
+    int64_t first = loader->cursor.batch * loader->options.batch;
+    bool last = first + learner->full.batch > loader->packed->rows;
+    qn_learner_plan *plan = last && learner->tail.plan ? &learner->tail : &learner->full;
+    int64_t rows = qn_loader_next(loader, plan->inputs);
+    *ret_rows = rows;
+    if (rows == 0)
+        return QN_OK;
+    QN_ASSERT(rows == plan->batch);
+    if (plan->rate)
+        *plan->rate = (float)rate;
+    qn_plan_run(plan->plan, (uint32_t)learner->step);
+    if (qn_plan_stopped(plan->plan))
+        return not_finite(learner, plan, err);
+    learner->step++;
+    *ret_loss = (double)*plan->loss;
+    if (learner->counts_right)
+        learner->right += count_right(learner, plan, loader, loader->order + first, rows);
+    if (learner->apply_plan && ++learner->micro >= learner->options.accumulate) {
+        *learner->apply_rate = (float)rate;
+        qn_plan_run(learner->apply_plan, (uint32_t)learner->step);
+        learner->micro = 0;
+    }
+    return QN_OK;
+}
+
+/* --- answers --- */
+
+static qn_status open_answers(qn_learner *learner, const qn_packed *packed, qn_error *err)
+{
+    qn_learner_plan *plan = &learner->answers;
+    if (plan->plan)
+        return QN_OK;
+    qn_plan_options options = {.batch = ANSWER_BATCH, .pool = learner->options.pool};
+    QN_TRY(qn_plan_create(learner->inference, learner->state, &options, &plan->plan, err));
+    plan->batch = ANSWER_BATCH;
+    plan->scores = qn_plan_output(plan->plan, learner->network.output)->data;
+    return point_inputs(learner, packed, plan, err);
+}
+
+qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float *dst, qn_error *err)
+{
+    QN_TRY(open_answers(learner, packed, err));
+    const qn_learner_plan *plan = &learner->answers;
+    for (int64_t first = 0; first < packed->rows; first += ANSWER_BATCH) {
+        int64_t count = qn_min_i64(ANSWER_BATCH, packed->rows - first);
+        for (int64_t i = 0; i < packed->tensors_count && count < ANSWER_BATCH; i++) {
+            size_t each =
+                (size_t)packed->tensors[i].count * qn_dtype_size(packed->tensors[i].dtype);
+            if (plan->inputs[i])
+                memset(plan->inputs[i], 0, each * ANSWER_BATCH);
+        }
+        qn_packed_gather(packed, NULL, first, count, plan->inputs);
+        qn_plan_run(plan->plan, 0);
+        memcpy(dst + first * learner->answer_count, plan->scores,
+               (size_t)(count * learner->answer_count) * sizeof(float));
+    }
+    return QN_OK;
+}
+
+/* --- whole-data steps --- */
+
+/* The flat vector of L-BFGS is all trainable states one behind the other. */
+typedef struct {
+    qn_learner *learner;
+    const qn_packed *packed;
+    const qn_learner_lbfgs_options *options;
+    int count;
+    const qn_named_tensor **weights; /* [count] */
+    const qn_tensor **grads_full, **grads_tail;
+} qn_whole;
+
+static void load_point(const qn_whole *whole, const double *x)
+{
+    for (int i = 0; i < whole->count; i++) {
+        const qn_tensor *weight = &whole->weights[i]->tensor;
+        float *data = weight->data;
+        int64_t count = qn_shape_count(&weight->shape);
+        for (int64_t k = 0; k < count; k++)
+            data[k] = (float)*x++;
+    }
+}
+
+static void add_gradients(const qn_whole *whole, const qn_tensor **grads, double share,
+                          double *grad)
+{
+    for (int i = 0; i < whole->count; i++) {
+        const float *data = grads[i]->data;
+        int64_t count = qn_shape_count(&grads[i]->shape);
+        for (int64_t k = 0; k < count; k++)
+            *grad++ += share * (double)data[k];
+    }
+}
+
+static double add_penalty(const qn_whole *whole, const double *x, double *grad)
+{
+    double l2 = whole->options->l2, sum = 0;
+    for (int i = 0; i < whole->count; i++) {
+        const qn_shape *shape = &whole->weights[i]->tensor.shape;
+        int64_t count = qn_shape_count(shape);
+        for (int64_t k = 0; shape->rank >= 2 && k < count; k++) {
+            sum += x[k] * x[k];
+            grad[k] += l2 * x[k];
+        }
+        x += count;
+        grad += count;
+    }
+    return 0.5 * l2 * sum;
+}
+
+static bool report_progress(void *context, const qn_lbfgs_report *report)
+{
+    const qn_whole *whole = context;
+    return !whole->options->progress || whole->options->progress(whole->options->context, report);
+}
+
+static qn_status evaluate_whole(void *context, const double *x, double *grad, double *ret_loss,
+                                qn_error *err)
+{
+    qn_whole *whole = context;
+    qn_learner *learner = whole->learner;
+    int64_t n = 0;
+    for (int i = 0; i < whole->count; i++)
+        n += qn_shape_count(&whole->weights[i]->tensor.shape);
+    memset(grad, 0, (size_t)n * sizeof *grad);
+    load_point(whole, x);
+    double loss = 0;
+    for (int64_t first = 0; first < whole->packed->rows;) {
+        int64_t left = whole->packed->rows - first;
+        bool last = left < learner->full.batch;
+        qn_learner_plan *plan = last ? &learner->tail : &learner->full;
+        double share = (double)plan->batch / (double)whole->packed->rows;
+        qn_packed_gather(whole->packed, NULL, first, plan->batch, plan->inputs);
+        qn_plan_run(plan->plan, 0);
+        if (!isfinite(*plan->loss))
+            return not_finite(learner, plan, err);
+        loss += share * (double)*plan->loss;
+        add_gradients(whole, last ? whole->grads_tail : whole->grads_full, share, grad);
+        first += plan->batch;
+    }
+    *ret_loss = loss + add_penalty(whole, x, grad);
+    return QN_OK;
+}
+
+static qn_status find_gradients(qn_whole *whole, const qn_plan *plan, const qn_tensor ***ret,
+                                qn_error *err)
+{
+    const qn_tensor **grads = QN_NEW(&whole->learner->load, const qn_tensor *, whole->count);
+    for (int i = 0; grads && i < whole->count; i++) {
+        char name[256] = "grad.";
+        size_t length = strlen(whole->weights[i]->name);
+        QN_ASSERT(length + 6 < sizeof name);
+        memcpy(name + 5, whole->weights[i]->name, length + 1);
+        grads[i] = qn_plan_output(plan, name);
+        QN_ASSERT(grads[i]);
+    }
+    if (!grads)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    *ret = grads;
+    return QN_OK;
+}
+
+static qn_status collect_weights(qn_whole *whole, int64_t *ret_n, qn_error *err)
+{
+    qn_learner *learner = whole->learner;
+    int count = qn_graph_trainable(learner->graph, NULL, 0);
+    qn_value *values = QN_NEW(&learner->load, qn_value, count);
+    whole->weights = QN_NEW(&learner->load, const qn_named_tensor *, count);
+    if (!values || !whole->weights)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    (void)qn_graph_trainable(learner->graph, values, count);
+    whole->count = count;
+    *ret_n = 0;
+    for (int i = 0; i < count; i++) {
+        whole->weights[i] = qn_state_find(learner->state, qn_graph_name(learner->graph, values[i]));
+        *ret_n += qn_shape_count(&whole->weights[i]->tensor.shape);
+    }
+    return QN_OK;
+}
+
+/* Starts at zero weights: the problem is convex and the way there must not depend on a seed. */
+qn_status qn_learner_lbfgs(qn_learner *learner, const qn_packed *packed,
+                           const qn_learner_lbfgs_options *options, qn_lbfgs_report *ret,
+                           qn_error *err)
+{
+    qn_whole whole = {.learner = learner, .packed = packed, .options = options};
+    int64_t n = 0;
+    QN_TRY(collect_weights(&whole, &n, err));
+    QN_TRY(find_gradients(&whole, learner->full.plan, &whole.grads_full, err));
+    if (learner->tail.plan)
+        QN_TRY(find_gradients(&whole, learner->tail.plan, &whole.grads_tail, err));
+    double *x = QN_NEW(&learner->load, double, n);
+    if (!x)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_lbfgs lbfgs = {.iterations_max = options->iterations_max,
+                      .eval = evaluate_whole,
+                      .progress = report_progress,
+                      .tolerance_grad = 1e-5,
+                      .tolerance_loss = 1e-7,
+                      .context = &whole};
+    qn_arena scratch;
+    qn_arena_init(&scratch, 0);
+    qn_status status = qn_lbfgs_minimize(&lbfgs, x, n, &scratch, ret, err);
+    load_point(&whole, x);
+    qn_arena_deinit(&scratch);
+    return status;
+}

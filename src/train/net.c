@@ -1,0 +1,323 @@
+/*
+ * Networks in C (quern/net.h): a list of layers that grows by calls, built into a graph at the
+ * first use. Fitting is in net_fit.c, asking and keeping in net_use.c. Not here: recipes and tables.
+ *
+ * A net that does little work stays on the caller's thread: waking a worker costs more than the
+ * whole of a small step.
+ */
+#include "train/net_priv.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/checked.h"
+#include "base/json.h"
+
+/* Work of one step from which several threads pay: about 50 us on one core. */
+static const int64_t POOL_FLOPS = 1000000;
+enum { LAYERS_TEXT_MAX = 1 << 20 };
+
+static const char *const activation_names[] = {"linear", "relu", "leaky_relu", "sigmoid",
+                                               "tanh",   "gelu", "silu",       "softmax"};
+const char *const qn_net_loss_names[] = {"mse", "mae", "huber", "bce", "cross_entropy"};
+
+qn_status qn_net_check_input(const qn_input *input, qn_error *err)
+{
+    if (input->rank < 1 || input->rank >= QN_VIEW_RANK_MAX)
+        QN_FAIL(err, QN_ERR_ARG, "an input of %d dimensions; 1 to %d are possible", input->rank,
+                QN_VIEW_RANK_MAX - 1);
+    int64_t count = 1;
+    for (int i = 0; i < input->rank; i++)
+        if (input->dims[i] < 1 || !qn_mul_i64(count, input->dims[i], &count) || count > 1 << 30)
+            QN_FAIL(err, QN_ERR_ARG,
+                    "input dimension %d is %lld; at least 1 is expected (and at "
+                    "most 2^30 numbers in all)",
+                    i, (long long)input->dims[i]);
+    return QN_OK;
+}
+
+qn_net *qn_net_create(qn_input input, qn_error *err)
+{
+    if (qn_net_check_input(&input, err) != QN_OK)
+        return NULL;
+    qn_net *net = qn_alloc_zero(1, sizeof *net);
+    if (!net) {
+        (void)qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
+        return NULL;
+    }
+    qn_arena_init(&net->load, 0);
+    qn_buf_init(&net->layers, LAYERS_TEXT_MAX);
+    net->input = input;
+    net->closing = "linear";
+    return net;
+}
+
+void qn_net_drop_built(qn_net *net)
+{
+    qn_predictor_close(net->predictor);
+    if (net->graph)
+        qn_graph_destroy(net->graph);
+    if (net->state)
+        qn_state_destroy(net->state);
+    net->predictor = NULL;
+    net->graph = NULL;
+    net->state = NULL;
+}
+
+void qn_net_destroy(qn_net *net)
+{
+    if (!net)
+        return;
+    qn_net_drop_built(net);
+    if (net->pool)
+        qn_pool_destroy(net->pool);
+    qn_buf_deinit(&net->layers);
+    qn_arena_deinit(&net->load);
+    qn_free(net);
+}
+
+qn_status qn_net_usable(const qn_net *net, qn_error *err)
+{
+    if (!net)
+        QN_FAIL(err, QN_ERR_MEMORY, "the net is NULL: it could not be created");
+    if (net->sticky.code != QN_OK && err)
+        *err = net->sticky;
+    return net->sticky.code;
+}
+
+static void stick(qn_net *net, qn_status code, const char *text)
+{
+    if (net && net->sticky.code == QN_OK)
+        (void)qn_error_set(&net->sticky, code, NULL, "%s", text);
+}
+
+typedef struct {
+    qn_json_writer writer;
+    qn_net *net;
+} qn_layer_text;
+
+static bool layer_begin(qn_layer_text *text, qn_net *net, const char *name)
+{
+    if (!net || net->sticky.code != QN_OK)
+        return false;
+    if (net->graph) {
+        stick(net, QN_ERR_ARG, "layers cannot be added after the first fit or predict");
+        return false;
+    }
+    if (net->layers.size > 0)
+        qn_buf_byte(&net->layers, ',');
+    text->net = net;
+    qn_json_write_init(&text->writer, &net->layers);
+    qn_json_object_begin(&text->writer);
+    qn_json_key(&text->writer, name);
+    qn_json_object_begin(&text->writer);
+    return true;
+}
+
+static void layer_integer(qn_layer_text *text, const char *key, int64_t value)
+{
+    qn_json_key(&text->writer, key);
+    qn_json_i64(&text->writer, value);
+}
+
+static void layer_activation(qn_layer_text *text, qn_activation activation)
+{
+    if ((int)activation < 0 || activation > QN_SOFTMAX) {
+        stick(text->net, QN_ERR_ARG, "unknown activation");
+        return;
+    }
+    qn_json_key(&text->writer, "activation");
+    qn_json_text(&text->writer, activation_names[activation]);
+}
+
+static void layer_end(qn_layer_text *text)
+{
+    qn_json_object_end(&text->writer);
+    qn_json_object_end(&text->writer);
+    if (text->net->layers.failed)
+        stick(text->net, QN_ERR_MEMORY, "out of memory for the list of layers");
+}
+
+void qn_net_dense(qn_net *net, int64_t units, qn_activation activation)
+{
+    qn_layer_text text;
+    if (!layer_begin(&text, net, "dense"))
+        return;
+    layer_integer(&text, "units", units);
+    layer_activation(&text, activation);
+    layer_end(&text);
+}
+
+void qn_net_conv2d(qn_net *net, int64_t filters, int64_t kernel, qn_activation activation,
+                   const qn_conv_options *options)
+{
+    qn_layer_text text;
+    if (!layer_begin(&text, net, "conv2d"))
+        return;
+    layer_integer(&text, "filters", filters);
+    layer_integer(&text, "kernel", kernel);
+    layer_activation(&text, activation);
+    if (options && options->stride)
+        layer_integer(&text, "stride", options->stride);
+    if (options && options->dilation)
+        layer_integer(&text, "dilation", options->dilation);
+    if (options && options->groups)
+        layer_integer(&text, "groups", options->groups);
+    if (options && options->same) {
+        qn_json_key(&text.writer, "padding");
+        qn_json_text(&text.writer, "same");
+    }
+    layer_end(&text);
+}
+
+static void add_pool(qn_net *net, const char *name, int64_t size)
+{
+    qn_layer_text text;
+    if (!layer_begin(&text, net, name))
+        return;
+    layer_integer(&text, "size", size);
+    layer_end(&text);
+}
+
+void qn_net_max_pool2d(qn_net *net, int64_t size)
+{
+    add_pool(net, "max_pool2d", size);
+}
+
+void qn_net_average_pool2d(qn_net *net, int64_t size)
+{
+    add_pool(net, "avg_pool2d", size);
+}
+
+static void add_plain(qn_net *net, const char *name)
+{
+    qn_layer_text text;
+    if (layer_begin(&text, net, name))
+        layer_end(&text);
+}
+
+void qn_net_global_average_pool(qn_net *net)
+{
+    add_plain(net, "global_avg_pool2d");
+}
+
+void qn_net_flatten(qn_net *net)
+{
+    add_plain(net, "flatten");
+}
+
+void qn_net_batch_norm(qn_net *net)
+{
+    add_plain(net, "batch_norm");
+}
+
+void qn_net_dropout(qn_net *net, float rate)
+{
+    qn_layer_text text;
+    if (!layer_begin(&text, net, "dropout"))
+        return;
+    qn_json_key(&text.writer, "rate");
+    qn_json_f32(&text.writer, rate);
+    layer_end(&text);
+}
+
+void qn_net_activation(qn_net *net, qn_activation activation)
+{
+    if (activation == QN_LINEAR)
+        return;
+    if ((int)activation < 0 || activation > QN_SOFTMAX)
+        stick(net, QN_ERR_ARG, "unknown activation");
+    else
+        add_plain(net, activation_names[activation]);
+}
+
+qn_status qn_net_describe(const qn_net *net, qn_nn_loss_kind loss, qn_arena *arena,
+                          qn_architecture *ret, qn_error *err)
+{
+    if (net->layers.size == 0)
+        QN_FAIL(err, QN_ERR_ARG, "the net has no layers");
+    char *text = qn_arena_alloc(arena, net->layers.size + 2);
+    qn_json *layers = QN_NEW(arena, qn_json, 1);
+    qn_feature_tensor *source = QN_NEW(arena, qn_feature_tensor, 1);
+    if (!text || !layers || !source)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    text[0] = '[';
+    memcpy(text + 1, net->layers.data, net->layers.size);
+    text[net->layers.size + 1] = ']';
+    QN_TRY(qn_json_read((qn_str){text, net->layers.size + 2}, NULL, arena, layers, err));
+    source->name = QN_STR("input");
+    source->dtype = QN_DTYPE_F32;
+    source->shape.rank = net->input.rank;
+    source->count = 1;
+    for (int i = 0; i < net->input.rank; i++) {
+        source->shape.dims[i] = net->input.dims[i];
+        source->count *= net->input.dims[i];
+    }
+    *ret = (qn_architecture){.type = QN_MODEL_LAYERS,
+                             .layers = layers,
+                             .task = QN_TASK_AUTO,
+                             .sources = source,
+                             .sources_count = 1,
+                             .keep_closing = loss != QN_NN_LOSS_CE && loss != QN_NN_LOSS_BCE};
+    return QN_OK;
+}
+
+int64_t qn_net_row_count(const qn_type *type)
+{
+    int64_t count = 1;
+    for (int i = 1; i < type->shape.rank; i++)
+        count *= type->shape.dims[i];
+    return count;
+}
+
+qn_status qn_net_build_fresh(qn_net *net, qn_error *err)
+{
+    qn_architecture architecture;
+    qn_network network;
+    if (net->graph)
+        return QN_OK;
+    QN_TRY(qn_net_describe(net, QN_NN_LOSS_CE, &net->load, &architecture, err));
+    net->graph = qn_graph_create();
+    qn_status status = net->graph ? QN_OK : qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
+    if (status == QN_OK)
+        status = qn_architecture_build(&architecture, net->graph, true, &net->load, &network, err);
+    if (status == QN_OK)
+        status = qn_state_create(&net->state, err);
+    if (status == QN_OK)
+        status = qn_state_add_graph(net->state, net->graph, 1, err);
+    if (status != QN_OK) {
+        qn_net_drop_built(net);
+        return status;
+    }
+    net->closing = network.closing;
+    net->outputs_count = qn_net_row_count(qn_graph_type(net->graph, network.answer));
+    return QN_OK;
+}
+
+qn_status qn_net_check(const qn_net *net, qn_error *err)
+{
+    QN_TRY(qn_net_usable(net, err));
+    if (net->graph)
+        return QN_OK;
+    qn_arena scratch;
+    qn_architecture architecture;
+    qn_network network;
+    qn_arena_init(&scratch, 0);
+    qn_graph *graph = qn_graph_create();
+    qn_status status = graph ? QN_OK : qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
+    if (status == QN_OK)
+        status = qn_net_describe(net, QN_NN_LOSS_CE, &scratch, &architecture, err);
+    if (status == QN_OK)
+        status = qn_architecture_build(&architecture, graph, true, &scratch, &network, err);
+    if (graph)
+        qn_graph_destroy(graph);
+    qn_arena_deinit(&scratch);
+    return status;
+}
+
+qn_status qn_net_need_pool(qn_net *net, int threads, int64_t flops, qn_error *err)
+{
+    if (net->pool || threads == 1 || flops < POOL_FLOPS)
+        return QN_OK;
+    return qn_pool_create(threads, &net->pool, err);
+}

@@ -1,0 +1,223 @@
+/*
+ * Fitting a net: one learner, epochs of its steps, and its weights back into the net.
+ */
+#include "train/net_priv.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "os/clock.h"
+
+enum { BATCH_DEFAULT = 32 };
+
+/* Everything of one fit that must be given back. */
+typedef struct {
+    qn_net *net;
+    const qn_fit_options *options;
+    qn_arena arena;
+    qn_learner learner;
+    qn_loader loader;
+    qn_net_samples train, valid;
+    bool has_valid;
+    float *answers; /* of the validation samples */
+    int64_t begin_ns;
+} qn_net_fit_run;
+
+static qn_nn_optimizer optimizer_of(const qn_optimizer *chosen)
+{
+    qn_nn_optimizer_kind kind = chosen->rate > 0 ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
+    qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
+    if (chosen->rate > 0) {
+        optimizer.momentum = (double)chosen->momentum;
+        optimizer.nesterov = chosen->nesterov;
+        optimizer.weight_decay = (double)chosen->weight_decay;
+        if (chosen->beta1 > 0)
+            optimizer.beta1 = (double)chosen->beta1;
+        if (chosen->beta2 > 0)
+            optimizer.beta2 = (double)chosen->beta2;
+        if (chosen->epsilon > 0)
+            optimizer.eps = (double)chosen->epsilon;
+    }
+    return optimizer;
+}
+
+/* The closing activation must be one that the loss contains. */
+static qn_status check_closing(qn_nn_loss_kind loss, const char *closing, qn_error *err)
+{
+    const char *wanted = loss == QN_NN_LOSS_CE ? "softmax" : "sigmoid";
+    if (strcmp(closing, "linear") == 0 || strcmp(closing, wanted) == 0)
+        return QN_OK;
+    QN_FAIL(err, QN_ERR_ARG, "the loss %s wants a last layer that is linear or %s, not %s",
+            qn_net_loss_names[loss], wanted, closing);
+}
+
+/* Weights of an earlier fit go on; what is new (moments) is fresh. */
+static qn_status keep_weights(const qn_net *net, qn_learner *learner, qn_error *err)
+{
+    for (int i = 0; net->state && i < qn_state_count(net->state); i++) {
+        const qn_named_tensor *old = qn_state_at(net->state, i);
+        if (qn_graph_find(net->graph, old->name) != QN_NONE &&
+            qn_state_find(learner->state, old->name))
+            QN_TRY(qn_state_set(learner->state, old->name, &old->tensor, err));
+    }
+    return QN_OK;
+}
+
+static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targets, qn_error *err)
+{
+    qn_net *net = run->net;
+    const qn_fit_options *options = run->options;
+    qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
+    qn_learner_options chosen = {.loss = {.kind = loss},
+                                 .optimizer = optimizer_of(&options->optimizer),
+                                 .seed = options->seed ? options->seed : 1};
+    QN_TRY(qn_net_describe(net, loss, &run->arena, &chosen.architecture, err));
+    QN_TRY(qn_learner_init(&run->learner, &chosen, err));
+    QN_TRY(check_closing(loss, run->learner.network.closing, err));
+    QN_TRY(keep_weights(net, &run->learner, err));
+    const qn_shape *output = &qn_graph_type(run->learner.graph, run->learner.network.scores)->shape;
+    QN_TRY(qn_net_pack(net, &inputs, &targets, loss, output, &run->arena, &run->train, err));
+    run->has_valid = options->valid_inputs.rank > 0;
+    if (run->has_valid)
+        QN_TRY(qn_net_pack(net, &options->valid_inputs, &options->valid_targets, loss, output,
+                           &run->arena, &run->valid, err));
+    return QN_OK;
+}
+
+static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
+{
+    const qn_fit_options *options = run->options;
+    int64_t batch = options->batch > 0 ? options->batch : BATCH_DEFAULT;
+    batch = qn_min_i64(batch, run->train.packed.rows);
+    QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
+    QN_TRY(qn_net_need_pool(run->net, options->threads, qn_learner_flops(&run->learner), err));
+    if (run->net->pool) {
+        run->learner.options.pool = run->net->pool;
+        QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
+    }
+    if (run->has_valid) {
+        run->answers = qn_arena_zero(
+            &run->arena, run->valid.packed.rows * run->learner.answer_count, sizeof(float));
+        if (!run->answers)
+            QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    }
+    qn_loader_options loading = {
+        .batch = batch, .seed = options->seed ? options->seed : 1, .shuffle = !options->in_order};
+    return qn_loader_init(&run->loader, &run->train.packed, &loading, &run->arena, err);
+}
+
+static qn_status run_epoch(qn_net_fit_run *run, double rate, double *ret_loss, qn_error *err)
+{
+    double sum = 0, loss;
+    run->learner.right = 0;
+    for (;;) {
+        int64_t rows;
+        QN_TRY(qn_learner_step(&run->learner, &run->loader, rate, &rows, &loss, err));
+        if (rows == 0)
+            break;
+        sum += loss * (double)rows;
+    }
+    *ret_loss = sum / (double)run->train.packed.rows;
+    return QN_OK;
+}
+
+static qn_status report_epoch(qn_net_fit_run *run, int epoch, int epochs, double loss,
+                              bool *ret_stop, qn_error *err)
+{
+    const qn_fit_options *options = run->options;
+    const qn_learner *learner = &run->learner;
+    qn_nn_loss_kind kind = learner->options.loss.kind;
+    qn_epoch report = {.epoch = epoch,
+                       .epochs = epochs,
+                       .loss = loss,
+                       .accuracy = (double)NAN,
+                       .valid_loss = (double)NAN,
+                       .valid_accuracy = (double)NAN};
+    if (learner->counts_right)
+        report.accuracy = learner->right / (double)run->train.packed.rows;
+    if (run->has_valid) {
+        QN_TRY(qn_learner_answer(&run->learner, &run->valid.packed, run->answers, err));
+        qn_evaluation valid = qn_net_score(kind, learner->network.closing, &run->valid.packed,
+                                           run->answers, learner->answer_count);
+        report.valid_loss = valid.loss;
+        report.valid_accuracy = valid.accuracy;
+    }
+    report.seconds = (double)(qn_now_ns() - run->begin_ns) / 1e9;
+    *ret_stop = options->on_epoch(options->context, &report) != 0;
+    return QN_OK;
+}
+
+static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
+{
+    const qn_fit_options *options = run->options;
+    int epochs = options->epochs > 0 ? options->epochs : 1;
+    double rate = options->optimizer.rate > 0 ? (double)options->optimizer.rate
+                                              : qn_nn_optimizer_lr(QN_NN_ADAM);
+    bool stop = false;
+    for (int epoch = 1; epoch <= epochs && !stop; epoch++) {
+        double loss;
+        QN_TRY(run_epoch(run, rate, &loss, err));
+        if (options->on_epoch)
+            QN_TRY(report_epoch(run, epoch, epochs, loss, &stop, err));
+    }
+    return QN_OK;
+}
+
+/* The learner's inference graph and weights become the net's. */
+static void adopt(qn_net *net, qn_learner *learner)
+{
+    qn_net_drop_built(net);
+    net->graph = learner->inference;
+    net->state = learner->state;
+    net->loss = learner->options.loss.kind;
+    net->outputs_count = learner->answer_count;
+    net->closing = strcmp(learner->network.closing, "softmax") == 0   ? "softmax"
+                   : strcmp(learner->network.closing, "sigmoid") == 0 ? "sigmoid"
+                                                                      : "linear";
+    learner->inference = NULL;
+    learner->state = NULL;
+}
+
+qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets, const qn_fit_options *options,
+                     qn_error *err)
+{
+    static const qn_fit_options defaults = {0};
+    QN_TRY(qn_net_usable(net, err));
+    qn_net_fit_run run = {.net = net, .options = options ? options : &defaults};
+    if ((int)run.options->loss < 0 || run.options->loss > QN_LOSS_CROSS_ENTROPY)
+        QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)run.options->loss);
+    qn_arena_init(&run.arena, 0);
+    qn_flush_denormals();
+    run.begin_ns = qn_now_ns();
+    qn_status status = start_learner(&run, inputs, targets, err);
+    if (status == QN_OK)
+        status = start_plans(&run, err);
+    if (status == QN_OK)
+        status = run_epochs(&run, err);
+    if (status == QN_OK)
+        adopt(net, &run.learner);
+    qn_learner_deinit(&run.learner);
+    qn_arena_deinit(&run.arena);
+    return status;
+}
+
+qn_optimizer qn_sgd(float rate)
+{
+    return (qn_optimizer){.kind = QN_NN_SGD, .rate = rate};
+}
+
+qn_optimizer qn_momentum(float rate, float momentum)
+{
+    return (qn_optimizer){.kind = QN_NN_SGD, .rate = rate, .momentum = momentum};
+}
+
+qn_optimizer qn_adam(float rate)
+{
+    return (qn_optimizer){.kind = QN_NN_ADAM, .rate = rate};
+}
+
+qn_optimizer qn_adamw(float rate, float weight_decay)
+{
+    return (qn_optimizer){.kind = QN_NN_ADAMW, .rate = rate, .weight_decay = weight_decay};
+}

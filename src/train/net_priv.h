@@ -1,0 +1,70 @@
+/*
+ * What the files of the C interface share: the net itself, and the caller's numbers packed for a
+ * learner.
+ */
+#ifndef QN_TRAIN_NET_PRIV_H
+#define QN_TRAIN_NET_PRIV_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "data/loader.h"
+#include "model/architecture.h"
+#include "model/predictor.h"
+#include "os/pool.h"
+#include "quern/net.h"
+#include "train/learner.h"
+
+struct qn_net {
+    qn_arena load;
+    qn_input input;
+    qn_buf layers;   /* JSON objects with commas between */
+    qn_error sticky; /* code QN_OK = none */
+    qn_graph *graph; /* inference; NULL until the first use */
+    qn_state *state;
+    qn_predictor *predictor;
+    qn_pool *pool;
+    int threads;
+    qn_nn_loss_kind loss;  /* of the last fit */
+    const char *closing;   /* activation between scores and outputs */
+    int64_t outputs_count; /* numbers in one sample's output */
+};
+
+/* As recipes and quern.json spell them, by qn_loss. */
+extern const char *const qn_net_loss_names[QN_LOSS_CROSS_ENTROPY + 1];
+
+/* The sticky error, or that there is no net. */
+QN_MUST_USE qn_status qn_net_usable(const qn_net *net, qn_error *err);
+/* Forgets graph, weights and plans. */
+void qn_net_drop_built(qn_net *net);
+/* The architecture over the one input tensor "input". */
+QN_MUST_USE qn_status qn_net_describe(const qn_net *net, qn_nn_loss_kind loss, qn_arena *arena,
+                                      qn_architecture *ret, qn_error *err);
+/* Inference graph and fresh weights, for a net that is used before it was fitted. */
+QN_MUST_USE qn_status qn_net_build_fresh(qn_net *net, qn_error *err);
+/* Numbers in one sample's output. */
+int64_t qn_net_row_count(const qn_type *type);
+/* Workers, once there is work enough for them. */
+QN_MUST_USE qn_status qn_net_need_pool(qn_net *net, int threads, int64_t flops, qn_error *err);
+/* ERR_ARG unless rank and dimensions of an input are possible. */
+QN_MUST_USE qn_status qn_net_check_input(const qn_input *input, qn_error *err);
+
+/* Samples must have the shape [dims...]; dimensions of 1 at the end may be left out. The message
+ * names the first dimension that differs. */
+QN_MUST_USE qn_status qn_net_check_samples(const qn_view *view, const char *what, int rank,
+                                           const int64_t *dims, qn_error *err);
+qn_tensor qn_net_view_tensor(const qn_view *view);
+
+typedef struct {
+    qn_packed packed;
+    qn_packed_tensor tensors[2]; /* "input", "target" */
+} qn_net_samples;
+/* `output`: shape of the network's scores, which targets must match. */
+QN_MUST_USE qn_status qn_net_pack(const qn_net *net, const qn_view *inputs, const qn_view *targets,
+                                  qn_nn_loss_kind loss, const qn_shape *output, qn_arena *arena,
+                                  qn_net_samples *ret, qn_error *err);
+/* Loss and accuracy of answers, `count` numbers a sample. */
+qn_evaluation qn_net_score(qn_nn_loss_kind loss, const char *closing, const qn_packed *packed,
+                           const float *answers, int64_t count);
+
+#endif
