@@ -63,8 +63,15 @@ qn_value qn_graph_fail(qn_graph *graph, qn_status code, const char *format, ...)
 qn_value qn_graph_input(qn_graph *graph, const char *name, qn_dtype dtype, qn_shape shape);
 /* How a state begins. Values come from Philox keyed by (seed, hash of the name), so adding a layer
  * does not change another's. fan_in and fan_out are given by the layer. */
+typedef enum {
+    QN_INIT_ZERO,
+    QN_INIT_ONE,
+    QN_INIT_CONST,
+    QN_INIT_UNIFORM,
+    QN_INIT_NORMAL
+} qn_init_kind;
 typedef struct {
-    enum { QN_INIT_ZERO, QN_INIT_ONE, QN_INIT_CONST, QN_INIT_UNIFORM, QN_INIT_NORMAL } kind;
+    qn_init_kind kind;
     double value; /* CONST: the value; UNIFORM: [-value, value); NORMAL: standard deviation */
 } qn_init;
 qn_value qn_graph_state(qn_graph *graph, const char *name, qn_dtype dtype, qn_shape shape,
