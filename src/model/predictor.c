@@ -352,7 +352,7 @@ qn_status qn_predictor_rows(qn_predictor *predictor, const qn_frame *rows, bool 
                 predictor->signature.name);
     QN_TRY(qn_transforms_check(predictor->transforms, rows, ignore_unknown, err));
     qn_predictions predictions = {0};
-    float *dst;
+    float *dst = NULL;
     QN_TRY(
         allocate_predictions(&predictor->signature, rows->rows, request, &predictions, &dst, err));
     QN_TRY(run_rows(predictor, rows, (char *)dst, request, err));
@@ -481,7 +481,7 @@ qn_status qn_predictor_tensors(qn_predictor *predictor, const qn_named_tensor *i
                                qn_error *err)
 {
     const qn_signature *signature = &predictor->signature;
-    int64_t rows, bytes;
+    int64_t rows = 0, bytes = 0;
     QN_TRY(check_inputs(signature, inputs, inputs_count, &rows, err));
     qn_shape shape = signature->outputs[0].shape;
     shape.dims[0] = rows;
