@@ -115,6 +115,7 @@ typedef struct qn_recipe {
         qn_recipe_loss loss;
         double label_smoothing;
         qn_class_weight class_weight;
+        const char *precision; /* "f32" */
         int64_t seed;
     } train;
     struct {
