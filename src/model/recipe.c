@@ -314,7 +314,7 @@ static qn_status check_split(const qn_recipe *recipe, qn_error *err)
     bool needs_key = by == QN_SPLIT_GROUP || by == QN_SPLIT_HASH || by == QN_SPLIT_COLUMN;
     if (needs_key && !recipe->split.key)
         return qn_error_set(err, QN_ERR_ARG, recipe->file,
-                            "split.by is %s; split.key must name the column", qn_split_name(by));
+                            "split.by is group, hash or column; split.key must name the column");
     if (by == QN_SPLIT_TIME && !recipe->split.key && !recipe->data.time)
         return qn_error_set(err, QN_ERR_ARG, recipe->file,
                             "split.by is time; data.time must name the column");
