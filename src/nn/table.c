@@ -1,0 +1,616 @@
+/*
+ * The table behind `model.layers`, and the builder that reads a recipe's list against it.
+ *
+ * An entry is a bare name (flatten) or {name: {attribute: value}}. Values are read by kind into one slot per
+ * attribute, in the table's order; a layer's build function turns slots into a call of layers.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "nn/layers.h"
+
+enum { ATTRS_MAX = 8, LAYERS_MAX = 1000, WORD_SIZE = 24 };
+
+/* One attribute as read. */
+typedef struct {
+    int64_t i; /* INT, UNITS, BOOL */
+    double f;
+    char word[WORD_SIZE]; /* CHOICE */
+    int64_t ints[QN_RANK_MAX];
+    int count;
+    qn_nn_padding padding;
+} slot;
+
+typedef struct {
+    const qn_nn_layers_options *options;
+    const char **closing; /* set for the last layer where its activation may be left out */
+} building;
+
+typedef qn_value (*build_fn)(const qn_nn_scope *at, const building *b, qn_value x,
+                             const slot *slots);
+
+/* A closing softmax or sigmoid is left to the loss where asked. */
+static const char *activation(const building *b, const slot *s)
+{
+    bool closes = strcmp(s->word, "softmax") == 0 || strcmp(s->word, "log_softmax") == 0 ||
+                  strcmp(s->word, "sigmoid") == 0;
+    if (!b->closing || !closes)
+        return s->word;
+    const char *known = s->word[1] == 'o'   ? "softmax"
+                        : s->word[0] == 'l' ? "log_softmax"
+                                            : "sigmoid";
+    *b->closing = known;
+    return NULL;
+}
+
+static qn_nn_init init_of(const slot *s)
+{
+    qn_nn_init init = QN_NN_INIT_GLOROT_UNIFORM;
+    bool found = qn_nn_init_find(s->word, &init);
+    QN_ASSERT(found);
+    return init;
+}
+
+static qn_nn_window window_of(const slot *size, const slot *stride, const slot *padding)
+{
+    qn_nn_window window = {.size = {size->ints[0], size->ints[1]},
+                           .stride = {stride->ints[0], stride->ints[1]},
+                           .padding = padding->padding};
+    memcpy(window.pads, padding->ints, sizeof(window.pads));
+    return window;
+}
+
+static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    qn_nn_dense_options options = {.units = s[0].i,
+                                   .activation = activation(b, &s[1]),
+                                   .no_bias = !s[2].i,
+                                   .init = init_of(&s[3])};
+    return qn_nn_dense(at, x, &options);
+}
+
+static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    qn_nn_conv2d_options options = {.filters = s[0].i,
+                                    .kernel = window_of(&s[1], &s[2], &s[3]),
+                                    .groups = s[5].i,
+                                    .activation = activation(b, &s[6]),
+                                    .no_bias = !s[7].i};
+    memcpy(options.kernel.dilation, s[4].ints, sizeof(options.kernel.dilation));
+    return qn_nn_conv2d(at, x, &options);
+}
+
+static qn_value build_max_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    (void)b;
+    qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
+    return qn_nn_max_pool2d(at, x, &window);
+}
+
+static qn_value build_avg_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    (void)b;
+    qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
+    return qn_nn_avg_pool2d(at, x, &window);
+}
+
+static qn_value build_global_max(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    (void)b;
+    (void)s;
+    return qn_nn_global_max_pool2d(at, x);
+}
+
+static qn_value build_global_avg(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    (void)b;
+    (void)s;
+    return qn_nn_global_avg_pool2d(at, x);
+}
+
+static qn_value build_batch_norm(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    (void)b;
+    return qn_nn_batch_norm(at, x, &(qn_nn_batch_norm_options){.momentum = s[0].f, .eps = s[1].f});
+}
+
+static qn_value build_dropout(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    (void)b;
+    return qn_nn_dropout(at, x, s[0].f);
+}
+
+static qn_value build_flatten(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    (void)b;
+    (void)s;
+    return qn_nn_flatten(at, x);
+}
+
+static qn_value build_reshape(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    (void)b;
+    return qn_nn_reshape(at, x, s[0].ints, s[0].count);
+}
+
+static qn_value build_embedding(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+{
+    (void)b;
+    return qn_nn_embedding(at, x, s[0].i, s[1].i);
+}
+
+static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_value x,
+                                 const slot *s)
+{
+    return qn_nn_activation(at, x, activation(b, &s[0]));
+}
+
+#define ACTIVATION_WORDS                                                                           \
+    "linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax"
+#define INIT_WORDS                                                                                 \
+    "glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal zero"
+#define ACTIVATION                                                                                 \
+    {                                                                                              \
+        .name = "activation", .kind = QN_NN_ATTR_CHOICE, .fallback = "linear",                     \
+        .choices = ACTIVATION_WORDS, .doc = "what follows the sum"                                 \
+    }
+#define BIAS                                                                                       \
+    {                                                                                              \
+        .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
+        .doc = "whether a trained constant is added"                                               \
+    }
+#define PADDING                                                                                    \
+    {                                                                                              \
+        .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid",                        \
+        .doc = "valid, same, a number, [vertical, horizontal] or [top, left, bottom, right]"       \
+    }
+
+static const qn_nn_attr dense_attrs[] = {
+    {.name = "units",
+     .kind = QN_NN_ATTR_UNITS,
+     .required = true,
+     .low = 1,
+     .high = 1e9,
+     .doc = "outputs; auto in the last layer: classes, or 1"},
+    ACTIVATION,
+    BIAS,
+    {.name = "init",
+     .kind = QN_NN_ATTR_CHOICE,
+     .fallback = "glorot_uniform",
+     .choices = INIT_WORDS,
+     .doc = "how weights begin"},
+    {0},
+};
+static const qn_nn_attr conv2d_attrs[] = {
+    {.name = "filters",
+     .kind = QN_NN_ATTR_UNITS,
+     .required = true,
+     .low = 1,
+     .high = 1e6,
+     .doc = "output channels"},
+    {.name = "kernel",
+     .kind = QN_NN_ATTR_PAIR,
+     .required = true,
+     .low = 1,
+     .high = 65536,
+     .doc = "window: a number or [height, width]"},
+    {.name = "stride",
+     .kind = QN_NN_ATTR_PAIR,
+     .low = 1,
+     .high = 65536,
+     .fallback = "1",
+     .doc = "step of the window"},
+    PADDING,
+    {.name = "dilation",
+     .kind = QN_NN_ATTR_PAIR,
+     .low = 1,
+     .high = 65536,
+     .fallback = "1",
+     .doc = "distance of the window's elements"},
+    {.name = "groups",
+     .kind = QN_NN_ATTR_INT,
+     .low = 1,
+     .high = 65536,
+     .fallback = "1",
+     .doc = "parts of the channels that do not mix"},
+    ACTIVATION,
+    BIAS,
+    {0},
+};
+static const qn_nn_attr pool_attrs[] = {
+    {.name = "size",
+     .kind = QN_NN_ATTR_PAIR,
+     .low = 1,
+     .high = 65536,
+     .fallback = "2",
+     .doc = "window: a number or [height, width]"},
+    {.name = "stride",
+     .kind = QN_NN_ATTR_PAIR,
+     .low = 0,
+     .high = 65536,
+     .fallback = "0",
+     .doc = "step of the window; 0: the window's size"},
+    PADDING,
+    {0},
+};
+static const qn_nn_attr batch_norm_attrs[] = {
+    {.name = "momentum",
+     .kind = QN_NN_ATTR_FLOAT,
+     .low = 0,
+     .high = 1,
+     .fallback = "0.9",
+     .doc = "what the running statistics keep at each step"},
+    {.name = "eps",
+     .kind = QN_NN_ATTR_FLOAT,
+     .low = 1e-12,
+     .high = 1,
+     .fallback = "1e-5",
+     .doc = "added to the variance"},
+    {0},
+};
+static const qn_nn_attr dropout_attrs[] = {
+    {.name = "rate",
+     .kind = QN_NN_ATTR_FLOAT,
+     .low = 0,
+     .high = 0.999,
+     .fallback = "0.5",
+     .doc = "share of elements set to 0 while training"},
+    {0},
+};
+static const qn_nn_attr reshape_attrs[] = {
+    {.name = "shape",
+     .kind = QN_NN_ATTR_INTS,
+     .required = true,
+     .low = -1,
+     .high = 1e9,
+     .doc = "dimensions of a sample; one may be -1"},
+    {0},
+};
+static const qn_nn_attr embedding_attrs[] = {
+    {.name = "count",
+     .kind = QN_NN_ATTR_INT,
+     .required = true,
+     .low = 1,
+     .high = 1e9,
+     .doc = "how many different integers come in"},
+    {.name = "size",
+     .kind = QN_NN_ATTR_INT,
+     .required = true,
+     .low = 1,
+     .high = 1e6,
+     .doc = "numbers for each of them"},
+    {0},
+};
+static const qn_nn_attr activation_attrs[] = {
+    {.name = "name",
+     .kind = QN_NN_ATTR_CHOICE,
+     .required = true,
+     .choices = ACTIVATION_WORDS,
+     .doc = "which function"},
+    {0},
+};
+static const qn_nn_attr no_attrs[] = {{0}};
+
+static const struct {
+    qn_nn_layer layer;
+    build_fn build;
+} table[] = {
+    {{"dense", "every output is a weighted sum of all inputs", dense_attrs}, build_dense},
+    {{"conv2d", "filters that slide over an image [H, W, C]", conv2d_attrs}, build_conv2d},
+    {{"max_pool2d", "the largest of each window of an image", pool_attrs}, build_max_pool2d},
+    {{"avg_pool2d", "the mean of each window of an image", pool_attrs}, build_avg_pool2d},
+    {{"global_max_pool2d", "the largest of each channel of an image", no_attrs}, build_global_max},
+    {{"global_avg_pool2d", "the mean of each channel of an image", no_attrs}, build_global_avg},
+    {{"batch_norm", "each channel to mean 0 and deviation 1", batch_norm_attrs}, build_batch_norm},
+    {{"dropout", "random zeros while training", dropout_attrs}, build_dropout},
+    {{"flatten", "a sample as one row of numbers", no_attrs}, build_flatten},
+    {{"reshape", "the same numbers in another shape", reshape_attrs}, build_reshape},
+    {{"embedding", "a trained row of numbers for each integer", embedding_attrs}, build_embedding},
+    {{"activation", "a function of each number", activation_attrs}, build_activation},
+};
+enum { TABLE_COUNT = sizeof(table) / sizeof(table[0]) };
+
+const qn_nn_layer *qn_nn_layer_at(int index)
+{
+    return index >= 0 && index < TABLE_COUNT ? &table[index].layer : NULL;
+}
+
+static int find_row(qn_str name)
+{
+    for (int i = 0; i < TABLE_COUNT; i++)
+        if (qn_str_is(name, table[i].layer.name))
+            return i;
+    return -1;
+}
+
+const qn_nn_layer *qn_nn_layer_find(const char *name)
+{
+    return qn_nn_layer_at(find_row(qn_str_from(name)));
+}
+
+/*
+ * Reading values. Each reader says false when the value is not of its kind.
+ */
+static bool in_range(const qn_nn_attr *attr, double value)
+{
+    return (attr->low >= 0 && attr->high <= 0 && attr->low <= 0) ||
+           (value >= attr->low && value <= attr->high);
+}
+
+static bool read_int(const qn_nn_attr *attr, const qn_json *value, int64_t *ret)
+{
+    if (value->kind != QN_JSON_INT || !in_range(attr, (double)value->integer))
+        return false;
+    *ret = value->integer;
+    return true;
+}
+
+static bool read_ints(const qn_nn_attr *attr, const qn_json *value, slot *ret)
+{
+    int64_t length = qn_json_length(value);
+    if (length < 1 || length > QN_RANK_MAX)
+        return false;
+    for (int64_t i = 0; i < length; i++) {
+        qn_json item = qn_json_at(value, i);
+        if (!read_int(attr, &item, &ret->ints[i]))
+            return false;
+    }
+    ret->count = (int)length;
+    return true;
+}
+
+static bool read_pair(const qn_nn_attr *attr, const qn_json *value, slot *ret)
+{
+    if (qn_json_length(value) >= 0)
+        return read_ints(attr, value, ret) && ret->count == 2;
+    ret->count = 2;
+    bool read = read_int(attr, value, &ret->ints[0]);
+    ret->ints[1] = ret->ints[0];
+    return read;
+}
+
+static bool read_padding(const qn_json *value, slot *ret)
+{
+    const qn_nn_attr pixels = {.low = 0, .high = 65536};
+    if (value->kind == QN_JSON_STRING) {
+        bool same = qn_str_is(value->string, "same");
+        ret->padding = same ? QN_NN_PAD_SAME : QN_NN_PAD_VALID;
+        return same || qn_str_is(value->string, "valid");
+    }
+    ret->padding = QN_NN_PAD_EXPLICIT;
+    if (qn_json_length(value) == 4)
+        return read_ints(&pixels, value, ret);
+    if (!read_pair(&pixels, value, ret))
+        return false;
+    ret->ints[2] = ret->ints[0]; /* top, left again for bottom, right */
+    ret->ints[3] = ret->ints[1];
+    return true;
+}
+
+static bool is_word(const char *words, qn_str word)
+{
+    for (const char *at = words; *at;) {
+        size_t span = strcspn(at, " ");
+        if (span == word.size && memcmp(at, word.data, span) == 0)
+            return true;
+        at += span + (at[span] == ' ');
+    }
+    return false;
+}
+
+static bool read_choice(const qn_nn_attr *attr, const qn_json *value, slot *ret)
+{
+    if (value->kind != QN_JSON_STRING || value->string.size >= WORD_SIZE ||
+        !is_word(attr->choices, value->string))
+        return false;
+    memcpy(ret->word, value->string.data, value->string.size);
+    ret->word[value->string.size] = 0;
+    return true;
+}
+
+static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto, slot *ret)
+{
+    if (value->kind != QN_JSON_STRING)
+        return read_int(attr, value, &ret->i);
+    ret->i = units_auto;
+    return qn_str_is(value->string, "auto") && units_auto > 0;
+}
+
+static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto, slot *ret)
+{
+    switch (attr->kind) {
+    case QN_NN_ATTR_INT:
+        return read_int(attr, value, &ret->i);
+    case QN_NN_ATTR_FLOAT:
+        return qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f);
+    case QN_NN_ATTR_BOOL:
+        ret->i = value->kind == QN_JSON_BOOL && value->boolean;
+        return value->kind == QN_JSON_BOOL;
+    case QN_NN_ATTR_CHOICE:
+        return read_choice(attr, value, ret);
+    case QN_NN_ATTR_PAIR:
+        return read_pair(attr, value, ret);
+    case QN_NN_ATTR_PADDING:
+        return read_padding(value, ret);
+    case QN_NN_ATTR_INTS:
+        return read_ints(attr, value, ret);
+    case QN_NN_ATTR_UNITS:
+        return read_units(attr, value, units_auto, ret);
+    }
+    return false;
+}
+
+/* What the attribute takes, in words. */
+static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
+{
+    static const char *const kinds[] = {"an integer",
+                                        "a number",
+                                        "true or false",
+                                        "one of",
+                                        "an integer or [height, width]",
+                                        "valid, same, an integer, [vertical, horizontal] or "
+                                        "[top, left, bottom, right]",
+                                        "a list of integers",
+                                        "an integer or auto"};
+    const char *kind = kinds[attr->kind];
+    if (attr->kind == QN_NN_ATTR_CHOICE)
+        snprintf(dst, size, "one of %s", attr->choices);
+    else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
+        snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);
+    else
+        snprintf(dst, size, "%s", kind);
+}
+
+static qn_status fail_value(const char *label, const qn_nn_attr *attr, const qn_json *value,
+                            qn_error *err)
+{
+    char want[200];
+    qn_json_writer writer;
+    qn_buf came = {0};
+    qn_buf_init(&came, 256);
+    qn_json_write_init(&writer, &came);
+    qn_json_value(&writer, value);
+    expectation(attr, want, sizeof(want));
+    qn_status status = qn_error_set(err, QN_ERR_ARG, NULL, "%s: '%s' is %.*s, expected %s", label,
+                                    attr->name, came.data ? (int)came.size : 0,
+                                    came.data ? (const char *)came.data : "", want);
+    qn_buf_deinit(&came);
+    return status;
+}
+
+/* The default, written as the recipe would. */
+static qn_json fallback_value(const char *text)
+{
+    qn_json value = {.kind = QN_JSON_STRING, .string = qn_str_from(text)};
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
+        return (qn_json){.kind = QN_JSON_BOOL, .boolean = text[0] == 't'};
+    int64_t integer = 0;
+    double number = 0;
+    if (qn_str_to_i64(value.string, &integer))
+        return (qn_json){.kind = QN_JSON_INT, .integer = integer};
+    if (qn_str_to_f64(value.string, false, &number))
+        return (qn_json){.kind = QN_JSON_FLOAT, .number = number};
+    return value;
+}
+
+static qn_status fail_unknown(const char *what, qn_str word, const char *const *names, int count,
+                              const char *label, qn_error *err)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%.*s", QN_STR_ARG(word));
+    const char *nearest = qn_error_nearest(text, names, count);
+    if (nearest)
+        QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'; did you mean '%s'?", label, what, text,
+                nearest);
+    QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'", label, what, text);
+}
+
+static qn_status check_keys(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
+                            qn_error *err)
+{
+    const char *names[ATTRS_MAX];
+    int count = 0;
+    while (layer->attrs[count].name) {
+        names[count] = layer->attrs[count].name;
+        count++;
+    }
+    if (attrs->kind == QN_JSON_NULL)
+        return QN_OK;
+    if (attrs->kind != QN_JSON_OBJECT)
+        QN_FAIL(err, QN_ERR_ARG, "%s: %s, expected its attributes as {name: value}", label,
+                qn_json_kind_name(attrs));
+    for (int64_t i = 0; i < attrs->count; i++) {
+        bool known = false;
+        for (int k = 0; k < count; k++)
+            known = known || qn_str_is(attrs->keys[i], names[k]);
+        if (!known)
+            return fail_unknown("attribute", attrs->keys[i], names, count, label, err);
+    }
+    return QN_OK;
+}
+
+static qn_status read_slots(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
+                            int64_t units_auto, slot *slots, qn_error *err)
+{
+    QN_TRY(check_keys(label, layer, attrs, err));
+    for (int i = 0; layer->attrs[i].name; i++) {
+        const qn_nn_attr *attr = &layer->attrs[i];
+        const qn_json *given = qn_json_find(attrs, attr->name);
+        if (!given && attr->required)
+            QN_FAIL(err, QN_ERR_ARG, "%s needs '%s': %s", label, attr->name, attr->doc);
+        qn_json value = given ? *given : fallback_value(attr->fallback);
+        if (!read_value(attr, &value, units_auto, &slots[i]))
+            return fail_value(label, attr, &value, err);
+    }
+    return QN_OK;
+}
+
+/* An entry's name and attributes. */
+static qn_status read_entry(const char *label, const qn_json *entry, qn_str *ret_name,
+                            qn_json *ret_attrs, qn_error *err)
+{
+    if (entry->kind == QN_JSON_STRING) {
+        *ret_name = entry->string;
+        *ret_attrs = (qn_json){.kind = QN_JSON_NULL};
+        return QN_OK;
+    }
+    if (entry->kind != QN_JSON_OBJECT || entry->count != 1)
+        QN_FAIL(err, QN_ERR_ARG, "%s is %s, expected a layer's name or {name: {attributes}}", label,
+                qn_json_kind_name(entry));
+    *ret_name = entry->keys[0];
+    *ret_attrs = entry->items[0];
+    return QN_OK;
+}
+
+static qn_status build_one(qn_graph *graph, const building *b, const qn_json *entry, int64_t index,
+                           qn_value *x, qn_error *err)
+{
+    const char *names[TABLE_COUNT];
+    char name[32], label[160];
+    slot slots[ATTRS_MAX] = {0};
+    qn_str word = {0};
+    qn_json attrs = {0};
+    const char *path = b->options->path ? b->options->path : "layers";
+    snprintf(name, sizeof(name), "layers.%lld", (long long)index);
+    snprintf(label, sizeof(label), "%s[%lld]", path, (long long)index);
+    QN_TRY(read_entry(label, entry, &word, &attrs, err));
+    for (int i = 0; i < TABLE_COUNT; i++)
+        names[i] = table[i].layer.name;
+    int row = find_row(word);
+    if (row < 0)
+        return fail_unknown("layer", word, names, TABLE_COUNT, label, err);
+    snprintf(label, sizeof(label), "%s[%lld] %s", path, (long long)index, table[row].layer.name);
+    QN_TRY(read_slots(label, &table[row].layer, &attrs, b->options->units_auto, slots, err));
+    qn_nn_scope at = {.graph = graph, .name = name, .label = label};
+    *x = table[row].build(&at, b, *x, slots);
+    qn_graph_scope(graph, NULL);
+    return qn_graph_check(graph, err);
+}
+
+qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *layers,
+                             const qn_nn_layers_options *options, qn_value *ret,
+                             const char **ret_closing, qn_error *err)
+{
+    const char *closing = "linear";
+    const char *path = options->path ? options->path : "layers";
+    int64_t count = layers->kind == QN_JSON_ARRAY ? layers->count : -1;
+    qn_value x = input;
+    QN_TRY(qn_graph_check(graph, err));
+    if (count < 1 || count > LAYERS_MAX)
+        QN_FAIL(err, QN_ERR_ARG, "%s is %s, expected a list of 1 to %d layers", path,
+                qn_json_kind_name(layers), (int)LAYERS_MAX);
+    for (int64_t i = 0; i < count; i++) {
+        building b = {options, options->logits && i == count - 1 ? &closing : NULL};
+        QN_TRY(build_one(graph, &b, &layers->items[i], i, &x, err));
+    }
+    *ret = x;
+    if (ret_closing)
+        *ret_closing = closing;
+    return QN_OK;
+}
