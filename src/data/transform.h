@@ -79,7 +79,7 @@ QN_MUST_USE qn_status qn_transforms_check(const qn_transforms *transforms, const
                                           bool ignore_unknown, qn_error *err);
 
 /* Writes `count` rows (indices `rows`, NULL = 0..count-1) of the frame into one buffer per output
- * tensor, in the order of qn_transforms_outputs. Allocates from `scratch` only (images and
+ * tensor, in the order of qn_transforms_outputs (NULL leaves an image out). Allocates from `scratch` only (images and
  * lookups): a table of numbers and categories takes O(columns). Errors: ERR_DATA with row and
  * column when a cell cannot be read as its column's type. Threads: any, `pool` (may be NULL) splits
  * rows. */
