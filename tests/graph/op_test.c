@@ -1,0 +1,415 @@
+/*
+ * Every row of the registry: that it is complete, that its gradient agrees with central differences in f64,
+ * that its f32 form is the rounded f64 one, and that the kernel bound to it agrees with its ref.
+ */
+#include "testing.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "base/rng.h"
+#include "graph/op.h"
+#include "graph/plan.h"
+#include "graph/state.h"
+
+static qn_error err;
+
+/* One sample of a row as a graph: inputs x0.., weights w of output 0, outputs y0.., loss, g0... */
+typedef struct {
+    qn_graph *graph;
+    qn_state *state;
+    qn_plan *plan;
+    const qn_op *op;
+    const qn_op_sample *sample;
+    bool present[QN_OP_INPUTS_MAX];
+} bench;
+
+static const char *numbered(char letter, int i)
+{
+    static char names[8][16];
+    static int next = 0;
+    char *name = names[next++ % 8];
+    snprintf(name, 16, "%c%d", letter, i);
+    return name;
+}
+
+static qn_type retyped(qn_type type, qn_dtype dtype)
+{
+    if (qn_dtype_is_float(type.dtype))
+        type.dtype = dtype;
+    return type;
+}
+
+/* Rows whose output type is an attribute follow the sample, not the test's dtype. */
+static bool is_float_input(const qn_op_sample *sample, int i)
+{
+    return sample->inputs[i].shape.rank >= 0 && qn_dtype_is_float(sample->inputs[i].dtype);
+}
+
+static qn_value build_node(bench *b, qn_dtype dtype, qn_value *inputs)
+{
+    const qn_op_sample *sample = b->sample;
+    for (int i = 0; i < sample->inputs_count; i++) {
+        qn_type type = retyped(sample->inputs[i], dtype);
+        b->present[i] = type.shape.rank >= 0;
+        inputs[i] = QN_NONE;
+        if (b->present[i])
+            inputs[i] = qn_graph_input(b->graph, numbered('x', i), type.dtype, type.shape);
+    }
+    qn_value y = qn_graph_node(b->graph, b->op->name, inputs, sample->inputs_count, sample->attrs,
+                               sample->attrs_count);
+    if (y == QN_NONE && qn_graph_check(b->graph, &err) != QN_OK)
+        fail_msg("%s: %s", b->op->name, err.text);
+    for (int k = 0; k < b->op->outputs_count; k++)
+        qn_graph_output(b->graph, numbered('y', k), y + k);
+    return y;
+}
+
+/* loss = sum(y0 * w); gradients to all float inputs. */
+static void build_gradients(bench *b, qn_value y, const qn_value *inputs)
+{
+    qn_type type = *qn_graph_type(b->graph, y);
+    qn_value w = qn_graph_input(b->graph, "w", type.dtype, type.shape);
+    qn_attr keep = QN_ATTR_I("keepdims", 0);
+    qn_value product = qn_graph_op2(b->graph, "Mul", y, w);
+    qn_value loss = qn_graph_node(b->graph, "ReduceSum", &product, 1, &keep, 1);
+    qn_value wrt[QN_OP_INPUTS_MAX], grads[QN_OP_INPUTS_MAX];
+    int count = 0, index[QN_OP_INPUTS_MAX];
+    for (int i = 0; i < b->sample->inputs_count; i++) {
+        if (is_float_input(b->sample, i)) {
+            index[count] = i;
+            wrt[count++] = inputs[i];
+        }
+    }
+    qn_graph_output(b->graph, "loss", loss);
+    if (qn_graph_grad(b->graph, loss, wrt, count, grads, &err) != QN_OK)
+        fail_msg("%s: %s", b->op->name, err.text);
+    for (int k = 0; k < count; k++)
+        qn_graph_output(b->graph, numbered('g', index[k]), grads[k]);
+}
+
+static void make_plan(bench *b, bool reference)
+{
+    qn_plan_options options = {.batch = 1, .seed = 5, .reference = reference, .training = true};
+    assert_ok(qn_state_create(&b->state, &err), &err);
+    if (qn_plan_create(b->graph, b->state, &options, &b->plan, &err) != QN_OK)
+        fail_msg("%s: %s", b->op->name, err.text);
+}
+
+static bench open_bench(const qn_op *op, const qn_op_sample *sample, qn_dtype dtype, bool gradients,
+                        bool reference)
+{
+    bench b = {.graph = qn_graph_create(), .op = op, .sample = sample};
+    qn_value inputs[QN_OP_INPUTS_MAX];
+    qn_value y = build_node(&b, dtype, inputs);
+    if (gradients)
+        build_gradients(&b, y, inputs);
+    make_plan(&b, reference);
+    return b;
+}
+
+static void close_bench(bench *b)
+{
+    qn_plan_destroy(b->plan);
+    qn_state_destroy(b->state);
+    qn_graph_destroy(b->graph);
+}
+
+static void set_at(const qn_tensor *tensor, int64_t i, double value)
+{
+    if (tensor->dtype == QN_DTYPE_F64)
+        ((double *)tensor->data)[i] = value;
+    else if (tensor->dtype == QN_DTYPE_F32)
+        ((float *)tensor->data)[i] = (float)value;
+    else if (tensor->dtype == QN_DTYPE_I64)
+        ((int64_t *)tensor->data)[i] = (int64_t)value;
+    else if (tensor->dtype == QN_DTYPE_I32)
+        ((int32_t *)tensor->data)[i] = (int32_t)value;
+    else
+        ((uint8_t *)tensor->data)[i] = (uint8_t)value;
+}
+
+/* Values that f32 holds exactly, away from the row's kink; integers from [max(low, 0), high). */
+static double draw(const qn_op_sample *sample, qn_dtype dtype, qn_rng rng, int64_t i)
+{
+    if (dtype == QN_DTYPE_BOOL)
+        return (double)(qn_rng_u32(rng, (uint64_t)i) & 1);
+    if (!qn_dtype_is_float(dtype)) {
+        double low = floor(fmax(sample->low, 0)), high = ceil(sample->high);
+        return low + (double)qn_rng_below(rng, (uint64_t)i, (uint64_t)fmax(high - low, 1));
+    }
+    double value =
+        sample->low + (sample->high - sample->low) * (double)qn_rng_uniform(rng, (uint64_t)i);
+    if (sample->avoid_kink && fabs(value - sample->avoid) < 0.01)
+        value = sample->avoid + 0.02;
+    return (double)(float)value;
+}
+
+static void fill(const bench *b)
+{
+    for (int i = 0; i < b->sample->inputs_count; i++) {
+        if (!b->present[i])
+            continue;
+        const qn_tensor *x = qn_plan_input(b->plan, numbered('x', i));
+        qn_rng rng = {.seed = 11, .stream = (uint32_t)i + 1};
+        for (int64_t k = 0; k < qn_shape_count(&x->shape); k++)
+            set_at(x, k, draw(b->sample, x->dtype, rng, k));
+    }
+    const qn_tensor *w = qn_plan_input(b->plan, "w");
+    qn_rng rng = {.seed = 11, .stream = 99};
+    for (int64_t k = 0; w && k < qn_shape_count(&w->shape); k++)
+        set_at(w, k, 0.5 + (double)qn_rng_uniform(rng, (uint64_t)k));
+}
+
+static void every_row_is_complete(void **unused)
+{
+    (void)unused;
+    int count = 0;
+    for (const qn_op *op; (op = qn_op_at(count)); count++) {
+        if (!op->infer || !op->ref || !op->samples || op->samples_count < 1)
+            fail_msg("%s lacks infer, ref or samples", op->name);
+        if (!op->vjp && !(op->flags & QN_OP_NO_GRADIENT))
+            fail_msg("%s has no gradient and does not say so", op->name);
+        if (op->vjp && op->flags & QN_OP_NO_GRADIENT)
+            fail_msg("%s has a gradient and says it has none", op->name);
+        if (op->outputs_count < 1 || op->outputs_count > QN_OP_OUTPUTS_MAX)
+            fail_msg("%s has %d outputs", op->name, op->outputs_count);
+        if (qn_op_find(op->name) != op)
+            fail_msg("%s is there twice", op->name);
+        for (int i = 0; op->attrs && op->attrs[i].name; i++)
+            if (i >= QN_OP_ATTRS_MAX)
+                fail_msg("%s has too many attributes", op->name);
+    }
+    assert_true(count >= 60);
+    assert_null(qn_op_find("Nothing"));
+}
+
+/* Inputs that are data, not something to differentiate: from this one on. */
+static int first_data_input(const qn_op *op)
+{
+    static const struct {
+        const char *op;
+        int first;
+    } rows[] = {
+        {"SoftmaxCrossEntropy", 1}, {"BceWithLogits", 1}, {"MeanSquaredError", 1},
+        {"MeanAbsoluteError", 1},   {"Huber", 1},         {"BatchNormalization", 3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (strcmp(rows[i].op, op->name) == 0)
+            return rows[i].first;
+    return QN_OP_INPUTS_MAX;
+}
+
+static double loss_of(const bench *b)
+{
+    qn_plan_run(b->plan, 3);
+    return qn_tensor_f64_at(qn_plan_output(b->plan, "loss"), 0);
+}
+
+static void check_gradient(const bench *b, int input, int at)
+{
+    const qn_tensor *x = qn_plan_input(b->plan, numbered('x', input));
+    const qn_tensor *g = qn_plan_output(b->plan, numbered('g', input));
+    int64_t count = qn_shape_count(&x->shape);
+    double gradient[512], *value = x->data, eps = 1e-6;
+    assert_true(count <= 512);
+    qn_plan_run(b->plan, 3);
+    for (int64_t i = 0; i < count; i++)
+        gradient[i] = qn_tensor_f64_at(g, i);
+    for (int64_t i = 0; i < count; i++) {
+        double kept = value[i];
+        value[i] = kept + eps;
+        double up = loss_of(b);
+        value[i] = kept - eps;
+        double down = loss_of(b);
+        value[i] = kept;
+        double slope = (up - down) / (2 * eps);
+        if (input >= first_data_input(b->op))
+            slope = 0;
+        if (!(fabs(slope - gradient[i]) <= 1e-5 + 1e-3 * fabs(slope)))
+            fail_msg("%s sample %d: d/dx%d[%d] is %.9g, by differences %.9g", b->op->name, at,
+                     input, (int)i, gradient[i], slope);
+    }
+}
+
+static void gradients_agree_with_differences(void **unused)
+{
+    (void)unused;
+    const qn_op *op;
+    for (int row = 0; (op = qn_op_at(row)); row++) {
+        if (!op->vjp)
+            continue;
+        int checked = 0;
+        for (int at = 0; at < op->samples_count; at++) {
+            bench probe = open_bench(op, &op->samples[at], QN_DTYPE_F64, false, true);
+            bool smooth = qn_plan_output(probe.plan, "y0")->dtype == QN_DTYPE_F64;
+            close_bench(&probe);
+            if (!smooth)
+                continue;
+            bench b = open_bench(op, &op->samples[at], QN_DTYPE_F64, true, true);
+            fill(&b);
+            for (int i = 0; i < b.sample->inputs_count; i++) {
+                if (is_float_input(b.sample, i)) {
+                    check_gradient(&b, i, at);
+                    checked++;
+                }
+            }
+            close_bench(&b);
+        }
+        if (checked == 0)
+            fail_msg("%s has a gradient that no sample checks", op->name);
+    }
+}
+
+/* Largest difference, relative to 1 + |b|; integers must be equal. */
+static void compare_outputs(const bench *a, const bench *b, double tolerance, int at,
+                            const char *what)
+{
+    for (int k = 0; k < a->op->outputs_count; k++) {
+        const qn_tensor *ya = qn_plan_output(a->plan, numbered('y', k));
+        const qn_tensor *yb = qn_plan_output(b->plan, numbered('y', k));
+        for (int64_t i = 0; i < qn_shape_count(&ya->shape); i++) {
+            double va = qn_tensor_f64_at(ya, i), vb = qn_tensor_f64_at(yb, i);
+            double allowed = qn_dtype_is_float(ya->dtype) ? tolerance * (1 + fabs(vb)) : 0;
+            if (!(fabs(va - vb) <= allowed))
+                fail_msg("%s sample %d: y%d[%d] is %.9g in %s, expected %.9g", a->op->name, at, k,
+                         (int)i, va, what, vb);
+        }
+    }
+}
+
+static void f32_ref_is_the_rounded_f64_ref(void **unused)
+{
+    (void)unused;
+    const qn_op *op;
+    for (int row = 0; (op = qn_op_at(row)); row++) {
+        for (int at = 0; at < op->samples_count; at++) {
+            bench single = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, true);
+            bench wide = open_bench(op, &op->samples[at], QN_DTYPE_F64, false, true);
+            fill(&single);
+            fill(&wide);
+            qn_plan_run(single.plan, 3);
+            qn_plan_run(wide.plan, 3);
+            compare_outputs(&single, &wide, 1e-6, at, "f32");
+            close_bench(&single);
+            close_bench(&wide);
+        }
+    }
+}
+
+static void kernels_agree_with_refs(void **unused)
+{
+    (void)unused;
+    const qn_op *op;
+    for (int row = 0; (op = qn_op_at(row)); row++) {
+        for (int at = 0; at < op->samples_count; at++) {
+            bench fast = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, false);
+            bench ref = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, true);
+            fill(&fast);
+            fill(&ref);
+            qn_plan_run(fast.plan, 3);
+            qn_plan_run(ref.plan, 3);
+            compare_outputs(&fast, &ref, 1e-5, at, "the kernel");
+            close_bench(&fast);
+            close_bench(&ref);
+        }
+    }
+}
+
+/* What infer must refuse, and in which words. */
+static void wrong_calls_are_refused_with_reasons(void **unused)
+{
+    (void)unused;
+    qn_attr axis = QN_ATTR_I("axis", 5), perm = QN_ATTR_2I("perm", 0, 0);
+    qn_attr shape = QN_ATTR_2I("shape", 5, 2), group = QN_ATTR_I("group", 2);
+    qn_attr kernel = QN_ATTR_2I("kernel_shape", 9, 9);
+    const struct {
+        const char *op, *text;
+        qn_type inputs[3];
+        int count;
+        const qn_attr *attr;
+    } cases[] = {
+        {"Exp", "expected f32 or f64", {{QN_DTYPE_I64, {1, {3}}}}, 1, NULL},
+        {"Add", "input 1 is f64", {{QN_DTYPE_F32, {1, {3}}}, {QN_DTYPE_F64, {1, {3}}}}, 2, NULL},
+        {"Add", "[4]", {{QN_DTYPE_F32, {1, {3}}}, {QN_DTYPE_F32, {1, {4}}}}, 2, NULL},
+        {"Reshape", "cannot view [3, 4] as [5, 2]", {{QN_DTYPE_F32, {2, {3, 4}}}}, 1, &shape},
+        {"Transpose", "perm names axis 0", {{QN_DTYPE_F32, {2, {3, 4}}}}, 1, &perm},
+        {"Softmax", "axis 5 is outside", {{QN_DTYPE_F32, {2, {3, 4}}}}, 1, &axis},
+        {"MatMul",
+         "cannot multiply [3, 4] by [5, 6]",
+         {{QN_DTYPE_F32, {2, {3, 4}}}, {QN_DTYPE_F32, {2, {5, 6}}}},
+         2,
+         NULL},
+        {"Conv",
+         "the weights take 3 channels",
+         {{QN_DTYPE_F32, {4, {1, 8, 8, 4}}}, {QN_DTYPE_F32, {4, {3, 3, 3, 8}}}},
+         2,
+         NULL},
+        {"Conv",
+         "2 groups do not divide 3",
+         {{QN_DTYPE_F32, {4, {1, 8, 8, 3}}}, {QN_DTYPE_F32, {4, {3, 3, 1, 8}}}},
+         2,
+         &group},
+        {"MaxPool", "a window of 9 does not fit", {{QN_DTYPE_F32, {4, {1, 8, 8, 4}}}}, 1, &kernel},
+        {"SoftmaxCrossEntropy",
+         "input 1 is [5], expected [4]",
+         {{QN_DTYPE_F32, {2, {4, 3}}}, {QN_DTYPE_I64, {1, {5}}}},
+         2,
+         NULL},
+        {"Nothing", "unknown op 'Nothing'", {{QN_DTYPE_F32, {1, {3}}}}, 1, NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_graph *graph = qn_graph_create();
+        qn_value inputs[3];
+        for (int k = 0; k < cases[i].count; k++)
+            inputs[k] = qn_graph_input(graph, numbered('x', k), cases[i].inputs[k].dtype,
+                                       cases[i].inputs[k].shape);
+        qn_value y = qn_graph_node(graph, cases[i].op, inputs, cases[i].count, cases[i].attr,
+                                   cases[i].attr != NULL);
+        assert_int_equal(y, QN_NONE);
+        assert_true(qn_graph_check(graph, &err) != QN_OK);
+        assert_text(&err, cases[i].text);
+        qn_graph_destroy(graph);
+    }
+}
+
+/* Symbols pass through views and come back in gradients. */
+static void views_keep_symbolic_dimensions(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 3, 4, 5));
+    qn_value flat = qn_graph_op1(graph, "Flatten", x);
+    qn_attr mean = QN_ATTR_I("keepdims", 0);
+    qn_value loss = qn_graph_node(graph, "ReduceMean", &flat, 1, &mean, 1), gradient = QN_NONE;
+    assert_ok(qn_graph_grad(graph, loss, &x, 1, &gradient, &err), &err);
+    const qn_shape *shape = &qn_graph_type(graph, flat)->shape;
+    assert_int_equal(shape->dims[0], QN_DIM_BATCH);
+    assert_int_equal(shape->dims[1], 60);
+    shape = &qn_graph_type(graph, gradient)->shape;
+    assert_int_equal(shape->rank, 4);
+    assert_int_equal(shape->dims[0], QN_DIM_BATCH);
+    qn_graph_output(graph, "g", gradient);
+    qn_state *state = NULL;
+    qn_plan *plan = NULL;
+    assert_ok(qn_state_create(&state, &err), &err);
+    assert_ok(qn_plan_create(graph, state, &(qn_plan_options){.batch = 2}, &plan, &err), &err);
+    qn_plan_run(plan, 0);
+    assert_true(fabs(qn_tensor_f64_at(qn_plan_output(plan, "g"), 7) - 1.0 / 120) < 1e-9);
+    qn_plan_destroy(plan);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_row_is_complete),
+        cmocka_unit_test(gradients_agree_with_differences),
+        cmocka_unit_test(f32_ref_is_the_rounded_f64_ref),
+        cmocka_unit_test(kernels_agree_with_refs),
+        cmocka_unit_test(wrong_calls_are_refused_with_reasons),
+        cmocka_unit_test(views_keep_symbolic_dimensions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
