@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "graph/op.h"
+#include "kernel/act.h"
 #include "os/pool.h"
 
 typedef void (*qn_call_fn)(const void *args, qn_pool *pool, uint32_t step);
@@ -70,7 +71,14 @@ bool qn_bind_reference(const qn_bind *bind);
 bool qn_bind_all_f32(const qn_bind *bind);
 int64_t qn_bind_count(const qn_tensor *tensor);
 
+/* The fused activation of Gemm and Conv; false = unknown. */
+bool qn_bind_activation(const qn_bind *bind, qn_act *ret, float *ret_slope);
+
 /* Families: tables ended by a NULL op. */
+extern const qn_binding qn_bindings_elementwise[];
+extern const qn_binding qn_bindings_loss[];
+extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];
+extern const qn_binding qn_bindings_softmax[];
 
 #endif

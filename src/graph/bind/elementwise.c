@@ -1,0 +1,275 @@
+/*
+ * Bindings of elementwise ops: functions of one number and their gradients, of two with broadcasting,
+ * comparisons and selection.
+ */
+#include <string.h>
+
+#include "graph/bind/bind.h"
+#include "kernel/elementwise/bcast.h"
+#include "kernel/elementwise/binary.h"
+#include "kernel/elementwise/unary.h"
+
+typedef struct {
+    const char *op;
+    int code;
+} op_code;
+
+static bool find_code(const op_code *table, const char *op, int *ret)
+{
+    for (; table->op; table++)
+        if (strcmp(table->op, op) == 0) {
+            *ret = table->code;
+            return true;
+        }
+    return false;
+}
+
+/* Functions of one number. */
+
+typedef struct {
+    qn_unary op;
+    float *dst;
+    const float *src, *saved;
+    int64_t count;
+    float alpha, low, high;
+} unary_args;
+
+static void run_unary(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const unary_args *a = args;
+    qn_unary_f32(pool, a->op, a->dst, a->src, a->count, a->alpha);
+}
+
+static void run_unary_grad(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const unary_args *a = args;
+    qn_unary_grad_f32(pool, a->op, a->dst, a->src, a->saved, a->count, a->alpha);
+}
+
+static void run_clip(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const unary_args *a = args;
+    qn_clamp_f32(pool, a->dst, a->src, a->count, a->low, a->high);
+}
+
+static void run_clip_grad(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const unary_args *a = args;
+    qn_clamp_grad_f32(pool, a->dst, a->src, a->saved, a->count, a->low, a->high);
+}
+
+static const op_code unary_codes[] = {
+    {"Neg", QN_UNARY_NEG},
+    {"Abs", QN_UNARY_ABS},
+    {"Exp", QN_UNARY_EXP},
+    {"Log", QN_UNARY_LOG},
+    {"Sqrt", QN_UNARY_SQRT},
+    {"Reciprocal", QN_UNARY_RECIP},
+    {"Square", QN_UNARY_SQUARE},
+    {"Sign", QN_UNARY_SIGN},
+    {"Floor", QN_UNARY_FLOOR},
+    {"Ceil", QN_UNARY_CEIL},
+    {"Erf", QN_UNARY_ERF},
+    {"Relu", QN_UNARY_RELU},
+    {"LeakyRelu", QN_UNARY_LEAKY},
+    {"Sigmoid", QN_UNARY_SIGMOID},
+    {"Tanh", QN_UNARY_TANH},
+    {"Gelu", QN_UNARY_GELU},
+    {"Silu", QN_UNARY_SILU},
+    {"ReluGrad", QN_UNARY_RELU},
+    {"LeakyReluGrad", QN_UNARY_LEAKY},
+    {"SigmoidGrad", QN_UNARY_SIGMOID},
+    {"TanhGrad", QN_UNARY_TANH},
+    {"GeluGrad", QN_UNARY_GELU},
+    {"SiluGrad", QN_UNARY_SILU},
+    {NULL, 0},
+};
+
+/* The part that all of them share; inputs of a gradient are dy and what the forward saved. */
+static unary_args *take_unary(const qn_bind *bind)
+{
+    if (!qn_bind_all_f32(bind))
+        return NULL;
+    unary_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return NULL;
+    args->dst = bind->outputs[0].data;
+    args->src = bind->inputs[0].data;
+    args->saved = bind->types->inputs_count > 1 ? bind->inputs[1].data : NULL;
+    args->count = qn_bind_count(&bind->outputs[0]);
+    return args;
+}
+
+static bool bind_unary(const qn_bind *bind)
+{
+    const char *name = bind->types->op->name;
+    unary_args *args = take_unary(bind);
+    int code;
+    if (!args || !find_code(unary_codes, name, &code))
+        return false;
+    if (code == QN_UNARY_LEAKY)
+        args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
+    if (code == QN_UNARY_GELU && strcmp(qn_op_attr_s(bind->types, "approximate"), "tanh") == 0)
+        code = QN_UNARY_GELU_TANH;
+    args->op = (qn_unary)code;
+    if (bind->types->inputs_count > 1)
+        return qn_bind_to(bind, run_unary_grad, "unary gradient");
+    return qn_bind_to(bind, run_unary, "unary");
+}
+
+static bool bind_clip(const qn_bind *bind)
+{
+    unary_args *args = take_unary(bind);
+    if (!args)
+        return false;
+    args->low = (float)qn_op_attr_f(bind->types, "min");
+    args->high = (float)qn_op_attr_f(bind->types, "max");
+    if (bind->types->inputs_count > 1)
+        return qn_bind_to(bind, run_clip_grad, "clamp gradient");
+    return qn_bind_to(bind, run_clip, "clamp");
+}
+
+/* Functions of two numbers and Where. */
+
+typedef struct {
+    int op;
+    void *dst;
+    const void *inputs[3];
+    qn_bcast shape;
+} binary_args;
+
+static void run_binary_f32(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_binary_f32(pool, (qn_binary)a->op, a->dst, a->inputs[0], a->inputs[1], &a->shape);
+}
+
+static void run_binary_i64(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_binary_i64(pool, (qn_binary)a->op, a->dst, a->inputs[0], a->inputs[1], &a->shape);
+}
+
+static void run_compare_f32(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_compare_f32(pool, (qn_compare)a->op, a->dst, a->inputs[0], a->inputs[1], &a->shape);
+}
+
+static void run_compare_i64(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_compare_i64(pool, (qn_compare)a->op, a->dst, a->inputs[0], a->inputs[1], &a->shape);
+}
+
+static void run_where(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_where_f32(pool, a->dst, a->inputs[0], a->inputs[1], a->inputs[2], &a->shape);
+}
+
+static binary_args *take_binary(const qn_bind *bind)
+{
+    const qn_op_types *types = bind->types;
+    const int64_t *dims[QN_BCAST_INPUTS];
+    int ranks[QN_BCAST_INPUTS];
+    binary_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return NULL;
+    args->dst = bind->outputs[0].data;
+    for (int i = 0; i < types->inputs_count; i++) {
+        args->inputs[i] = bind->inputs[i].data;
+        dims[i] = types->inputs[i].shape.dims;
+        ranks[i] = types->inputs[i].shape.rank;
+    }
+    const qn_shape *out = &types->outputs[0].shape;
+    args->shape = qn_bcast_make(out->dims, out->rank, dims, ranks, types->inputs_count);
+    return args;
+}
+
+static const op_code binary_codes[] = {
+    {"Add", QN_BINARY_ADD}, {"Sub", QN_BINARY_SUB}, {"Mul", QN_BINARY_MUL}, {"Div", QN_BINARY_DIV},
+    {"Min", QN_BINARY_MIN}, {"Max", QN_BINARY_MAX}, {"Pow", QN_BINARY_POW}, {NULL, 0},
+};
+
+static bool bind_binary(const qn_bind *bind)
+{
+    qn_dtype dtype = bind->types->inputs[0].dtype;
+    binary_args *args = take_binary(bind);
+    if (!args || !find_code(binary_codes, bind->types->op->name, &args->op))
+        return false;
+    if (dtype == QN_DTYPE_F32)
+        return qn_bind_to(bind, run_binary_f32, "binary");
+    if (dtype == QN_DTYPE_I64 && args->op != QN_BINARY_POW)
+        return qn_bind_to(bind, run_binary_i64, "binary i64");
+    return false;
+}
+
+static const op_code compare_codes[] = {
+    {"Equal", QN_COMPARE_EQ}, {"Less", QN_COMPARE_LT}, {"Greater", QN_COMPARE_GT}, {NULL, 0}};
+
+static bool bind_compare(const qn_bind *bind)
+{
+    qn_dtype dtype = bind->types->inputs[0].dtype;
+    binary_args *args = take_binary(bind);
+    if (!args || !find_code(compare_codes, bind->types->op->name, &args->op))
+        return false;
+    if (dtype == QN_DTYPE_F32)
+        return qn_bind_to(bind, run_compare_f32, "compare");
+    return dtype == QN_DTYPE_I64 && qn_bind_to(bind, run_compare_i64, "compare i64");
+}
+
+static bool bind_where(const qn_bind *bind)
+{
+    return bind->types->outputs[0].dtype == QN_DTYPE_F32 && take_binary(bind) &&
+           qn_bind_to(bind, run_where, "where");
+}
+
+const qn_binding qn_bindings_elementwise[] = {
+    {.op = "Neg", .bind = bind_unary},
+    {.op = "Abs", .bind = bind_unary},
+    {.op = "Exp", .bind = bind_unary},
+    {.op = "Log", .bind = bind_unary},
+    {.op = "Sqrt", .bind = bind_unary},
+    {.op = "Reciprocal", .bind = bind_unary},
+    {.op = "Square", .bind = bind_unary},
+    {.op = "Sign", .bind = bind_unary},
+    {.op = "Floor", .bind = bind_unary},
+    {.op = "Ceil", .bind = bind_unary},
+    {.op = "Erf", .bind = bind_unary},
+    {.op = "Relu", .bind = bind_unary},
+    {.op = "LeakyRelu", .bind = bind_unary},
+    {.op = "Sigmoid", .bind = bind_unary},
+    {.op = "Tanh", .bind = bind_unary},
+    {.op = "Gelu", .bind = bind_unary},
+    {.op = "Silu", .bind = bind_unary},
+    {.op = "ReluGrad", .bind = bind_unary},
+    {.op = "LeakyReluGrad", .bind = bind_unary},
+    {.op = "SigmoidGrad", .bind = bind_unary},
+    {.op = "TanhGrad", .bind = bind_unary},
+    {.op = "GeluGrad", .bind = bind_unary},
+    {.op = "SiluGrad", .bind = bind_unary},
+    {.op = "Clip", .bind = bind_clip},
+    {.op = "ClipGrad", .bind = bind_clip},
+    {.op = "Add", .bind = bind_binary},
+    {.op = "Sub", .bind = bind_binary},
+    {.op = "Mul", .bind = bind_binary},
+    {.op = "Div", .bind = bind_binary},
+    {.op = "Min", .bind = bind_binary},
+    {.op = "Max", .bind = bind_binary},
+    {.op = "Pow", .bind = bind_binary},
+    {.op = "Equal", .bind = bind_compare},
+    {.op = "Less", .bind = bind_compare},
+    {.op = "Greater", .bind = bind_compare},
+    {.op = "Where", .bind = bind_where},
+    {0},
+};
