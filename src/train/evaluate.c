@@ -1,0 +1,206 @@
+/*
+ * Evaluation of a stored model: its own transforms and predictor over labelled rows, then metrics, the trivial
+ * baseline and slices. Nothing is fitted here.
+ */
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+enum { CHUNK_ROWS = 4096, BOOTSTRAP_ROUNDS = 200 };
+
+typedef struct {
+    qn_predictor *predictor;
+    const qn_signature *signature;
+    const qn_transforms *transforms;
+    const qn_frame *frame;
+    const qn_eval_options *options;
+    qn_arena *arena;
+    bool classes;
+    /* Of rows with a target, in order: */
+    int64_t *rows; /* of the frame */
+    int64_t count;
+    int64_t *labels;
+    float *probability;
+    double *truth, *number;
+} evaluation;
+
+static qn_status fail_memory(const evaluation *e, qn_error *err)
+{
+    return qn_error_set(err, QN_ERR_MEMORY, NULL, "no memory to evaluate %lld rows",
+                        (long long)e->frame->rows);
+}
+
+static const char *data_name(const qn_frame *frame)
+{
+    return frame->parts_count ? frame->parts[0].file : "the data";
+}
+
+static qn_status check_target(const evaluation *e, qn_error *err)
+{
+    const char *target = e->signature->target;
+    if (!e->transforms || !target || e->signature->task == QN_TASK_AUTO)
+        QN_FAIL(err, QN_ERR_ARG, "model '%s' has no target column: it works on tensors",
+                e->signature->name);
+    if (!qn_frame_find(e->frame, qn_str_from(target)))
+        QN_FAIL(err, QN_ERR_ARG, "column '%s', the target of model '%s', is not in %s", target,
+                e->signature->name, data_name(e->frame));
+    return QN_OK;
+}
+
+static bool allocate(evaluation *e)
+{
+    int64_t rows = e->frame->rows;
+    int64_t each = e->classes ? e->signature->labels_count : 0;
+    e->rows = QN_NEW(e->arena, int64_t, rows);
+    e->labels = QN_NEW(e->arena, int64_t, e->classes ? rows : 0);
+    e->probability = qn_arena_zero(e->arena, rows, (size_t)each * sizeof *e->probability);
+    e->truth = QN_NEW(e->arena, double, e->classes ? 0 : rows);
+    e->number = QN_NEW(e->arena, double, e->classes ? 0 : rows);
+    return e->rows && e->labels && e->probability && e->truth && e->number;
+}
+
+/* Class index or number of every row; rows without one are left out. */
+static qn_status read_classes(evaluation *e, qn_error *err)
+{
+    int64_t rows = e->frame->rows;
+    QN_TRY(qn_transforms_classes(e->transforms, e->frame, NULL, rows, e->labels, err));
+    for (int64_t row = 0; row < rows; row++)
+        if (e->labels[row] >= 0) {
+            e->labels[e->count] = e->labels[row];
+            e->rows[e->count++] = row;
+        }
+    return QN_OK;
+}
+
+static qn_status read_numbers(evaluation *e, qn_error *err)
+{
+    int64_t rows = e->frame->rows;
+    float *numbers = QN_NEW(e->arena, float, rows);
+    if (!numbers)
+        return fail_memory(e, err);
+    QN_TRY(qn_transforms_numbers(e->transforms, e->frame, NULL, rows, numbers, err));
+    for (int64_t row = 0; row < rows; row++)
+        if (!isnan(numbers[row])) {
+            e->truth[e->count] = (double)numbers[row];
+            e->rows[e->count++] = row;
+        }
+    return QN_OK;
+}
+
+/* Answers of frame rows [first, first + count); *at is the next labelled row. */
+static qn_status predict_chunk(evaluation *e, int64_t first, int64_t count, int64_t *at,
+                               qn_arena *request, qn_error *err)
+{
+    qn_frame part;
+    qn_predictions answers;
+    QN_TRY(qn_frame_rows(e->frame, first, count, request, &part, err));
+    QN_TRY(
+        qn_predictor_rows(e->predictor, &part, e->options->ignore_unknown, request, &answers, err));
+    for (; *at < e->count && e->rows[*at] < first + count; ++*at) {
+        int64_t row = e->rows[*at] - first;
+        if (e->classes)
+            memcpy(e->probability + *at * answers.classes,
+                   answers.probability + row * answers.classes,
+                   (size_t)answers.classes * sizeof *e->probability);
+        else
+            e->number[*at] = answers.number[row];
+    }
+    return QN_OK;
+}
+
+static qn_status predict_all(evaluation *e, qn_error *err)
+{
+    qn_arena request;
+    qn_status status = QN_OK;
+    int64_t at = 0;
+    qn_arena_init(&request, 0);
+    for (int64_t first = 0; status == QN_OK && first < e->frame->rows; first += CHUNK_ROWS) {
+        qn_arena_reset(&request);
+        status = predict_chunk(e, first, qn_min_i64(CHUNK_ROWS, e->frame->rows - first), &at,
+                               &request, err);
+    }
+    qn_arena_deinit(&request);
+    return status;
+}
+
+static qn_outcome outcome_of(const evaluation *e)
+{
+    qn_outcome outcome = {.task = e->signature->task, .rows = e->count};
+    if (e->classes) {
+        outcome.classes = e->signature->labels_count;
+        outcome.labels = e->labels;
+        outcome.probability = e->probability;
+    } else {
+        outcome.truth = e->truth;
+        outcome.number = e->number;
+    }
+    return outcome;
+}
+
+static qn_status add_baseline(const evaluation *e, const qn_outcome *outcome, qn_metric_set *ret,
+                              qn_error *err)
+{
+    double mean;
+    double deviation;
+    double *shares = QN_NEW(e->arena, double, outcome->classes);
+    if (!shares)
+        return fail_memory(e, err);
+    for (int64_t i = 0; e->classes && i < e->count; i++)
+        shares[e->labels[i]] += 1.0 / (double)e->count;
+    qn_transforms_target_scale(e->transforms, &mean, &deviation);
+    return qn_metrics_baseline(outcome, shares, mean, e->arena, ret, err);
+}
+
+qn_status qn_eval_run(qn_predictor *predictor, const qn_frame *frame,
+                      const qn_eval_options *options, qn_arena *arena, qn_eval *ret, qn_error *err)
+{
+    evaluation e = {.predictor = predictor,
+                    .signature = qn_predictor_signature(predictor),
+                    .transforms = qn_predictor_transforms(predictor),
+                    .frame = frame,
+                    .options = options,
+                    .arena = arena};
+    qn_eval eval = {.task = e.signature->task};
+    e.classes = e.signature->task != QN_TASK_REGRESSION;
+    QN_TRY(check_target(&e, err));
+    if (!allocate(&e))
+        return fail_memory(&e, err);
+    QN_TRY(e.classes ? read_classes(&e, err) : read_numbers(&e, err));
+    if (e.count == 0)
+        QN_FAIL(err, QN_ERR_DATA, "no row of %s has a value in '%s', the target", data_name(frame),
+                e.signature->target);
+    QN_TRY(predict_all(&e, err));
+    const qn_outcome outcome = outcome_of(&e);
+    QN_TRY(qn_metrics_of(&outcome, BOOTSTRAP_ROUNDS, options->seed, arena, &eval.metrics, err));
+    QN_TRY(add_baseline(&e, &outcome, &eval.baseline, err));
+    QN_TRY(qn_slices_of(&outcome, frame, e.rows, e.transforms, qn_metric_default(eval.task), arena,
+                        &eval.slices, err));
+    eval.rows = e.count;
+    eval.rows_unlabelled = frame->rows - e.count;
+    *ret = eval;
+    return QN_OK;
+}
+
+void qn_eval_write_json(const qn_eval *eval, qn_json_writer *w)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, "task");
+    qn_json_text(w, qn_task_name(eval->task));
+    qn_json_key(w, "test");
+    qn_metric_set_write_json(&eval->metrics, w);
+    qn_json_key(w, "baseline");
+    qn_metric_set_write_json(&eval->baseline, w);
+    qn_json_key(w, "slices");
+    qn_slices_write_json(&eval->slices, w);
+    qn_json_key(w, "rows");
+    qn_json_object_begin(w);
+    qn_json_key(w, "test");
+    qn_json_i64(w, eval->rows);
+    qn_json_key(w, "unlabelled");
+    qn_json_i64(w, eval->rows_unlabelled);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
