@@ -1,0 +1,252 @@
+/*
+ * The data of a run: opened, typed, split, looked through for leaks, transformed and packed. Split
+ * comes first; everything fitted after it sees the training part alone.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "train/fit_priv.h"
+
+const char *const qn_part_names[QN_PARTS] = {"train", "valid", "test"};
+
+const int64_t *qn_fit_part_rows(const qn_fit *fit, qn_part part, int64_t *ret_count)
+{
+    const qn_split *split = &fit->split;
+    *ret_count = part == QN_PART_TRAIN   ? split->train_count
+                 : part == QN_PART_VALID ? split->valid_count
+                                         : split->test_count;
+    return part == QN_PART_TRAIN   ? split->train
+           : part == QN_PART_VALID ? split->valid
+                                   : split->test;
+}
+
+/* Columns that must stay as they are written: keys, and categories that look like numbers. */
+static const char **text_columns(qn_fit *fit, int64_t *ret_count)
+{
+    const qn_recipe *recipe = &fit->recipe;
+    const char **texts = QN_NEW(&fit->load, const char *, recipe->columns_count + 3);
+    int64_t count = 0;
+    if (!texts)
+        return NULL;
+    if (recipe->data.id)
+        texts[count++] = recipe->data.id;
+    for (int64_t i = 0; i < recipe->columns_count; i++) {
+        const qn_column_options *column = &recipe->columns[i];
+        if (column->type != QN_TYPE_CATEGORY && column->type != QN_TYPE_BINARY)
+            continue;
+        texts[count] = qn_arena_strndup(&fit->load, column->name.data, column->name.size);
+        if (!texts[count++])
+            return NULL;
+    }
+    *ret_count = count;
+    return texts;
+}
+
+static qn_status open_dataset(qn_fit *fit, qn_error *err)
+{
+    const qn_recipe *recipe = &fit->recipe;
+    int64_t texts_count = 0;
+    const char **texts = text_columns(fit, &texts_count);
+    if (!texts)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_dataset_options options = {.paths = recipe->data.path.items,
+                                  .paths_count = recipe->data.path.count,
+                                  .test = recipe->data.test,
+                                  .target = recipe->data.target,
+                                  .header = recipe->data.header,
+                                  .names = recipe->data.names.items,
+                                  .names_count = recipe->data.names.count,
+                                  .texts = texts,
+                                  .texts_count = texts_count,
+                                  .memory_max = fit->options->memory_max_bytes};
+    QN_TRY(qn_dataset_open(&options, &fit->dataset, err));
+    if (fit->dataset->target)
+        return QN_OK;
+    (void)qn_error_set(err, QN_ERR_ARG, "data.target", "no target column is named");
+    return qn_error_hint(err, QN_ERR_ARG, "say which column to predict: --target NAME");
+}
+
+static qn_schema_options schema_options(const qn_fit *fit)
+{
+    const qn_recipe *recipe = &fit->recipe;
+    return (qn_schema_options){.target = fit->dataset->target,
+                               .id = recipe->data.id,
+                               .time = recipe->data.time,
+                               .group =
+                                   recipe->split.by == QN_SPLIT_GROUP ? recipe->split.key : NULL,
+                               .task = recipe->task,
+                               .columns = recipe->columns,
+                               .columns_count = recipe->columns_count};
+}
+
+static void report_findings(qn_fit *fit, const qn_findings *findings)
+{
+    for (int64_t i = 0; i < findings->count; i++) {
+        const qn_finding *finding = &findings->items[i];
+        if (finding->level == QN_FINDING_NOTE)
+            continue;
+        qn_str column = finding->column;
+        qn_fit_note(fit, QN_FIT_WARNING, "%s%.*s%s%s", column.size ? "column '" : "",
+                    QN_STR_ARG(column), column.size ? "': " : "", finding->text);
+    }
+}
+
+static qn_status split_rows(qn_fit *fit, qn_error *err)
+{
+    const qn_recipe *recipe = &fit->recipe;
+    qn_split_options options = {
+        .by = recipe->split.by, .seed = (uint64_t)recipe->split.seed, .key = recipe->split.key};
+    if (recipe->split.by == QN_SPLIT_TIME && !options.key)
+        options.key = recipe->data.time;
+    memcpy(options.parts, recipe->split.parts, sizeof options.parts);
+    QN_TRY(qn_split_make(fit->dataset, &fit->schema, &options, &fit->load, &fit->split,
+                         &fit->schema.findings, err));
+    if (fit->split.train_count < 1)
+        QN_FAIL(err, QN_ERR_DATA, "no rows are left to train on");
+    qn_fit_note(fit, QN_FIT_NOTE, "split %s: %lld train, %lld valid, %lld test", fit->split.text,
+                (long long)fit->split.train_count, (long long)fit->split.valid_count,
+                (long long)fit->split.test_count);
+    return QN_OK;
+}
+
+/* Types and statistics from the training rows alone, unless a class would then be unknown. */
+static qn_status infer_from_training(qn_fit *fit, qn_error *err)
+{
+    qn_schema_options options = schema_options(fit);
+    qn_schema schema;
+    qn_status status = qn_schema_infer(&fit->dataset->frame, fit->split.train,
+                                       fit->split.train_count, &options, &fit->load, &schema, NULL);
+    if (status == QN_ERR_MEMORY)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the schema");
+    if (status == QN_OK && schema.labels_count == fit->schema.labels_count &&
+        schema.task == fit->schema.task) {
+        for (int64_t i = 0; i < fit->schema.findings.count; i++) {
+            const qn_finding *finding = &fit->schema.findings.items[i];
+            if (finding->column.size == 0) /* those of the table: the split's, the duplicates' */
+                qn_finding_add(&schema.findings, finding->level, finding->code, finding->column,
+                               "%s", finding->text);
+        }
+        fit->schema = schema;
+    }
+    return QN_OK;
+}
+
+qn_status qn_fit_open_data(qn_fit *fit, qn_error *err)
+{
+    qn_fit_phase(fit, "open");
+    QN_TRY(open_dataset(fit, err));
+    qn_dataset *dataset = fit->dataset;
+    qn_schema_options options = schema_options(fit);
+    QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->frame.rows, &options, &fit->load,
+                           &fit->schema, err));
+    fit->task = fit->schema.task;
+    fit->classes = fit->task == QN_TASK_REGRESSION ? 0 : fit->schema.labels_count;
+    qn_fit_note(fit, QN_FIT_NOTE, "%lld rows, %lld columns; task %s: %s",
+                (long long)dataset->frame.rows, (long long)fit->schema.columns_count,
+                qn_task_name(fit->task), fit->schema.task_reason);
+    qn_fit_phase(fit, "split");
+    QN_TRY(split_rows(fit, err));
+    qn_arena scratch;
+    qn_arena_init(&scratch, 0);
+    qn_status status =
+        qn_split_find_duplicates(dataset, &fit->split, &scratch, &fit->schema.findings, err);
+    if (status == QN_OK)
+        status = infer_from_training(fit, err);
+    if (status == QN_OK)
+        status = qn_schema_find_leaks(&fit->schema, &dataset->frame, fit->split.train,
+                                      fit->split.train_count, &scratch, err);
+    qn_arena_deinit(&scratch);
+    if (status == QN_OK) {
+        report_findings(fit, &dataset->findings);
+        report_findings(fit, &fit->schema.findings);
+    }
+    return status;
+}
+
+/* --- transforms and packing --- */
+
+static qn_status pack_parts(qn_fit *fit, qn_prepared_data *data, qn_error *err)
+{
+    for (int part = 0; part < QN_PARTS; part++) {
+        int64_t count;
+        const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
+        if (count == 0)
+            continue;
+        QN_TRY(qn_pack(data->transforms, &fit->dataset->frame, rows, count, true, fit->pool,
+                       &fit->load, &data->parts[part], err));
+    }
+    return QN_OK;
+}
+
+static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot_levels_max,
+                             qn_error *err)
+{
+    qn_transform_options options = {.onehot_levels_max = onehot_levels_max};
+    QN_TRY(qn_transforms_fit(&fit->schema, &fit->dataset->frame, fit->split.train,
+                             fit->split.train_count, &options, &fit->load, &data->transforms, err));
+    return pack_parts(fit, data, err);
+}
+
+static bool has_embeddings(const qn_transforms *transforms)
+{
+    int64_t count;
+    const qn_feature_tensor *outputs = qn_transforms_outputs(transforms, &count);
+    for (int64_t i = 0; i < count; i++)
+        if (outputs[i].levels)
+            return true;
+    return false;
+}
+
+/* Truth of every part in raw terms, and what the trivial answer needs. */
+static qn_status read_truth(qn_fit *fit, qn_error *err)
+{
+    const qn_transforms *transforms = fit->data[0].transforms;
+    const qn_frame *frame = &fit->dataset->frame;
+    for (int part = 0; part < QN_PARTS; part++) {
+        int64_t count;
+        const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
+        if (fit->classes > 0) {
+            fit->labels[part] = QN_NEW(&fit->load, int64_t, count);
+            if (!fit->labels[part])
+                QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+            QN_TRY(qn_transforms_classes(transforms, frame, rows, count, fit->labels[part], err));
+            continue;
+        }
+        float *numbers = QN_NEW(&fit->load, float, count);
+        fit->truth[part] = QN_NEW(&fit->load, double, count);
+        if (!numbers || !fit->truth[part])
+            QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+        QN_TRY(qn_transforms_numbers(transforms, frame, rows, count, numbers, err));
+        for (int64_t i = 0; i < count; i++)
+            fit->truth[part][i] = (double)numbers[i];
+    }
+    return QN_OK;
+}
+
+static qn_status find_trivial_answer(qn_fit *fit, qn_error *err)
+{
+    int64_t count = fit->split.train_count;
+    fit->shares = QN_NEW(&fit->load, double, fit->classes + 1);
+    if (!fit->shares)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; i < count; i++) {
+        if (fit->classes > 0)
+            fit->shares[fit->labels[QN_PART_TRAIN][i]] += 1 / (double)count;
+        else
+            fit->train_mean += fit->truth[QN_PART_TRAIN][i] / (double)count;
+    }
+    return QN_OK;
+}
+
+qn_status qn_fit_prepare(qn_fit *fit, qn_error *err)
+{
+    qn_fit_phase(fit, "prepare");
+    QN_TRY(prepare_for(fit, &fit->data[0], 0, err));
+    qn_model_type type = fit->recipe.model.type;
+    bool linear = type == QN_MODEL_AUTO || type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC;
+    fit->data_differs = linear && has_embeddings(fit->data[0].transforms);
+    if (fit->data_differs)
+        QN_TRY(prepare_for(fit, &fit->data[1], INT64_MAX, err));
+    QN_TRY(read_truth(fit, err));
+    return find_trivial_answer(fit, err);
+}

@@ -1,0 +1,286 @@
+/*
+ * What a recipe leaves open is decided here, from the data, and written into the candidate's copy of
+ * the recipe, so that the recipe.yaml of the model says everything.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "train/fit_priv.h"
+
+bool qn_fit_is_better(qn_metric metric, double value, double than)
+{
+    if (isnan(value))
+        return false;
+    if (isnan(than))
+        return true;
+    return qn_metric_higher_is_better(metric) ? value > than : value < than;
+}
+
+static bool has_images(const qn_fit *fit)
+{
+    int64_t count;
+    const qn_feature_tensor *outputs = qn_transforms_outputs(fit->data[0].transforms, &count);
+    for (int64_t i = 0; i < count; i++)
+        if (outputs[i].shape.rank == 3)
+            return count == 1;
+    return false;
+}
+
+/* --- numbers --- */
+
+/* Small batches learn more from each row, large ones run faster: about a hundred steps an epoch. */
+static int64_t decide_batch(const qn_fit *fit, qn_model_type type)
+{
+    if (type == QN_MODEL_CNN || has_images(fit))
+        return 64;
+    int64_t batch = 16;
+    while (batch < 512 && batch * 128 < fit->split.train_count)
+        batch *= 2;
+    return batch;
+}
+
+static qn_recipe_optimizer decide_optimizer(qn_model_type type)
+{
+    bool convex = type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC;
+    return convex ? QN_RECIPE_LBFGS : QN_RECIPE_ADAMW;
+}
+
+static double decide_rate(qn_recipe_optimizer optimizer, qn_model_type type)
+{
+    if (optimizer == QN_RECIPE_SGD)
+        return qn_nn_optimizer_lr(QN_NN_SGD);
+    return type == QN_MODEL_MLP ? 0.002 : 0.001;
+}
+
+/* Ridge as scikit-learn's C = 1 for the convex models, the usual decay of AdamW otherwise. */
+static double decide_decay(const qn_fit *fit, qn_recipe_optimizer optimizer)
+{
+    if (optimizer == QN_RECIPE_LBFGS)
+        return 1 / (double)fit->split.train_count;
+    return optimizer == QN_RECIPE_ADAMW ? 0.01 : 0;
+}
+
+static qn_recipe_loss decide_loss(qn_task task)
+{
+    if (task == QN_TASK_REGRESSION)
+        return QN_RECIPE_MSE;
+    return task == QN_TASK_BINARY ? QN_RECIPE_BCE : QN_RECIPE_CE;
+}
+
+static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *recipe)
+{
+    if (recipe->train.optimizer == QN_RECIPE_OPTIMIZER_AUTO) {
+        recipe->train.optimizer = decide_optimizer(type);
+        qn_recipe_decided(recipe, "train.optimizer");
+    }
+    if (recipe->train.batch == QN_AUTO) {
+        recipe->train.batch = decide_batch(fit, type);
+        qn_recipe_decided(recipe, "train.batch");
+    }
+    if (recipe->train.lr == QN_AUTO) {
+        recipe->train.lr = decide_rate(recipe->train.optimizer, type);
+        qn_recipe_decided(recipe, "train.lr");
+    }
+    if (recipe->train.weight_decay == QN_AUTO) {
+        recipe->train.weight_decay = decide_decay(fit, recipe->train.optimizer);
+        qn_recipe_decided(recipe, "train.weight_decay");
+    }
+    if (recipe->train.warmup == QN_AUTO) {
+        bool falls = recipe->train.schedule == QN_NN_SCHEDULE_COSINE ||
+                     recipe->train.schedule == QN_NN_SCHEDULE_LINEAR;
+        recipe->train.warmup = falls ? 0.05 : 0;
+        qn_recipe_decided(recipe, "train.warmup");
+    }
+    if (recipe->train.dropout == QN_AUTO) {
+        recipe->train.dropout = type == QN_MODEL_MLP ? 0.1 : type == QN_MODEL_CNN ? 0.25 : 0;
+        qn_recipe_decided(recipe, "train.dropout");
+    }
+    if (recipe->train.loss == QN_RECIPE_LOSS_AUTO) {
+        recipe->train.loss = decide_loss(fit->task);
+        qn_recipe_decided(recipe, "train.loss");
+    }
+}
+
+static qn_status decide_metric(qn_fit *fit, qn_error *err)
+{
+    qn_recipe *recipe = &fit->recipe;
+    if (!recipe->train.metric || strcmp(recipe->train.metric, "auto") == 0) {
+        fit->metric = qn_metric_default(fit->task);
+        recipe->train.metric = qn_metric_name(fit->metric);
+        qn_recipe_decided(recipe, "train.metric");
+        return QN_OK;
+    }
+    if (!qn_metric_find(qn_str_from(recipe->train.metric), &fit->metric) ||
+        !qn_metric_applies(fit->metric, fit->task, fit->classes))
+        return qn_error_set(err, QN_ERR_ARG, "train.metric",
+                            "'%s' is not a metric of task %s with %lld classes",
+                            recipe->train.metric, qn_task_name(fit->task), (long long)fit->classes);
+    return QN_OK;
+}
+
+static void decide_task(qn_fit *fit)
+{
+    qn_recipe *recipe = &fit->recipe;
+    if (recipe->task == QN_TASK_AUTO) {
+        recipe->task = fit->task;
+        qn_recipe_decided(recipe, "task");
+    }
+    if (!recipe->data.target) {
+        recipe->data.target = fit->dataset->target;
+        qn_recipe_decided(recipe, "data.target");
+    }
+    if (recipe->split.by == QN_SPLIT_AUTO) {
+        recipe->split.by = fit->split.by;
+        qn_recipe_decided(recipe, "split.by");
+    }
+    if (!recipe->name) {
+        recipe->name = fit->name;
+        qn_recipe_decided(recipe, "name");
+    }
+}
+
+/* --- candidates --- */
+
+static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error *err)
+{
+    bool classes = recipe->train.loss == QN_RECIPE_CE || recipe->train.loss == QN_RECIPE_BCE;
+    if (fit->task == QN_TASK_REGRESSION && classes)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss",
+                            "bce and ce are losses of classes; the task is regression");
+    if (fit->task != QN_TASK_REGRESSION && !classes)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss",
+                            "the task is %s, whose loss is bce (two classes) or ce",
+                            qn_task_name(fit->task));
+    if (fit->task == QN_TASK_MULTICLASS && recipe->train.loss == QN_RECIPE_BCE)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss", "bce is for two classes; here are %lld",
+                            (long long)fit->classes);
+    return QN_OK;
+}
+
+static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
+{
+    qn_candidate *candidate = &fit->candidates[fit->candidates_count];
+    *candidate = (qn_candidate){.recipe = fit->recipe, .value = (double)NAN};
+    qn_recipe *recipe = &candidate->recipe;
+    if (recipe->model.type == QN_MODEL_AUTO) {
+        recipe->model.type = type;
+        qn_recipe_decided(recipe, "model.type");
+    }
+    decide_numbers(fit, type, recipe);
+    QN_TRY(check_loss(fit, recipe, err));
+    (void)snprintf(candidate->name, sizeof candidate->name, "%s", qn_model_type_name(type));
+    bool linear = type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC;
+    candidate->data = linear && fit->data_differs ? &fit->data[1] : &fit->data[0];
+    candidate->history_max = recipe->train.epochs + 2;
+    candidate->history = QN_NEW(&fit->load, qn_epoch_record, candidate->history_max);
+    if (!candidate->history)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    fit->candidates_count++;
+    return QN_OK;
+}
+
+qn_status qn_fit_choose_candidates(qn_fit *fit, qn_error *err)
+{
+    qn_model_type type = fit->recipe.model.type;
+    bool classes = fit->task != QN_TASK_REGRESSION;
+    decide_task(fit);
+    QN_TRY(decide_metric(fit, err));
+    if (type == QN_MODEL_LINEAR && classes)
+        return qn_error_set(err, QN_ERR_ARG, "model.type",
+                            "linear predicts numbers; for task %s say logistic",
+                            qn_task_name(fit->task));
+    if (type == QN_MODEL_LOGISTIC && !classes)
+        return qn_error_set(err, QN_ERR_ARG, "model.type",
+                            "logistic predicts classes; for regression say linear");
+    if (type != QN_MODEL_AUTO)
+        return add_candidate(fit, type, err);
+    if (has_images(fit))
+        return add_candidate(fit, QN_MODEL_CNN, err);
+    QN_TRY(add_candidate(fit, classes ? QN_MODEL_LOGISTIC : QN_MODEL_LINEAR, err));
+    return add_candidate(fit, QN_MODEL_MLP, err);
+}
+
+/* --- from a candidate's recipe to a learner --- */
+
+static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
+{
+    switch (loss) {
+    case QN_RECIPE_MAE:
+        return QN_NN_LOSS_MAE;
+    case QN_RECIPE_HUBER:
+        return QN_NN_LOSS_HUBER;
+    case QN_RECIPE_BCE:
+        return QN_NN_LOSS_BCE;
+    case QN_RECIPE_CE:
+        return QN_NN_LOSS_CE;
+    default:
+        return QN_NN_LOSS_MSE;
+    }
+}
+
+/* balanced: rows / (classes * rows of the class), as scikit-learn. */
+static qn_status class_weights(const qn_fit *fit, const qn_recipe *recipe, qn_arena *arena,
+                               qn_nn_loss *loss, qn_error *err)
+{
+    if (recipe->train.class_weight != QN_CLASS_WEIGHT_BALANCED || fit->classes == 0)
+        return QN_OK;
+    double *weights = QN_NEW(arena, double, fit->classes);
+    if (!weights)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int64_t c = 0; c < fit->classes; c++)
+        weights[c] = fit->shares[c] > 0 ? 1 / ((double)fit->classes * fit->shares[c]) : 1;
+    if (loss->kind == QN_NN_LOSS_BCE)
+        loss->pos_weight = weights[1] / weights[0];
+    loss->class_weights = weights;
+    return QN_OK;
+}
+
+static qn_nn_optimizer optimizer_of(const qn_recipe *recipe)
+{
+    qn_nn_optimizer_kind kind = recipe->train.optimizer == QN_RECIPE_SGD    ? QN_NN_SGD
+                                : recipe->train.optimizer == QN_RECIPE_ADAM ? QN_NN_ADAM
+                                                                            : QN_NN_ADAMW;
+    qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
+    optimizer.momentum = recipe->train.momentum;
+    optimizer.nesterov = recipe->train.nesterov;
+    optimizer.weight_decay = recipe->train.weight_decay;
+    optimizer.clip_norm = recipe->train.clip_norm;
+    optimizer.clip_value = recipe->train.clip_value;
+    return optimizer;
+}
+
+qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidate, qn_arena *arena,
+                                 qn_learner_options *ret, qn_error *err)
+{
+    const qn_recipe *recipe = &candidate->recipe;
+    const qn_transforms *transforms = candidate->data->transforms;
+    qn_learner_options options = {
+        .loss = {.kind = loss_kind(recipe->train.loss),
+                 .label_smoothing = recipe->train.label_smoothing},
+        .optimizer = optimizer_of(recipe),
+        .accumulate = (int)recipe->train.accumulate,
+        .lbfgs = recipe->train.optimizer == QN_RECIPE_LBFGS,
+        .seed = (uint64_t)recipe->train.seed,
+        .pool = fit->pool,
+        .memory_max = fit->options->memory_max_bytes,
+    };
+    QN_TRY(class_weights(fit, recipe, arena, &options.loss, err));
+    qn_architecture *architecture = &options.architecture;
+    architecture->type = recipe->model.type;
+    architecture->layers = &recipe->model.layers;
+    architecture->hidden_count = (int)qn_min_i64(recipe->model.hidden.count, QN_HIDDEN_MAX);
+    for (int i = 0; i < architecture->hidden_count; i++)
+        architecture->hidden[i] = recipe->model.hidden.items[i];
+    architecture->dropout = recipe->train.dropout;
+    architecture->task = fit->task;
+    architecture->classes = fit->classes;
+    architecture->sources = qn_transforms_outputs(transforms, &architecture->sources_count);
+    architecture->keep_closing = fit->task == QN_TASK_REGRESSION;
+    architecture->rows = fit->split.train_count;
+    qn_transforms_target_scale(transforms, &architecture->target_mean,
+                               &architecture->target_deviation);
+    *ret = options;
+    return QN_OK;
+}
