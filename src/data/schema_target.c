@@ -85,10 +85,10 @@ static const char *task_reason(const target_view *view, qn_task task, bool asked
         return qn_arena_printf(arena, "%stwo distinct values, '%.*s' and '%.*s'", whose,
                                QN_STR_ARG(view->levels.keys[0]), QN_STR_ARG(view->levels.keys[1]));
     if (task == QN_TASK_REGRESSION)
-        return qn_arena_printf(arena, "%s%s%lld distinct numbers in %lld rows%s", whose,
-                               distinct > LABELS_MAX ? "more than " : "", distinct,
-                               (long long)view->present,
-                               asked ? "" : "; --set task=multiclass makes them classes");
+        return qn_arena_printf(
+            arena, "%s%s%lld distinct numbers in %lld rows%s", whose,
+            distinct > LABELS_MAX ? "more than " : "", distinct, (long long)view->present,
+            asked || distinct > 100 ? "" : "; --set task=multiclass makes them classes");
     return qn_arena_printf(arena, "%s%lld distinct %s in %lld rows%s", whose, distinct,
                            view->numbers ? "whole numbers" : "texts", (long long)view->present,
                            view->numbers && !asked ? "; --set task=regression makes them amounts"
