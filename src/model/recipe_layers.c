@@ -141,8 +141,7 @@ qn_status qn_recipe_layers_read(const qn_recipe_source *source, const qn_yaml *n
         return QN_OK;
     }
     if (node->kind != QN_YAML_LIST || node->count < 1 || node->count > LAYERS_MAX)
-        return qn_recipe_fail(source, node, "model.layers is a list of 1 to %d layers",
-                              LAYERS_MAX);
+        return qn_recipe_fail(source, node, "model.layers is a list of 1 to %d layers", LAYERS_MAX);
     qn_json *items = QN_NEW(source->arena, qn_json, node->count);
     if (!items)
         return fail_memory(source);

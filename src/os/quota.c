@@ -36,12 +36,12 @@ static int limit_v2(const char *folder, int most)
 {
     char path[PATH_BYTES + 32];
     char line[LINE_BYTES];
-    double quota;
-    double period;
     snprintf(path, sizeof path, "%s/cpu.max", folder);
-    if (!read_line(path, line, sizeof line) || sscanf(line, "%lf %lf", &quota, &period) != 2)
+    if (!read_line(path, line, sizeof line))
         return most;
-    return cpus_of(quota, period, most);
+    char *rest; /* "max" is no number: 0, which limits nothing */
+    double quota = strtod(line, &rest);
+    return cpus_of(quota, strtod(rest, NULL), most);
 }
 
 static int limit_v1(const char *folder, int most)
