@@ -120,9 +120,17 @@ static double cubic_step(place a, place b)
     return fmin(fmax(step, low + margin), high - margin);
 }
 
-static bool decreases(const place *start, const place *p)
+/* Sufficient decrease. Within the noise of the loss, where differences mean nothing, the slopes say it instead
+ * (Hager and Zhang 2005, the approximate Wolfe condition). */
+static bool decreases(const search *f, const place *start, const place *p)
 {
-    return isfinite(p->loss) && p->loss <= start->loss + decrease_share * p->step * start->slope;
+    double noise = f->lbfgs->noise > 0 ? f->lbfgs->noise : 1e-14;
+    if (!isfinite(p->loss))
+        return false;
+    if (p->loss <= start->loss + decrease_share * p->step * start->slope)
+        return true;
+    return p->loss <= start->loss + noise * fabs(start->loss) &&
+           p->slope <= (2 * decrease_share - 1) * start->slope;
 }
 
 static bool is_flat(const place *start, const place *p)
@@ -141,12 +149,14 @@ static qn_status search_wolfe(search *f, place start, double step, int tries, bo
         place p = {.step = step};
         QN_TRY(evaluate(f, step, &p.slope, err));
         p.loss = f->trial_loss;
-        if (!decreases(&start, &p) || (bracketed || i > 0 ? p.loss >= low.loss : false)) {
-            high = p;
-            bracketed = true;
-        } else if (is_flat(&start, &p)) {
+        if (decreases(f, &start, &p) && is_flat(&start, &p)) {
             *found = true;
             return QN_OK;
+        }
+        bool grown = (bracketed || i > 0) && p.loss >= low.loss;
+        if (grown || !decreases(f, &start, &p)) {
+            high = p;
+            bracketed = true;
         } else {
             if (p.slope * (bracketed ? high.step - low.step : 1) >= 0) {
                 high = low;
@@ -171,7 +181,7 @@ static qn_status search_backtracking(search *f, place start, double step, int tr
         place p = {.step = step};
         QN_TRY(evaluate(f, step, &p.slope, err));
         p.loss = f->trial_loss;
-        *found = decreases(&start, &p);
+        *found = decreases(f, &start, &p);
         step *= 0.5;
     }
     return QN_OK;

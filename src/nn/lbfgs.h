@@ -35,6 +35,7 @@ typedef struct {
     int evaluations_max;   /* per line search; 0 = 25 */
     double tolerance_grad; /* 0 = 1e-6 */
     double tolerance_loss; /* 0 = 1e-10 */
+    double noise;          /* relative error of the loss as evaluated; 0 = 1e-14; f32: 1e-6 */
     qn_lbfgs_search search;
     qn_lbfgs_eval eval;
     qn_lbfgs_progress progress;

@@ -25,13 +25,13 @@ bool qn_nn_schedule_find(const char *name, qn_nn_schedule_kind *ret)
     return false;
 }
 
-/* How far the part after the warm-up has come, 0 to 1: 1 at the last step. */
+/* How far the part after the warm-up has come, 0 to 1. */
 static double progress(const qn_nn_schedule *s, int64_t step)
 {
-    int64_t span = s->steps_total - s->steps_warmup - 1, done = step - s->steps_warmup;
-    if (span <= 0 || done >= span)
-        return step >= s->steps_total - 1 ? 1 : 0;
-    return done > 0 ? (double)done / (double)span : 0;
+    int64_t span = s->steps_total - s->steps_warmup, done = step - s->steps_warmup;
+    if (span < 1)
+        return 1;
+    return done < span ? (double)done / (double)span : 1;
 }
 
 double qn_nn_schedule_lr(const qn_nn_schedule *s, int64_t step, double plateau_scale)

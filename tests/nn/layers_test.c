@@ -1,0 +1,302 @@
+/* Layers and the table of layers: shapes, names of states, and the words of every refusal. */
+#include "testing.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "graph/plan.h"
+#include "graph/state.h"
+#include "nn/layers.h"
+
+static qn_error err;
+
+/* Builds a recipe's list on an input; the graph is the caller's. */
+static qn_status build(qn_graph *graph, qn_dtype dtype, qn_shape shape, const char *layers,
+                       const qn_nn_layers_options *options, qn_value *ret, const char **closing)
+{
+    qn_arena arena;
+    qn_json json;
+    qn_arena_init(&arena, 0);
+    assert_ok(qn_json_read(qn_str_from(layers), NULL, &arena, &json, &err), &err);
+    qn_value x = qn_graph_input(graph, "x", dtype, shape);
+    qn_status status = qn_nn_layers_build(graph, x, &json, options, ret, closing, &err);
+    qn_arena_deinit(&arena);
+    return status;
+}
+
+static void expect_shape(const char *layers, qn_shape input, qn_shape output)
+{
+    qn_graph *graph = qn_graph_create();
+    qn_value y = QN_NONE;
+    char came[128], want[128];
+    assert_ok(build(graph, QN_DTYPE_F32, input, layers, &(qn_nn_layers_options){.units_auto = 7},
+                    &y, NULL),
+              &err);
+    const qn_shape *shape = &qn_graph_type(graph, y)->shape;
+    if (!qn_shape_equal(shape, &output))
+        fail_msg("%s gives %s, expected %s", layers, qn_shape_text(shape, came),
+                 qn_shape_text(&output, want));
+    qn_graph_destroy(graph);
+}
+
+enum { B = QN_DIM_BATCH };
+
+static void layers_give_the_shapes_of_keras(void **unused)
+{
+    (void)unused;
+    expect_shape("[{\"dense\": {\"units\": 10}}]", QN_SHAPE(B, 784), QN_SHAPE(B, 10));
+    expect_shape("[{\"dense\": {\"units\": 3}}]", QN_SHAPE(B, 5, 8), QN_SHAPE(B, 5, 3));
+    expect_shape("[{\"dense\": {\"units\": \"auto\"}}]", QN_SHAPE(B, 4), QN_SHAPE(B, 7));
+    expect_shape("[{\"conv2d\": {\"filters\": 32, \"kernel\": 3}}]", QN_SHAPE(B, 28, 28, 1),
+                 QN_SHAPE(B, 26, 26, 32));
+    expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": [3, 5], \"padding\": \"same\", "
+                 "\"stride\": 2}}]",
+                 QN_SHAPE(B, 28, 27, 1), QN_SHAPE(B, 14, 14, 4));
+    expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"dilation\": 2, \"groups\": 2}}]",
+                 QN_SHAPE(B, 9, 9, 2), QN_SHAPE(B, 5, 5, 4));
+    expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"padding\": [1, 0, 2, 3]}}]",
+                 QN_SHAPE(B, 8, 8, 2), QN_SHAPE(B, 9, 9, 4));
+    expect_shape("[{\"max_pool2d\": {\"size\": 2}}]", QN_SHAPE(B, 26, 27, 3),
+                 QN_SHAPE(B, 13, 13, 3));
+    expect_shape("[{\"avg_pool2d\": {\"size\": 3, \"stride\": 1, \"padding\": \"same\"}}]",
+                 QN_SHAPE(B, 6, 6, 3), QN_SHAPE(B, 6, 6, 3));
+    expect_shape("[\"global_avg_pool2d\"]", QN_SHAPE(B, 6, 6, 3), QN_SHAPE(B, 3));
+    expect_shape("[\"global_max_pool2d\"]", QN_SHAPE(B, 6, 6, 3), QN_SHAPE(B, 3));
+    expect_shape("[\"flatten\"]", QN_SHAPE(B, 6, 6, 3), QN_SHAPE(B, 108));
+    expect_shape("[{\"reshape\": {\"shape\": [4, -1]}}]", QN_SHAPE(B, 12), QN_SHAPE(B, 4, 3));
+    expect_shape("[\"batch_norm\", {\"dropout\": {\"rate\": 0.2}}, {\"activation\": {\"name\": "
+                 "\"gelu\"}}]",
+                 QN_SHAPE(B, 12), QN_SHAPE(B, 12));
+}
+
+static void refusals_name_layer_value_and_expectation(void **unused)
+{
+    (void)unused;
+    static const struct {
+        qn_shape input;
+        const char *layers, *text;
+    } cases[] = {
+        {{5, {B, 1, 1, 4, 2}},
+         "[{\"conv2d\": {\"filters\": 32, \"kernel\": 3}}]",
+         "layers[0] conv2d expects input of 3 dimensions [H, W, C], got [1, 1, 4, 2]"},
+        {{2, {B, 4}},
+         "[{\"conv2d\": {\"filters\": 32, \"kernel\": 3}}]",
+         "layers[0] conv2d expects input of 3 dimensions [H, W, C], got [4]"},
+        {{2, {B, 4}}, "[\"flatten\", \"max_pool2d\"]", "layers[1] max_pool2d expects input of 3"},
+        {{4, {B, 4, 4, 1}},
+         "[{\"conv2d\": {\"filters\": 2, \"kernel\": 5}}]",
+         "layers[0] conv2d has a window of 5, which does not fit input of height 4"},
+        {{4, {B, 4, 4, 3}},
+         "[{\"conv2d\": {\"filters\": 4, \"kernel\": 1, \"groups\": 2}}]",
+         "layers[0] conv2d has 2 groups, which do not divide 3 channels"},
+        {{2, {B, 4}},
+         "[{\"dens\": {\"units\": 3}}]",
+         "layers[0]: unknown layer 'dens'; did you "
+         "mean 'dense'?"},
+        {{2, {B, 4}},
+         "[{\"dense\": {\"unit\": 3}}]",
+         "unknown attribute 'unit'; did you mean "
+         "'units'?"},
+        {{2, {B, 4}}, "[{\"dense\": {}}]", "layers[0] dense needs 'units'"},
+        {{2, {B, 4}}, "[{\"dense\": {\"units\": 0}}]", "'units' is 0, expected an integer or auto"},
+        {{2, {B, 4}}, "[{\"dense\": {\"units\": 2.5}}]", "'units' is 2.5"},
+        {{2, {B, 4}},
+         "[{\"dense\": {\"units\": 2, \"activation\": \"rel\"}}]",
+         "'activation' is \"rel\", expected one of linear none relu"},
+        {{2, {B, 4}}, "[{\"dropout\": {\"rate\": 1}}]", "'rate' is 1, expected a number from 0"},
+        {{2, {B, 4}}, "[{\"reshape\": {\"shape\": [5, 2]}}]", "cannot reshape [4] to [5, 2]"},
+        {{2, {B, 4}},
+         "[{\"embedding\": {\"count\": 5, \"size\": 2}}]",
+         "embedding expects integers, got f32"},
+        {{2, {B, 4}}, "[3]", "layers is"},
+        {{2, {B, 4}}, "[[\"flatten\"]]", "layers[0] is"},
+        {{2, {B, 4}}, "[]", "expected a list of 1 to"},
+        {{2, {B, 4}}, "[{\"flatten\": 3}]", "expected its attributes"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        qn_graph *graph = qn_graph_create();
+        qn_value y = QN_NONE;
+        qn_status status = build(graph, QN_DTYPE_F32, cases[i].input, cases[i].layers,
+                                 &(qn_nn_layers_options){0}, &y, NULL);
+        assert_int_equal(status, QN_ERR_ARG);
+        assert_int_equal(y, QN_NONE);
+        assert_text(&err, cases[i].text);
+        qn_graph_destroy(graph);
+    }
+}
+
+static void unknown_activation_suggests_the_nearest(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(B, 3));
+    qn_nn_scope at = {.graph = graph, .name = "act"};
+    assert_int_equal(qn_nn_activation(&at, x, "reul"), QN_NONE);
+    assert_int_equal(qn_graph_check(graph, &err), QN_ERR_ARG);
+    assert_text(&err, "did you mean 'relu'?");
+    qn_graph_destroy(graph);
+}
+
+static void closing_activation_is_left_to_the_loss(void **unused)
+{
+    (void)unused;
+    const char *layers = "[{\"dense\": {\"units\": 4, \"activation\": \"sigmoid\"}},"
+                         " {\"dense\": {\"units\": 10, \"activation\": \"softmax\"}}]";
+    const char *closing = NULL;
+    for (int logits = 0; logits < 2; logits++) {
+        qn_graph *graph = qn_graph_create();
+        qn_value y = QN_NONE;
+        assert_ok(build(graph, QN_DTYPE_F32, QN_SHAPE(B, 4), layers,
+                        &(qn_nn_layers_options){.logits = logits}, &y, &closing),
+                  &err);
+        assert_string_equal(closing, logits ? "softmax" : "linear");
+        qn_graph_output(graph, "y", y);
+        qn_state *state = NULL;
+        qn_plan *plan = NULL;
+        assert_ok(qn_state_create(&state, &err), &err);
+        assert_ok(qn_state_add_graph(state, graph, 1, &err), &err);
+        assert_ok(qn_plan_create(graph, state, &(qn_plan_options){.batch = 1}, &plan, &err), &err);
+        memset(qn_plan_input(plan, "x")->data, 0, 16);
+        qn_plan_run(plan, 0);
+        double sum = 0;
+        for (int i = 0; i < 10; i++)
+            sum += qn_tensor_f64_at(qn_plan_output(plan, "y"), i);
+        assert_true((fabs(sum - 1) < 1e-6) == !logits);
+        qn_plan_destroy(plan);
+        qn_state_destroy(state);
+        qn_graph_destroy(graph);
+    }
+}
+
+static void states_are_named_by_place_and_begin_as_keras(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value y = QN_NONE;
+    assert_ok(build(graph, QN_DTYPE_F32, QN_SHAPE(B, 28, 28, 1),
+                    "[{\"conv2d\": {\"filters\": 32, \"kernel\": 3, \"activation\": \"relu\"}},"
+                    " {\"max_pool2d\": {\"size\": 2}}, \"flatten\", {\"dense\": {\"units\": 10}}]",
+                    &(qn_nn_layers_options){0}, &y, NULL),
+              &err);
+    qn_state *state = NULL;
+    assert_ok(qn_state_create(&state, &err), &err);
+    assert_ok(qn_state_add_graph(state, graph, 1, &err), &err);
+    assert_int_equal(qn_state_count(state), 4);
+    const qn_tensor *weight = &qn_state_find(state, "layers.3.weight")->tensor;
+    assert_int_equal(weight->shape.dims[0], 13 * 13 * 32);
+    double limit = sqrt(6.0 / (13 * 13 * 32 + 10)), squares = 0, top = 0;
+    int64_t count = qn_shape_count(&weight->shape);
+    for (int64_t i = 0; i < count; i++) {
+        double w = qn_tensor_f64_at(weight, i);
+        squares += w * w;
+        top = fmax(top, fabs(w));
+    }
+    assert_true(top <= limit && top > 0.99 * limit);
+    assert_true(fabs(squares / (double)count / (limit * limit / 3) - 1) < 0.03);
+    const qn_tensor *bias = &qn_state_find(state, "layers.3.bias")->tensor;
+    assert_true(fpclassify(qn_tensor_f64_at(bias, 9)) == FP_ZERO);
+    assert_non_null(qn_state_find(state, "layers.0.weight"));
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
+/* What the schema and the documentation are made of. */
+static void every_row_of_the_table_is_whole(void **unused)
+{
+    (void)unused;
+    int rows = 0;
+    for (const qn_nn_layer *layer; (layer = qn_nn_layer_at(rows)); rows++) {
+        assert_ptr_equal(qn_nn_layer_find(layer->name), layer);
+        assert_true(strlen(layer->doc) > 10);
+        for (const qn_nn_attr *attr = layer->attrs; attr->name; attr++) {
+            if (!attr->doc || attr->required == (attr->fallback != NULL))
+                fail_msg("%s.%s lacks a doc, or has not one of required and a default", layer->name,
+                         attr->name);
+            assert_true(attr->kind != QN_NN_ATTR_CHOICE || attr->choices);
+        }
+    }
+    assert_int_equal(rows, 12);
+    assert_null(qn_nn_layer_find("dens"));
+}
+
+static void initialisers_have_their_variance(void **unused)
+{
+    (void)unused;
+    qn_nn_init init;
+    assert_true(qn_nn_init_find("he_normal", &init));
+    qn_init he = qn_nn_init_of(init, 50, 70);
+    assert_true(he.kind == QN_INIT_NORMAL && fabs(he.value - sqrt(2.0 / 50)) < 1e-12);
+    qn_init lecun = qn_nn_init_of(QN_NN_INIT_LECUN_UNIFORM, 50, 70);
+    assert_true(lecun.kind == QN_INIT_UNIFORM && fabs(lecun.value - sqrt(3.0 / 50)) < 1e-12);
+    qn_init glorot = qn_nn_init_of(QN_NN_INIT_GLOROT_UNIFORM, 50, 70);
+    assert_true(fabs(glorot.value - sqrt(6.0 / 120)) < 1e-12);
+    assert_false(qn_nn_init_find("he", &init));
+    for (int i = 0; i < QN_NN_INIT_COUNT; i++) {
+        assert_true(qn_nn_init_find(qn_nn_init_name((qn_nn_init)i), &init));
+        assert_int_equal((int)init, i);
+    }
+}
+
+/* Batch statistics while training, running ones otherwise; dropout only while training. */
+static void training_and_serving_differ_where_they_should(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value y = QN_NONE;
+    assert_ok(build(graph, QN_DTYPE_F32, QN_SHAPE(B, 2),
+                    "[{\"batch_norm\": {\"momentum\": 0.5}}, {\"dropout\": {\"rate\": 0.5}}]",
+                    &(qn_nn_layers_options){0}, &y, NULL),
+              &err);
+    qn_graph_output(graph, "y", y);
+    qn_state *state = NULL;
+    qn_plan *train = NULL, *serve = NULL;
+    const char *outputs[] = {"y"};
+    assert_ok(qn_state_create(&state, &err), &err);
+    assert_ok(qn_state_add_graph(state, graph, 1, &err), &err);
+    assert_ok(qn_plan_create(graph, state, &(qn_plan_options){.batch = 64, .training = true},
+                             &train, &err),
+              &err);
+    assert_ok(
+        qn_plan_create(graph, state,
+                       &(qn_plan_options){.batch = 64, .outputs = outputs, .outputs_count = 1},
+                       &serve, &err),
+        &err);
+    float *a = qn_plan_input(train, "x")->data, *b = qn_plan_input(serve, "x")->data;
+    for (int i = 0; i < 128; i++)
+        a[i] = b[i] = i % 2 ? 3 : (float)(i % 4); /* column 0: 0 or 2; column 1: 3 */
+    qn_plan_run(train, 0);
+    const float *out = qn_plan_output(train, "y")->data;
+    int zeros = 0;
+    for (int i = 0; i < 64; i++) {
+        zeros += fpclassify(out[2 * i]) == FP_ZERO;
+        assert_true(fabsf(out[2 * i]) < 1e-6F || fabsf(fabsf(out[2 * i]) - 2) < 1e-3F);
+    }
+    assert_true(zeros > 16 && zeros < 48);
+    const float *mean = qn_state_find(state, "layers.0.running_mean")->tensor.data;
+    const float *var = qn_state_find(state, "layers.0.running_var")->tensor.data;
+    assert_true(fabsf(mean[0] - 0.5F) < 1e-6F && fabsf(mean[1] - 1.5F) < 1e-6F);
+    assert_true(fabsf(var[0] - 1) < 1e-6F && fabsf(var[1] - 0.5F) < 1e-6F);
+    qn_plan_run(serve, 0);
+    out = qn_plan_output(serve, "y")->data;
+    assert_true(fabsf(out[1] - 1.5F / sqrtf(0.5F + 1e-5F)) < 1e-5F);
+    assert_true(fabsf(mean[0] - 0.5F) < 1e-6F); /* serving changes nothing */
+    qn_plan_destroy(train);
+    qn_plan_destroy(serve);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(layers_give_the_shapes_of_keras),
+        cmocka_unit_test(refusals_name_layer_value_and_expectation),
+        cmocka_unit_test(unknown_activation_suggests_the_nearest),
+        cmocka_unit_test(closing_activation_is_left_to_the_loss),
+        cmocka_unit_test(states_are_named_by_place_and_begin_as_keras),
+        cmocka_unit_test(every_row_of_the_table_is_whole),
+        cmocka_unit_test(initialisers_have_their_variance),
+        cmocka_unit_test(training_and_serving_differ_where_they_should),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
