@@ -45,24 +45,31 @@ static size_t value_bytes(const qn_graph *graph, qn_value value)
 
 /* Order. */
 
+/* 0: before the states change; 1: updates; 2: other writers of states, which may clear what updates read. */
+static int phase_of(const layout_work *work, const int *assigned, const qn_node *node)
+{
+    bool any = false, only = true;
+    for (int k = 0; k < node->op->outputs_count; k++) {
+        int times = assigned[node->first + k];
+        any = any || times > 0;
+        only = only && times == work->layout->uses[node->first + k];
+    }
+    if (!any || !only || is_view(node))
+        return 0;
+    return node->op->flags & QN_OP_FLAT ? 1 : 2;
+}
+
 static void make_order(layout_work *work, const int *assigned)
 {
     qn_layout *layout = work->layout;
-    const qn_graph *graph = work->graph;
-    for (int tail = 0; tail < 2; tail++) {
-        for (int i = 0; i < graph->nodes_count; i++) {
-            const qn_node *node = &graph->nodes[i];
-            bool any = false, only = true;
-            for (int k = 0; k < node->op->outputs_count; k++) {
-                any = any || assigned[node->first + k] > 0;
-                only = only && assigned[node->first + k] == layout->uses[node->first + k];
-            }
-            if ((any && only && !is_view(node)) != (tail == 1))
+    for (int phase = 0; phase < 3; phase++) {
+        for (int i = 0; i < work->graph->nodes_count; i++) {
+            if (phase_of(work, assigned, &work->graph->nodes[i]) != phase)
                 continue;
             work->position[i] = layout->order_count;
             layout->order[layout->order_count++] = i;
         }
-        if (tail == 0)
+        if (phase == 0)
             layout->main_count = layout->order_count;
     }
 }
@@ -407,6 +414,7 @@ qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, qn_arena 
         work.merged_into[b] = b;
     write_states_directly(&work);
     pin_gradients(&work);
+    layout.flat_bytes = layout.bytes;
     run_in_place(&work);
     place_buffers(&work, items, placed);
     for (int v = 0; v < values; v++)

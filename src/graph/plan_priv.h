@@ -45,7 +45,8 @@ typedef struct {
     int *uses;      /* by value */
     qn_plan_buffer *buffers;
     int buffers_count;
-    size_t bytes; /* arena, inputs and flat range together */
+    size_t flat_bytes; /* the flat range stands first */
+    size_t bytes;      /* flat range, inputs and arena together */
 } qn_layout;
 
 /* All tables lie in `arena`. */

@@ -436,6 +436,8 @@ qn_status qn_steps_make(qn_plan *plan, const qn_layout *layout, qn_error *err)
     plan->calls_count = 0;
     if (!alloc_tables(&work))
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
+    plan->context.flat = plan->memory;
+    plan->context.flat_bytes = layout->flat_bytes;
     set_addresses(&work);
     name_tensors(&work);
     push_all(&work);

@@ -27,7 +27,9 @@ typedef struct {
     uint64_t seed;
     bool training;
     bool reference;
-    qn_arena *arena; /* of the plan: arguments */
+    qn_arena *arena;  /* of the plan: arguments */
+    const void *flat; /* the range of gradients that mirrors the parameters: zeros between them */
+    size_t flat_bytes;
 } qn_bind_context;
 
 /* What became of a step. */
@@ -76,9 +78,12 @@ bool qn_bind_activation(const qn_bind *bind, qn_act *ret, float *ret_slope);
 
 /* Families: tables ended by a NULL op. */
 extern const qn_binding qn_bindings_elementwise[];
+extern const qn_binding qn_bindings_index[];
 extern const qn_binding qn_bindings_loss[];
 extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];
+extern const qn_binding qn_bindings_optim[];
+extern const qn_binding qn_bindings_reduce[];
 extern const qn_binding qn_bindings_softmax[];
 
 #endif
