@@ -17,6 +17,11 @@ typedef struct {
     bool sum;
 } entropy_options;
 
+static bool counts(const entropy_options *o, int64_t label)
+{
+    return label != o->ignore && label >= 0 && label < o->classes;
+}
+
 /* The loss of one prediction, and its slope there. */
 typedef double (*pointwise_fn)(double p, double t, double option, double *ret_slope);
 

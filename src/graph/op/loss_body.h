@@ -31,13 +31,13 @@ static void FN(entropy)(const qn_op_run *run, const entropy_options *o)
     T *loss = run->outputs[0].data, *dz = run->outputs[1].data;
     double total = 0, divisor = 0;
     for (int64_t r = 0; r < o->rows; r++)
-        if (labels[r] >= 0 && labels[r] < o->classes)
+        if (counts(o, labels[r]))
             divisor += weights ? (double)weights[labels[r]] : 1;
     if (o->sum || divisor <= 0)
         divisor = 1;
     memset(dz, 0, qn_tensor_bytes(&run->outputs[1]));
     for (int64_t r = 0; r < o->rows; r++) {
-        if (labels[r] >= 0 && labels[r] < o->classes)
+        if (counts(o, labels[r]))
             total += FN(entropy_row)(dz + r * o->classes, z + r * o->classes, weights, o->classes,
                                      labels[r], o->smoothing, 1 / divisor);
         else if (labels[r] != o->ignore)
