@@ -159,6 +159,92 @@ static void bench_gemm(bench *b)
     }
 }
 
+enum { FORWARD, GRAD_X, GRAD_W, FUSED, FUSED_GRAD, PASSES };
+
+typedef struct {
+    qn_conv2d c;
+    int pass;
+} conv_case;
+
+static void run_conv(bench *b, void *context)
+{
+    const conv_case *k = context;
+    const qn_conv2d *c = &k->c;
+    size_t at = 0;
+    int64_t pixels = c->n * c->oh * c->ow, weights = c->kh * c->kw * c->cin * c->cout;
+    float *x = take(b, &at, c->n * c->h * c->w * c->cin), *y = take(b, &at, pixels * c->cout);
+    float *w = take(b, &at, weights), *bias = take(b, &at, c->cout),
+          *z = take(b, &at, pixels * c->cout);
+    float *dx = take(b, &at, c->n * c->h * c->w * c->cin), *dw = take(b, &at, weights + c->cout);
+    uint8_t *choice = (uint8_t *)take(b, &at, pixels * c->cout / 4);
+    void *scratch = b->arena + at;
+    switch (k->pass) {
+    case FORWARD:
+        qn_conv2d_f32(
+            b->pool, c,
+            &(qn_conv2d_forward){.x = x, .weight = w, .bias = bias, .y = y, .act = QN_ACT_RELU},
+            scratch);
+        break;
+    case GRAD_X:
+        qn_conv2d_grad_x_f32(b->pool, c, dx, y, w, scratch);
+        break;
+    case GRAD_W:
+        qn_conv2d_grad_w_f32(b->pool, c, dw, dw + weights, x, y, scratch);
+        break;
+    case FUSED:
+        qn_conv2d_relu_pool_f32(b->pool, c, y, choice, x, w, bias, scratch);
+        break;
+    default:
+        qn_conv2d_relu_pool_grad_f32(b->pool, c,
+                                     &(qn_conv2d_pool_grad){.dx = c->cin > 1 ? dx : NULL,
+                                                            .dweight = dw,
+                                                            .dbias = dw + weights,
+                                                            .dy = z,
+                                                            .y = y,
+                                                            .x = x,
+                                                            .weight = w,
+                                                            .choice = choice},
+                                     scratch);
+    }
+}
+
+static void bench_conv(bench *b)
+{
+    static const char *const names[PASSES] = {"forward", "grad_x", "grad_w", "relu_pool",
+                                              "relu_pool_grad"};
+    static const struct {
+        int64_t n, size, cin, cout, pad;
+    } cases[] = {{32, 28, 1, 32, 0},   {32, 28, 1, 32, 1},  {128, 28, 1, 32, 0},
+                 {32, 14, 32, 64, 1},  {32, 28, 32, 64, 1}, {128, 14, 32, 64, 1},
+                 {32, 14, 256, 256, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases * PASSES; i++) {
+        int64_t n = cases[i / PASSES].n, size = cases[i / PASSES].size, pad = cases[i / PASSES].pad;
+        int64_t out = size + 2 * pad - 2;
+        conv_case k = {.c = {.n = n,
+                             .h = size,
+                             .w = size,
+                             .cin = cases[i / PASSES].cin,
+                             .oh = out,
+                             .ow = out,
+                             .cout = cases[i / PASSES].cout,
+                             .kh = 3,
+                             .kw = 3,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .pad_top = pad,
+                             .pad_left = pad,
+                             .dilation_h = 1,
+                             .dilation_w = 1,
+                             .groups = 1},
+                       .pass = (int)(i % PASSES)};
+        char name[96];
+        snprintf(name, sizeof name, "conv_%s_n%d_%dx%d_%d_%d_%s", names[k.pass], (int)n, (int)size,
+                 (int)size, (int)k.c.cin, (int)k.c.cout, pad ? "same" : "valid");
+        double flops = 2.0 * (double)(n * out * out) * 9 * (double)(k.c.cin * k.c.cout);
+        report(b, name, run_conv, &k, k.pass == FUSED_GRAD && k.c.cin > 1 ? 2 * flops : flops, 0);
+    }
+}
+
 static volatile float sink;
 
 static void run_peak(bench *b, void *context)
@@ -186,6 +272,7 @@ int main(int argc, char **argv)
     printf("{\"name\":\"fma_peak\",\"threads\":%d,\"gflops\":%.1f,\"level\":\"%s\"}\n", b.threads,
            b.peak, qn_cpu_level_name(qn_cpu_level()));
     bench_gemm(&b);
+    bench_conv(&b);
     free(b.arena);
     qn_pool_destroy(b.pool);
     return 0;

@@ -1,0 +1,106 @@
+/*
+ * Depthwise strips and the fused 2x2 pool for any vector width: a vector of channels at a time.
+ */
+#include <string.h>
+
+#include "kernel/conv/conv_table.h"
+
+/* One vector of columns of row i. */
+VEC vf depthwise_lanes(const qn_strip *s, int64_t i, int c, vm m)
+{
+    vf acc = s->add ? vf_load_mask(s->c + i * s->ldc + c, m) : vf_zero();
+    const float *b = s->b + c;
+    for (int64_t seg = 0; seg < s->segs; seg++) {
+        const float *a = s->a + s->row[i] + s->seg[seg] + c;
+        for (int64_t k = 0; k < s->seg_len; k++, a += s->step, b += s->ldb)
+            acc = vf_fma(vf_load_mask(a, m), vf_load_mask(b, m), acc);
+    }
+    if (s->bias)
+        acc = vf_add(acc, vf_load_mask(s->bias + c, m));
+    return s->relu ? vf_max(vf_zero(), acc) : acc;
+}
+
+static void depthwise(const qn_strip *s)
+{
+    for (int64_t i = 0; i < s->rows; i++) {
+        for (int c = 0; c < s->cols; c += VL) {
+            vm m = vm_first(s->cols - c < VL ? s->cols - c : VL);
+            vf_store_mask(s->c + i * s->ldc + c, depthwise_lanes(s, i, c, m), m);
+        }
+    }
+}
+
+/* Takes x over best where it is larger, or the first NaN. */
+VEC void prefer(vf *best, vi *at, vf x, int place)
+{
+    vm better = vm_or(vf_lt(*best, x), vm_and(vf_isnan(x), vf_eq(*best, *best)));
+    *best = vf_pick(better, x, *best);
+    *at = vi_pick(better, vi_set(place), *at);
+}
+
+VEC vf pool_lanes(const float *top, const float *bottom, int64_t channels, vm m, vi *ret_at)
+{
+    vf best = vf_load_mask(top, m);
+    *ret_at = vi_set(0);
+    prefer(&best, ret_at, vf_load_mask(top + channels, m), 1);
+    prefer(&best, ret_at, vf_load_mask(bottom, m), 2);
+    prefer(&best, ret_at, vf_load_mask(bottom + channels, m), 3);
+    return best;
+}
+
+static void pool(float *y, uint8_t *choice, const float *top, const float *bottom, int64_t count,
+                 int64_t channels)
+{
+    const vm all = vm_first(VL);
+    for (int64_t p = 0; p < count; p++) {
+        const float *t = top + 2 * p * channels, *b = bottom + 2 * p * channels;
+        int64_t c = 0;
+        vi at;
+        for (; c + VL <= channels; c += VL) {
+            vf_store(y + p * channels + c, pool_lanes(t + c, b + c, channels, all, &at));
+            vi_store_u8(choice + p * channels + c, at);
+        }
+        if (c < channels) {
+            uint8_t last[VL];
+            vm m = vm_first((int)(channels - c));
+            vf_store_mask(y + p * channels + c, pool_lanes(t + c, b + c, channels, m, &at), m);
+            vi_store_u8(last, at);
+            memcpy(choice + p * channels + c, last, (size_t)(channels - c));
+        }
+    }
+}
+
+VEC void unpool_lanes(float *top, float *bottom, vf g, vi at, int64_t channels, vm m)
+{
+    vf_store_mask(top, vf_keep(vi_eq(at, vi_set(0)), g), m);
+    vf_store_mask(top + channels, vf_keep(vi_eq(at, vi_set(1)), g), m);
+    vf_store_mask(bottom, vf_keep(vi_eq(at, vi_set(2)), g), m);
+    vf_store_mask(bottom + channels, vf_keep(vi_eq(at, vi_set(3)), g), m);
+}
+
+static void unpool(float *top, float *bottom, const float *dy, const float *y,
+                   const uint8_t *choice, int64_t count, int64_t channels)
+{
+    const vm all = vm_first(VL);
+    for (int64_t p = 0; p < count; p++) {
+        float *t = top + 2 * p * channels, *b = bottom + 2 * p * channels;
+        int64_t from = p * channels, c = 0;
+        for (; c + VL <= channels; c += VL) {
+            vf g = vf_keep(vf_lt(vf_zero(), vf_load(y + from + c)), vf_load(dy + from + c));
+            unpool_lanes(t + c, b + c, g, vi_load_u8(choice + from + c), channels, all);
+        }
+        if (c < channels) {
+            uint8_t last[VL] = {0};
+            vm m = vm_first((int)(channels - c));
+            memcpy(last, choice + from + c, (size_t)(channels - c));
+            vf g = vf_keep(vf_lt(vf_zero(), vf_load_mask(y + from + c, m)),
+                           vf_load_mask(dy + from + c, m));
+            unpool_lanes(t + c, b + c, g, vi_load_u8(last), channels, m);
+        }
+    }
+}
+
+#define CONV_TABLE                                                                                 \
+    {                                                                                              \
+        .depthwise = depthwise, .pool = pool, .unpool = unpool                                     \
+    }

@@ -1,0 +1,34 @@
+/*
+ * What the files of this folder share.
+ */
+#ifndef QN_KERNEL_CONV_PRIV_H
+#define QN_KERNEL_CONV_PRIV_H
+
+#include "kernel/conv/conv.h"
+#include "kernel/conv/correlate.h"
+
+/* The forward correlation of a convolution; src, dst, bias, act, fetch and emit stay as the caller set them. */
+void qn_conv2d_plan_forward(qn_correlation *job, const qn_conv2d *conv, const float *weight,
+                            qn_carve *carve, int64_t row_multiple, int threads);
+
+/* dx from what `source` says about dy (src, or fetch and context). Without dx only measures. */
+size_t qn_conv2d_grad_x_phases(qn_pool *pool, const qn_conv2d *conv, float *dx, const float *weight,
+                               const qn_correlation *source, void *scratch, int threads);
+
+/* Gives the contiguous rows [row, row + rows) of dy of an image, in place or made in `room`. */
+typedef const float *(*qn_rows_fetch)(const void *context, int64_t image, int64_t row, int64_t rows,
+                                      float *room);
+
+typedef struct {
+    float *dweight, *dbias; /* dbias may be NULL */
+    const float *x;
+    qn_rows_fetch fetch;
+    const void *context;
+    bool made;            /* fetch writes to room */
+    int64_t row_multiple; /* rows are asked for in multiples of it, but for the last */
+} qn_conv2d_grad_w;
+void qn_conv2d_grad_w_run(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_grad_w *io,
+                          void *scratch);
+size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, int threads);
+
+#endif

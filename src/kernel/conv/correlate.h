@@ -1,0 +1,61 @@
+/*
+ * The loop that forward convolution and the gradient to the input share: every output pixel is a sum over taps of
+ * source pixels times a slab of weights, run as strips of the matrix micro-kernel over blocks of output rows.
+ */
+#ifndef QN_KERNEL_CORRELATE_H
+#define QN_KERNEL_CORRELATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernel/carve.h"
+#include "kernel/conv/conv_table.h"
+#include "kernel/conv/plane.h"
+#include "kernel/gemm/tile.h"
+#include "os/pool.h"
+
+typedef struct qn_correlation qn_correlation;
+
+/* Fills the block for output rows [row, row + rows) of an image (source rows with margins) and returns it. Behind the
+ * block there is room for two source rows more than it has, without margins. The plane must be a copied one. */
+typedef const float *(*qn_block_fetch)(const qn_correlation *job, int64_t image, int64_t row,
+                                       int64_t rows, float *pad);
+/* Takes finished output rows (contiguous pixels) instead of having them stored at dst. */
+typedef void (*qn_block_emit)(const qn_correlation *job, int64_t image, int64_t row, int64_t rows,
+                              const float *block);
+
+struct qn_correlation {
+    qn_plane plane;
+    int64_t images, groups, group_in, group_out; /* channels of one group on either side */
+    int64_t segs, seg_len; /* runs of contiguous source floats; depth = segs * seg_len */
+    int64_t *seg;          /* [segs] offsets in a block */
+    /* Weights of group g: weight + g * weight_group, [depth, group_out] with row stride ldb; or, when `panelled`,
+     * panel by panel, each [depth, cols] contiguous. */
+    const float *weight;
+    int64_t weight_group, ldb;
+    bool panelled, depthwise;
+    const float *bias; /* [groups * group_out] or NULL */
+    qn_act act;
+    float slope;
+    const float *src; /* [images, h, w, channels] */
+    float *dst;       /* + image * dst_image + row * dst_row + col * dst_pixel + channel */
+    int64_t dst_image, dst_row, dst_pixel;
+    qn_block_fetch fetch; /* NULL: from src */
+    qn_block_emit emit;   /* NULL: store at dst */
+    const void *context;  /* of fetch and emit */
+    /* derived by qn_correlation_plan */
+    const qn_tile_kernels *tile;
+    const qn_conv_kernels *conv;
+    int64_t block_rows, blocks, block_segs, *row;
+    float *pad, *out; /* one of each per worker */
+    int64_t pad_floats, out_floats;
+};
+
+/* Fills in what follows from the rest. row_multiple: blocks start at multiples of it. The tables are written when the
+ * carve has memory; `seg` must be set before. */
+void qn_correlation_plan(qn_correlation *job, qn_carve *carve, int64_t row_multiple, int threads);
+void qn_correlation_run(qn_pool *pool, qn_correlation *job);
+/* Rows and blocks: as many output rows as make about `pixels`, in equal blocks. */
+int64_t qn_block_rows(int64_t out_h, int64_t out_w, int64_t pixels, int64_t multiple);
+
+#endif

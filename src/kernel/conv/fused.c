@@ -1,0 +1,133 @@
+/*
+ * Convolution, bias, ReLU and a 2x2 max pool in one pass, and back. Forward, the rows of a block are pooled while they
+ * lie in the nearest cache. Backward, the gradient to those rows is unfolded from the pooled one block by block, just
+ * before it is used; it never exists as a whole.
+ */
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernel/conv/conv_priv.h"
+
+typedef struct {
+    const qn_conv2d *c;
+    const qn_conv_kernels *kernels;
+    float *y;
+    const float *pooled, *dy;
+    uint8_t *choice;
+    const uint8_t *chosen;
+} fused;
+
+static void emit_pooled(const qn_correlation *j, int64_t image, int64_t row, int64_t rows,
+                        const float *block)
+{
+    const fused *f = j->context;
+    const qn_conv2d *c = f->c;
+    int64_t width = c->ow / 2, line = c->ow * c->cout;
+    for (int64_t r = 0; r + 1 < rows; r += 2) {
+        int64_t at = (image * (c->oh / 2) + (row + r) / 2) * width * c->cout;
+        f->kernels->pool(f->y + at, f->choice + at, block + r * line, block + (r + 1) * line, width,
+                         c->cout);
+    }
+}
+
+void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uint8_t *choice,
+                             const float *x, const float *weight, const float *bias, void *scratch)
+{
+    fused f = {.c = conv, .kernels = qn_conv_f32_kernels(), .y = y, .choice = choice};
+    qn_correlation j = {
+        .src = x, .bias = bias, .act = QN_ACT_RELU, .emit = emit_pooled, .context = &f};
+    qn_carve carve = {.base = scratch};
+    qn_conv2d_plan_forward(&j, conv, weight, &carve, 2, pool ? qn_pool_threads(pool) : 1);
+    qn_correlation_run(pool, &j);
+}
+
+/* One pair of rows of the convolution's gradient, `pitch` floats apart, columns [0, ow). A row or column that the pool
+ * dropped has none. */
+static void unfold_pair(const fused *f, int64_t image, int64_t row, float *top, float *bottom)
+{
+    const qn_conv2d *c = f->c;
+    int64_t width = c->ow / 2, at = (image * (c->oh / 2) + row / 2) * width * c->cout;
+    size_t rest = (size_t)((c->ow - 2 * width) * c->cout) * sizeof(float);
+    f->kernels->unpool(top, bottom, f->dy + at, f->pooled + at, f->chosen + at, width, c->cout);
+    memset(top + 2 * width * c->cout, 0, rest);
+    memset(bottom + 2 * width * c->cout, 0, rest);
+}
+
+/* Rows [row, end) of an image's gradient to dst, row even. An odd last row was dropped by the pool, so pairs are whole. */
+static void unfold_rows(const fused *f, int64_t image, int64_t row, int64_t end, float *dst)
+{
+    int64_t line = f->c->ow * f->c->cout;
+    for (; row < end; row += 2, dst += 2 * line) {
+        if (row / 2 < f->c->oh / 2)
+            unfold_pair(f, image, row, dst, dst + line);
+        else
+            memset(dst, 0, (size_t)line * sizeof(float));
+    }
+}
+
+static const float *fetch_rows(const void *context, int64_t image, int64_t row, int64_t rows,
+                               float *room)
+{
+    unfold_rows(context, image, row, row + rows, room);
+    return room;
+}
+
+/* As qn_plane_block: the pairs of rows that the block touches are unfolded behind it, then copied between margins. */
+static const float *fetch_block(const qn_correlation *j, int64_t image, int64_t row, int64_t rows,
+                                float *pad)
+{
+    const fused *f = j->context;
+    const qn_plane *p = &j->plane;
+    int64_t count = qn_plane_rows(p, rows), source = row * p->row_step + p->row_first;
+    int64_t first = qn_max_i64(source, 0) / 2 * 2, end = qn_min_i64(source + count, p->h);
+    float *room = pad + count * p->pitch;
+    if (first < end) {
+        end = qn_min_i64((end + 1) / 2 * 2, p->h);
+        unfold_rows(f, image, first, end, room);
+    }
+    qn_plane_copy(p, pad, room, first, end, source, count);
+    return pad;
+}
+
+static fused fused_of(const qn_conv2d *conv, const qn_conv2d_pool_grad *io)
+{
+    return (fused){.c = conv,
+                   .kernels = qn_conv_f32_kernels(),
+                   .pooled = io->y,
+                   .dy = io->dy,
+                   .chosen = io->choice};
+}
+
+void qn_conv2d_relu_pool_grad_f32(qn_pool *pool, const qn_conv2d *conv,
+                                  const qn_conv2d_pool_grad *io, void *scratch)
+{
+    fused f = fused_of(conv, io);
+    if (io->dweight) {
+        qn_conv2d_grad_w to_w = {.dweight = io->dweight,
+                                 .dbias = io->dbias,
+                                 .x = io->x,
+                                 .fetch = fetch_rows,
+                                 .context = &f,
+                                 .made = true,
+                                 .row_multiple = 2};
+        qn_conv2d_grad_w_run(pool, conv, &to_w, scratch);
+    }
+    if (io->dx) {
+        qn_correlation source = {.fetch = fetch_block, .context = &f};
+        qn_conv2d_grad_x_phases(pool, conv, io->dx, io->weight, &source, scratch,
+                                pool ? qn_pool_threads(pool) : 1);
+    }
+}
+
+size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads)
+{
+    qn_correlation j = {.emit = emit_pooled};
+    qn_carve carve = {0};
+    qn_conv2d_plan_forward(&j, conv, NULL, &carve, 2, threads);
+    size_t most = carve.used;
+    qn_correlation source = {.fetch = fetch_block};
+    size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
+    most = other > most ? other : most;
+    other = qn_conv2d_grad_w_bytes(conv, threads);
+    return other > most ? other : most;
+}

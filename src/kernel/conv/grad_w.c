@@ -1,0 +1,232 @@
+/*
+ * The gradient of a convolution to its weights:
+ *   dW[i, j, c, o] = sum over images and output pixels of x[pixel moved by tap (i, j), c] * dy[pixel, o].
+ * A strip has one row per (i, j, c), whose source walks over the pixels of x, and B is dy itself. The batch is cut into
+ * parts fixed by the shape; each part sums its own copy of dW and the copies are added in order.
+ */
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernel/conv/conv_priv.h"
+#include "kernel/reduce/reduce_table.h"
+#include "kernel/split.h"
+
+enum {
+    BLOCK_PIXELS = 256,
+    PARTS_MAX = 8,
+    PARTS_BYTES = 16 << 20, /* of all copies together */
+    PART_FLOPS = 2 << 20,   /* a smaller part is not worth its copy */
+    JOIN_GRAIN = 16384
+};
+
+typedef struct {
+    const qn_conv2d *c;
+    const qn_conv2d_grad_w *io;
+    const qn_tile_kernels *tile;
+    const qn_conv_kernels *conv;
+    const qn_reduce_kernels *reduce;
+    qn_plane plane;
+    bool depthwise;
+    int64_t block_rows,
+        rows; /* rows: of the strip, kh * kw * (cin / groups), or kh * kw when depthwise */
+    int64_t *row, *seg;
+    int64_t parts, size,
+        stride; /* copies, floats of dW, floats of a copy (dW, then dbias, then a row of sums) */
+    float *copies, *pad, *room;
+    int64_t pad_floats, room_floats;
+} job;
+
+static void job_tables(job *j)
+{
+    const qn_conv2d *c = j->c;
+    int64_t in = j->depthwise ? 1 : c->cin / c->groups;
+    for (int64_t i = 0; i < j->rows; i++) {
+        int64_t tap = i / in;
+        j->row[i] = tap / c->kw * c->dilation_h * j->plane.pitch +
+                    tap % c->kw * c->dilation_w * c->cin + i % in;
+    }
+    for (int64_t r = 0; r < j->block_rows; r++)
+        j->seg[r] = r * c->stride_h * j->plane.pitch;
+}
+
+static void job_plan(job *j, const qn_conv2d *c, const qn_conv2d_grad_w *io, qn_carve *carve,
+                     int threads)
+{
+    int64_t in = c->cin / c->groups;
+    *j = (job){.c = c,
+               .io = io,
+               .tile = qn_tile_f32(),
+               .conv = qn_conv_f32_kernels(),
+               .reduce = qn_reduce_f32_kernels()};
+    j->plane = (qn_plane){.h = c->h,
+                          .w = c->w,
+                          .channels = c->cin,
+                          .row_step = c->stride_h,
+                          .col_step = c->stride_w,
+                          .row_first = -c->pad_top,
+                          .col_first = -c->pad_left,
+                          .rows_span = (c->kh - 1) * c->dilation_h + 1,
+                          .cols_span = (c->kw - 1) * c->dilation_w + 1,
+                          .out_h = c->oh,
+                          .out_w = c->ow};
+    qn_plane_finish(&j->plane);
+    j->depthwise = in == 1 && c->cout == c->groups && c->groups > 1;
+    j->rows = c->kh * c->kw * (j->depthwise ? 1 : in);
+    j->block_rows = qn_block_rows(c->oh, c->ow, BLOCK_PIXELS, io->row_multiple);
+    j->size = c->kh * c->kw * in * c->cout;
+    j->stride = (j->size + 2 * c->cout + 15) / 16 * 16;
+    double flops = 2.0 * (double)(c->n * c->oh * c->ow) * (double)j->size;
+    int64_t parts = qn_min_i64((int64_t)(flops / PART_FLOPS), PARTS_MAX);
+    parts = qn_min_i64(parts, PARTS_BYTES / (j->stride * (int64_t)sizeof(float)));
+    j->parts = qn_max_i64(qn_min_i64(parts, c->n), 1);
+    j->pad_floats = j->plane.inside
+                        ? 0
+                        : (qn_plane_rows(&j->plane, j->block_rows) * j->plane.pitch + 15) / 16 * 16;
+    j->room_floats = io->made ? (j->block_rows * c->ow * c->cout + 15) / 16 * 16 : 0;
+    j->row = qn_carve_take(carve, (size_t)j->rows * sizeof *j->row);
+    j->seg = qn_carve_take(carve, (size_t)j->block_rows * sizeof *j->seg);
+    j->copies = qn_carve_take(carve, (size_t)(j->parts * j->stride) * sizeof *j->copies);
+    j->pad = qn_carve_take(carve, (size_t)(j->pad_floats * threads) * sizeof *j->pad);
+    j->room = qn_carve_take(carve, (size_t)(j->room_floats * threads) * sizeof *j->room);
+    if (carve->base)
+        job_tables(j);
+}
+
+size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, int threads)
+{
+    job j;
+    qn_conv2d_grad_w io = {.made = true, .row_multiple = 2};
+    qn_carve carve = {0};
+    job_plan(&j, conv, &io, &carve, threads);
+    return carve.used;
+}
+
+/* Adds one block of rows to a copy. */
+static void block_add(const job *j, float *copy, const float *x, const float *dy, int64_t rows,
+                      bool add)
+{
+    const qn_conv2d *c = j->c;
+    int64_t in = c->cin / c->groups, out = c->cout / c->groups,
+            panels = qn_tile_panels(j->tile, out);
+    qn_strip s = {.rows = j->rows,
+                  .row = j->row,
+                  .seg = j->seg,
+                  .segs = rows,
+                  .seg_len = c->ow,
+                  .step = c->stride_w * c->cin,
+                  .ldb = c->cout,
+                  .ldc = c->cout,
+                  .add = add};
+    if (j->depthwise) {
+        s.cols = (int)c->cout;
+        s.a = x;
+        s.b = dy;
+        s.c = copy;
+        j->conv->depthwise(&s);
+        return;
+    }
+    for (int64_t p = 0; p < c->groups * panels; p++) {
+        int64_t g = p / panels, col = qn_tile_panel_start(j->tile, out, p % panels);
+        s.cols = (int)(qn_tile_panel_start(j->tile, out, p % panels + 1) - col);
+        s.a = x + g * in;
+        s.b = dy + g * out + col;
+        s.c = copy + g * out + col;
+        j->tile->strip(&s);
+    }
+}
+
+static void bias_add(const job *j, float *copy, const float *dy, int64_t pixels, bool add)
+{
+    int64_t cout = j->c->cout;
+    float *bias = copy + j->size, *sums = bias + cout;
+    if (!j->io->dbias)
+        return;
+    j->reduce->columns[QN_REDUCE_SUM](add ? sums : bias, dy, pixels, cout, cout);
+    for (int64_t o = 0; add && o < cout; o++)
+        bias[o] += sums[o];
+}
+
+static void part_run(const job *j, int64_t part, int worker)
+{
+    const qn_conv2d *c = j->c;
+    float *copy = j->copies + part * j->stride;
+    int64_t first = part * c->n / j->parts, end = (part + 1) * c->n / j->parts;
+    bool add = false;
+    for (int64_t n = first; n < end; n++) {
+        const float *image = j->io->x + n * c->h * c->w * c->cin;
+        for (int64_t row = 0; row < c->oh; row += j->block_rows, add = true) {
+            int64_t rows = qn_min_i64(j->block_rows, c->oh - row);
+            const float *x =
+                qn_plane_block(&j->plane, image, row, rows, j->pad + worker * j->pad_floats);
+            const float *dy =
+                j->io->fetch(j->io->context, n, row, rows, j->room + worker * j->room_floats);
+            block_add(j, copy, x, dy, rows, add);
+            bias_add(j, copy, dy, rows * c->ow, add);
+        }
+    }
+}
+
+static void parts_range(void *context, int64_t first, int64_t end, int worker)
+{
+    for (int64_t part = first; part < end; part++)
+        part_run(context, part, worker);
+}
+
+/* Elements of dW, then of dbias, as one range. */
+static void join_range(void *context, int64_t first, int64_t end)
+{
+    const job *j = context;
+    for (int64_t p = 1; p < j->parts; p++)
+        for (int64_t i = first; i < end; i++)
+            j->copies[i] += j->copies[p * j->stride + i];
+    int64_t weights = qn_min_i64(end, j->size) - first;
+    if (weights > 0)
+        memcpy(j->io->dweight + first, j->copies + first, (size_t)weights * sizeof(float));
+    int64_t bias = qn_max_i64(first, j->size);
+    if (j->io->dbias && end > bias)
+        memcpy(j->io->dbias + bias - j->size, j->copies + bias,
+               (size_t)(end - bias) * sizeof(float));
+}
+
+void qn_conv2d_grad_w_run(qn_pool *pool, const qn_conv2d *c, const qn_conv2d_grad_w *io,
+                          void *scratch)
+{
+    job j;
+    qn_carve carve = {.base = scratch};
+    job_plan(&j, c, io, &carve, pool ? qn_pool_threads(pool) : 1);
+    if (c->n * c->oh * c->ow == 0) {
+        memset(io->dweight, 0, (size_t)j.size * sizeof(float));
+        if (io->dbias)
+            memset(io->dbias, 0, (size_t)c->cout * sizeof(float));
+        return;
+    }
+    qn_split_workers(j.parts < 4 ? NULL : pool, j.parts, 1, parts_range, &j);
+    qn_split(pool, j.size + (io->dbias ? c->cout : 0), JOIN_GRAIN, join_range, &j);
+}
+
+typedef struct {
+    const qn_conv2d *c;
+    const float *dy;
+} plain;
+
+static const float *fetch_plain(const void *context, int64_t image, int64_t row, int64_t rows,
+                                float *room)
+{
+    (void)rows;
+    (void)room;
+    const plain *p = context;
+    return p->dy + (image * p->c->oh + row) * p->c->ow * p->c->cout;
+}
+
+void qn_conv2d_grad_w_f32(qn_pool *pool, const qn_conv2d *conv, float *dweight, float *dbias,
+                          const float *x, const float *dy, void *scratch)
+{
+    plain context = {conv, dy};
+    qn_conv2d_grad_w io = {.dweight = dweight,
+                           .dbias = dbias,
+                           .x = x,
+                           .fetch = fetch_plain,
+                           .context = &context,
+                           .row_multiple = 1};
+    qn_conv2d_grad_w_run(pool, conv, &io, scratch);
+}

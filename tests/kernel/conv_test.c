@@ -1,0 +1,360 @@
+/*
+ * Convolution, its gradients and its fusion with the pool at every level, against loops in double precision over many
+ * small geometries.
+ */
+#include "kernel_testing.h"
+
+#include "kernel/conv/conv.h"
+
+/* Calls fn for every product: weight index, x index, y index. */
+typedef void (*product_fn)(void *context, int64_t w, int64_t x, int64_t y);
+
+static void each_product(const qn_conv2d *c, product_fn fn, void *context)
+{
+    int64_t in = c->cin / c->groups, out = c->cout / c->groups;
+    for (int64_t y = 0; y < c->n * c->oh * c->ow * c->cout; y++) {
+        int64_t o = y % c->cout, s = y / c->cout % c->ow, r = y / c->cout / c->ow % c->oh,
+                n = y / c->cout / c->ow / c->oh;
+        for (int64_t t = 0; t < c->kh * c->kw; t++) {
+            int64_t row = r * c->stride_h - c->pad_top + t / c->kw * c->dilation_h;
+            int64_t col = s * c->stride_w - c->pad_left + t % c->kw * c->dilation_w;
+            if (row < 0 || row >= c->h || col < 0 || col >= c->w)
+                continue;
+            for (int64_t i = 0; i < in; i++)
+                fn(context, (t * in + i) * c->cout + o,
+                   ((n * c->h + row) * c->w + col) * c->cin + o / out * in + i, y);
+        }
+    }
+}
+
+/* Doubles of the three results, and the sums of absolute products that bound their errors. */
+typedef struct {
+    const float *x, *w, *dy;
+    double *y, *dx, *dw, *size_y, *size_x, *size_w;
+} truth;
+
+static void add_product(void *context, int64_t w, int64_t x, int64_t y)
+{
+    const truth *t = context;
+    double a = (double)t->x[x] * (double)t->w[w], b = (double)t->dy[y] * (double)t->w[w],
+           c = (double)t->dy[y] * (double)t->x[x];
+    t->y[y] += a;
+    t->size_y[y] += fabs(a);
+    t->dx[x] += b;
+    t->size_x[x] += fabs(b);
+    t->dw[w] += c;
+    t->size_w[w] += fabs(c);
+}
+
+static double *zeros(int64_t count)
+{
+    return calloc((size_t)count + 1, sizeof(double));
+}
+
+static void compare(const char *what, const qn_conv2d *c, const float *got, const double *want,
+                    const double *size, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        if (!(fabs((double)got[i] - want[i]) <= 4e-6 * size[i] + 1e-7))
+            fail_msg("%s n%d %dx%dx%d -> %dx%dx%d k%dx%d s%d,%d p%d,%d d%d,%d g%d at %d: %g, want "
+                     "%g (%s)",
+                     what, (int)c->n, (int)c->h, (int)c->w, (int)c->cin, (int)c->oh, (int)c->ow,
+                     (int)c->cout, (int)c->kh, (int)c->kw, (int)c->stride_h, (int)c->stride_w,
+                     (int)c->pad_top, (int)c->pad_left, (int)c->dilation_h, (int)c->dilation_w,
+                     (int)c->groups, (int)i, (double)got[i], want[i],
+                     qn_cpu_level_name(qn_cpu_level()));
+    }
+}
+
+static void check_conv(const qn_conv2d *c, qn_pool *pool, int threads)
+{
+    int64_t xs = c->n * c->h * c->w * c->cin, ys = c->n * c->oh * c->ow * c->cout;
+    int64_t ws = c->kh * c->kw * c->cin / c->groups * c->cout;
+    guarded x = guarded_uniform(xs, 1, 1, -1, 1), w = guarded_uniform(ws, 2, 2, -1, 1),
+            bias = guarded_uniform(c->cout, 1, 3, -1, 1);
+    guarded dy = guarded_uniform(ys, 3, 4, -1, 1), y = guarded_make(ys, 1),
+            dx = guarded_make(xs, 2), dw = guarded_make(ws, 3);
+    guarded db = guarded_make(c->cout, 1);
+    truth t = {x.at, w.at, dy.at, zeros(ys), zeros(xs), zeros(ws), zeros(ys), zeros(xs), zeros(ws)};
+    each_product(c, add_product, &t);
+    size_t bytes = qn_conv2d_f32_scratch_bytes(c, threads);
+    guarded scratch = guarded_make((int64_t)bytes / 4, 0);
+    qn_conv2d_forward io = {
+        .x = x.at, .weight = w.at, .bias = bias.at, .y = y.at, .act = QN_ACT_LEAKY, .slope = 0.1f};
+    qn_conv2d_f32(pool, c, &io, scratch.at);
+    for (int64_t i = 0; i < ys; i++) {
+        t.y[i] += (double)bias.at[i % c->cout];
+        t.size_y[i] += 1;
+        t.y[i] = t.y[i] > 0 ? t.y[i] : (double)0.1f * t.y[i];
+    }
+    compare("y", c, y.at, t.y, t.size_y, ys);
+    qn_conv2d_grad_x_f32(pool, c, dx.at, dy.at, w.at, scratch.at);
+    compare("dx", c, dx.at, t.dx, t.size_x, xs);
+    qn_conv2d_grad_w_f32(pool, c, dw.at, db.at, x.at, dy.at, scratch.at);
+    compare("dw", c, dw.at, t.dw, t.size_w, ws);
+    double *sums = zeros(c->cout), *sizes = zeros(c->cout);
+    for (int64_t i = 0; i < ys; i++) {
+        sums[i % c->cout] += (double)dy.at[i];
+        sizes[i % c->cout] += fabs((double)dy.at[i]);
+    }
+    compare("db", c, db.at, sums, sizes, c->cout);
+    double *all[] = {t.y, t.dx, t.dw, t.size_y, t.size_x, t.size_w, sums, sizes};
+    for (int i = 0; i < 8; i++)
+        free(all[i]);
+    guarded *buffers[] = {&x, &w, &bias, &dy, &y, &dx, &dw, &db, &scratch};
+    for (int i = 0; i < 9; i++)
+        guarded_free(buffers[i]);
+}
+
+static int64_t out_size(int64_t size, int64_t k, int64_t stride, int64_t pads, int64_t dilation)
+{
+    int64_t span = (k - 1) * dilation + 1;
+    return size + pads < span ? 0 : (size + pads - span) / stride + 1;
+}
+
+static void convolutions_match_double_in_every_geometry(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t cin, cout, groups;
+    } channels[] = {{1, 1, 1},    {1, 32, 1},   {3, 5, 1}, {4, 17, 1}, {4, 6, 2},
+                    {16, 16, 16}, {20, 20, 20}, {6, 3, 3}, {33, 50, 1}};
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        for (int i = 0; i < 9 * 4 * 3 * 3 * 2 * 2; i++) {
+            int64_t k = 1 + i / 9 % 4, stride = 1 + i / 36 % 3, pad = i / 108 % 3,
+                    dilation = 1 + i / 324 % 2;
+            qn_conv2d c = {.n = 2,
+                           .h = 7,
+                           .w = i / 648 % 2 ? 9 : 6,
+                           .cin = channels[i % 9].cin,
+                           .cout = channels[i % 9].cout,
+                           .kh = k,
+                           .kw = k == 4 ? 2 : k,
+                           .stride_h = stride,
+                           .stride_w = k == 2 ? 1 : stride,
+                           .pad_top = pad,
+                           .pad_left = k == 3 ? 1 : pad,
+                           .dilation_h = dilation,
+                           .dilation_w = k == 4 ? 1 : dilation,
+                           .groups = channels[i % 9].groups};
+            c.oh = out_size(c.h, c.kh, c.stride_h, 2 * c.pad_top, c.dilation_h);
+            c.ow = out_size(c.w, c.kw, c.stride_w, c.pad_left + 1, c.dilation_w);
+            if (c.oh > 0 && c.ow > 0)
+                check_conv(&c, NULL, 1);
+        }
+    }
+}
+
+static void larger_convolutions_match_double(void **state)
+{
+    (void)state;
+    static const qn_conv2d cases[] = {
+        {.n = 9, .h = 28, .w = 28, .cin = 1, .oh = 26, .ow = 26, .cout = 32, .kh = 3, .kw = 3},
+        {.n = 5,
+         .h = 14,
+         .w = 14,
+         .cin = 32,
+         .oh = 14,
+         .ow = 14,
+         .cout = 64,
+         .kh = 3,
+         .kw = 3,
+         .pad_top = 1,
+         .pad_left = 1},
+        {.n = 1,
+         .h = 5,
+         .w = 5,
+         .cin = 200,
+         .oh = 5,
+         .ow = 5,
+         .cout = 300,
+         .kh = 3,
+         .kw = 3,
+         .pad_top = 1,
+         .pad_left = 1},
+        {.n = 1,
+         .h = 4,
+         .w = 300,
+         .cin = 2,
+         .oh = 4,
+         .ow = 300,
+         .cout = 3,
+         .kh = 1,
+         .kw = 5,
+         .pad_left = 2},
+    };
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        qn_pool *pool = pool_of(2);
+        for (int i = 0; i < 4; i++) {
+            qn_conv2d c = cases[i];
+            c.stride_h = c.stride_w = c.dilation_h = c.dilation_w = c.groups = 1;
+            check_conv(&c, pool, 2);
+        }
+        qn_pool_destroy(pool);
+    }
+}
+
+/* The fused pass must give what its parts give, bit for bit in y; gradients within the bound of their sums. */
+static void check_fused(const qn_conv2d *c, qn_pool *pool, int threads)
+{
+    int64_t xs = c->n * c->h * c->w * c->cin, ys = c->n * c->oh * c->ow * c->cout,
+            ps = c->n * (c->oh / 2) * (c->ow / 2) * c->cout;
+    int64_t ws = c->kh * c->kw * c->cin * c->cout;
+    guarded x = guarded_uniform(xs, 1, 1, -1, 1), w = guarded_uniform(ws, 2, 2, -1, 1),
+            bias = guarded_uniform(c->cout, 1, 3, -1, 1);
+    guarded whole = guarded_make(ys, 1), y = guarded_make(ps, 1),
+            dy = guarded_uniform(ps, 2, 5, -1, 1);
+    guarded dx = guarded_make(xs, 0), dw = guarded_make(ws, 1), db = guarded_make(c->cout, 2);
+    uint8_t *choice = malloc((size_t)ps + 1);
+    choice[ps] = 99;
+    guarded scratch = guarded_make((int64_t)(qn_conv2d_relu_pool_scratch_bytes(c, threads) / 4), 0);
+    guarded plain = guarded_make((int64_t)(qn_conv2d_f32_scratch_bytes(c, threads) / 4), 0);
+    qn_conv2d_forward io = {
+        .x = x.at, .weight = w.at, .bias = bias.at, .y = whole.at, .act = QN_ACT_RELU};
+    qn_conv2d_f32(pool, c, &io, plain.at);
+    qn_conv2d_relu_pool_f32(pool, c, y.at, choice, x.at, w.at, bias.at, scratch.at);
+    assert_int_equal(choice[ps], 99);
+    float *unpooled = calloc((size_t)ys + 1, sizeof(float));
+    for (int64_t i = 0; i < ps; i++) {
+        int64_t o = i % c->cout, s = i / c->cout % (c->ow / 2),
+                r = i / c->cout / (c->ow / 2) % (c->oh / 2);
+        int64_t n = i / c->cout / (c->ow / 2) / (c->oh / 2), best = -1, at = -1;
+        for (int64_t k = 0; k < 4; k++) {
+            int64_t from = ((n * c->oh + 2 * r + k / 2) * c->ow + 2 * s + k % 2) * c->cout + o;
+            if (best < 0 || whole.at[from] > whole.at[at]) {
+                best = k;
+                at = from;
+            }
+        }
+        assert_int_equal(choice[i], best);
+        assert_memory_equal(&y.at[i], &whole.at[at], sizeof(float));
+        unpooled[at] = whole.at[at] > 0 ? dy.at[i] : 0;
+    }
+    qn_conv2d_pool_grad grad = {.dx = dx.at,
+                                .dweight = dw.at,
+                                .dbias = db.at,
+                                .dy = dy.at,
+                                .y = y.at,
+                                .x = x.at,
+                                .weight = w.at,
+                                .choice = choice};
+    qn_conv2d_relu_pool_grad_f32(pool, c, &grad, scratch.at);
+    truth t = {x.at,      w.at,      unpooled,  zeros(ys), zeros(xs),
+               zeros(ws), zeros(ys), zeros(xs), zeros(ws)};
+    each_product(c, add_product, &t);
+    compare("fused dx", c, dx.at, t.dx, t.size_x, xs);
+    compare("fused dw", c, dw.at, t.dw, t.size_w, ws);
+    double *sums = zeros(c->cout), *sizes = zeros(c->cout);
+    for (int64_t i = 0; i < ys; i++) {
+        sums[i % c->cout] += (double)unpooled[i];
+        sizes[i % c->cout] += fabs((double)unpooled[i]);
+    }
+    compare("fused db", c, db.at, sums, sizes, c->cout);
+    double *all[] = {t.y, t.dx, t.dw, t.size_y, t.size_x, t.size_w, sums, sizes};
+    for (int i = 0; i < 8; i++)
+        free(all[i]);
+    free(choice);
+    free(unpooled);
+    guarded *buffers[] = {&x, &w, &bias, &whole, &y, &dy, &dx, &dw, &db, &scratch, &plain};
+    for (int i = 0; i < 11; i++)
+        guarded_free(buffers[i]);
+}
+
+static void fused_pool_equals_its_parts(void **state)
+{
+    (void)state;
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        qn_pool *pool = pool_of(2);
+        for (int i = 0; i < 2 * 3 * 3 * 2 * 2; i++) {
+            qn_conv2d c = {.n = 3,
+                           .h = 4 + i % 2 * 3,
+                           .w = 5 + i / 2 % 3,
+                           .cin = 1 + i / 6 % 3,
+                           .cout = 5 + i / 18 % 2 * 28,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
+                           .groups = 1};
+            c.pad_top = c.pad_left = i / 36 % 2;
+            c.oh = out_size(c.h, 3, 1, 2 * c.pad_top, 1);
+            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            check_fused(&c, pool, 2);
+        }
+        check_fused(&(qn_conv2d){.n = 9,
+                                 .h = 28,
+                                 .w = 28,
+                                 .cin = 1,
+                                 .oh = 26,
+                                 .ow = 26,
+                                 .cout = 32,
+                                 .kh = 3,
+                                 .kw = 3,
+                                 .stride_h = 1,
+                                 .stride_w = 1,
+                                 .dilation_h = 1,
+                                 .dilation_w = 1,
+                                 .groups = 1},
+                    pool, 2);
+        qn_pool_destroy(pool);
+    }
+}
+
+static void convolution_gives_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    const qn_conv2d c = {.n = 33,
+                         .h = 14,
+                         .w = 14,
+                         .cin = 8,
+                         .oh = 14,
+                         .ow = 14,
+                         .cout = 24,
+                         .kh = 3,
+                         .kw = 3,
+                         .stride_h = 1,
+                         .stride_w = 1,
+                         .pad_top = 1,
+                         .pad_left = 1,
+                         .dilation_h = 1,
+                         .dilation_w = 1,
+                         .groups = 1};
+    enum { X = 33 * 14 * 14 * 8, Y = 33 * 14 * 14 * 24, W = 9 * 8 * 24 };
+    static float x[X], y[POOLS][Y], dy[Y], w[W], dx[POOLS][X], dw[POOLS][W + 24];
+    values_uniform(x, X, 1, -1, 1);
+    values_uniform(dy, Y, 2, -1, 1);
+    values_uniform(w, W, 3, -1, 1);
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        void *scratch = scratch_of(qn_conv2d_f32_scratch_bytes(&c, pool_threads[p]));
+        qn_conv2d_forward io = {.x = x, .weight = w, .y = y[p]};
+        qn_conv2d_f32(pool, &c, &io, scratch);
+        qn_conv2d_grad_x_f32(pool, &c, dx[p], dy, w, scratch);
+        qn_conv2d_grad_w_f32(pool, &c, dw[p], dw[p] + W, x, dy, scratch);
+        assert_memory_equal(y[p], y[0], sizeof y[0]);
+        assert_memory_equal(dx[p], dx[0], sizeof dx[0]);
+        assert_memory_equal(dw[p], dw[0], sizeof dw[0]);
+        free(scratch);
+        qn_pool_destroy(pool);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(convolutions_match_double_in_every_geometry, levels_reset),
+        cmocka_unit_test_teardown(larger_convolutions_match_double, levels_reset),
+        cmocka_unit_test_teardown(fused_pool_equals_its_parts, levels_reset),
+        cmocka_unit_test_teardown(convolution_gives_the_same_bits_for_any_thread_count,
+                                  levels_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
