@@ -321,7 +321,7 @@ static qn_status start_loop(qn_net_server *server, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_net_create(const qn_net_options *options, qn_net_server **ret, qn_error *err)
+qn_status qn_net_server_create(const qn_net_options *options, qn_net_server **ret, qn_error *err)
 {
     qn_net_server *server = qn_alloc_zero(1, sizeof(*server));
     if (!server)
@@ -357,7 +357,7 @@ qn_status qn_net_run(qn_net_server *server, qn_error *err)
     return QN_OK;
 }
 
-void qn_net_destroy(qn_net_server *server)
+void qn_net_server_destroy(qn_net_server *server)
 {
     if (!server)
         return;

@@ -105,7 +105,7 @@ static void start(fixture *f, const qn_net_limits *limits)
                               .limits = limits ? *limits : qn_net_limits_default(),
                               .handler = {f, on_head, on_request, on_message, on_end, on_cancel}};
     qn_error err;
-    assert_ok(qn_net_create(&options, &f->server, &err), &err);
+    assert_ok(qn_net_server_create(&options, &f->server, &err), &err);
     pthread_create(&f->thread, NULL, run_server, f);
 }
 
@@ -113,7 +113,7 @@ static void stop(fixture *f)
 {
     qn_net_stop(f->server);
     pthread_join(f->thread, NULL);
-    qn_net_destroy(f->server);
+    qn_net_server_destroy(f->server);
 }
 
 static int dial(const fixture *f)
@@ -426,7 +426,7 @@ static void drain_finishes_what_runs(void **state)
     assert_non_null(strstr(text, "later"));
     close(busy);
     pthread_join(f.thread, NULL);
-    qn_net_destroy(f.server);
+    qn_net_server_destroy(f.server);
 }
 
 static void disconnect_cancels(void **state)
@@ -469,12 +469,12 @@ static void taken_port_is_named(void **state)
     qn_net_options options = {.port = qn_net_port(f.server), .limits = qn_net_limits_default()};
     qn_net_server *second = NULL;
     qn_error err = {0};
-    assert_int_equal(qn_net_create(&options, &second, &err), QN_ERR_IO);
+    assert_int_equal(qn_net_server_create(&options, &second, &err), QN_ERR_IO);
     char address[32];
     snprintf(address, sizeof(address), "127.0.0.1:%d", qn_net_port(f.server));
     assert_text(&err, address);
     options.host = "no.such.host.invalid";
-    assert_int_equal(qn_net_create(&options, &second, &err), QN_ERR_ARG);
+    assert_int_equal(qn_net_server_create(&options, &second, &err), QN_ERR_ARG);
     assert_text(&err, "no.such.host.invalid");
     stop(&f);
 }
