@@ -8,7 +8,9 @@
 #include "base/hash.h"
 #include "data/frame.h"
 #include "data/schema.h"
-#include "format/csv.h"
+
+/* Does a table's first row hold column names? The same values as format/csv.h, which train/ does not see. */
+typedef enum { QN_HEADER_AUTO, QN_HEADER_YES, QN_HEADER_NO } qn_header;
 
 typedef struct {
     const char *const *paths; /* files, folders and patterns (*, ?, [..]) */
@@ -16,7 +18,7 @@ typedef struct {
     const char *test;   /* a second table or folder, NULL = none */
     const char *target; /* NULL = none; IDX folders and CLASS/file folders have the target "label"
                            by themselves */
-    qn_csv_header header;
+    qn_header header;
     const char *const *names; /* column names of a table without a header */
     int64_t names_count;
     const char *const

@@ -6,6 +6,7 @@
 
 #include "data/dataset_priv.h"
 #include "data/measure_priv.h"
+#include "format/csv.h"
 
 typedef struct {
     qn_str bytes;
@@ -78,7 +79,7 @@ static qn_status read_tables(reading *in, qn_error *err)
     qn_str *first_names = NULL;
     for (int64_t i = 0; i < in->count; i++) {
         qn_csv_options options = {.file = in->tables[i].path,
-                                  .header = given->header,
+                                  .header = (qn_csv_header)given->header,
                                   .texts = in->texts,
                                   .texts_count = in->texts_count,
                                   .names = given->names_count ? in->names : NULL,
@@ -184,7 +185,7 @@ static void report_header(const reading *in)
 {
     const qn_csv *first = &in->tables[0].csv;
     const qn_dataset_options *options = in->set->options;
-    if (!first->header && options->header == QN_CSV_HEADER_AUTO && options->names_count == 0)
+    if (!first->header && options->header == QN_HEADER_AUTO && options->names_count == 0)
         qn_finding_add(&in->set->public.findings, QN_FINDING_NOTE, "NO_HEADER", (qn_str){"", 0},
                        "%s has no header: its columns are called c1 to c%lld", in->tables[0].path,
                        (long long)first->columns_count);

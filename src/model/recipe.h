@@ -22,7 +22,6 @@
 #include "base/json.h"
 #include "data/dataset.h"
 #include "data/schema.h"
-#include "format/csv.h"
 #include "model/architecture.h"
 #include "nn/schedules.h"
 
@@ -75,7 +74,7 @@ typedef struct qn_recipe {
     struct {
         qn_recipe_texts path;
         const char *target, *id, *time, *test;
-        qn_csv_header header;
+        qn_header header;
         qn_recipe_texts names;
     } data;
     struct {

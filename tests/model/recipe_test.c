@@ -80,7 +80,7 @@ static void recipe_reads_every_kind_of_value(void **state)
     assert_string_equal(r->name, "no");
     assert_string_equal(r->data.target, "yes");
     assert_string_equal(r->data.id, "7");
-    assert_int_equal(r->data.header, QN_CSV_HEADER_NO);
+    assert_int_equal(r->data.header, QN_HEADER_NO);
     assert_int_equal(r->data.path.count, 2);
     assert_int_equal(r->split.by, QN_SPLIT_GROUP);
     assert_int_equal(r->split.seed, 9);
@@ -295,6 +295,9 @@ static void choices_follow_their_enums(void **state)
     const qn_recipe_key *type = qn_recipe_column_key_find(QN_STR("type"));
     for (int i = 0; qn_recipe_word(type->choices, i, &word); i++)
         assert_true(qn_str_is(word, qn_type_name((qn_column_type)i)));
+    const qn_recipe_key *by = &qn_recipe_keys[qn_recipe_key_find(QN_STR("split.by"))];
+    for (int i = 0; qn_recipe_word(by->choices, i, &word); i++)
+        assert_true(qn_str_is(word, qn_split_name((qn_split_by)i)));
     const qn_recipe_key *schedule = &qn_recipe_keys[qn_recipe_key_find(QN_STR("train.schedule"))];
     for (int i = 0; qn_recipe_word(schedule->choices, i, &word); i++)
         assert_true(qn_str_is(word, qn_nn_schedule_name((qn_nn_schedule_kind)i)));
