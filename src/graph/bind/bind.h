@@ -77,6 +77,7 @@ int64_t qn_bind_count(const qn_tensor *tensor);
 bool qn_bind_activation(const qn_bind *bind, qn_act *ret, float *ret_slope);
 
 /* Families: tables ended by a NULL op. */
+extern const qn_binding qn_bindings_conv[];
 extern const qn_binding qn_bindings_elementwise[];
 extern const qn_binding qn_bindings_index[];
 extern const qn_binding qn_bindings_loss[];
