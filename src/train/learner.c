@@ -464,6 +464,7 @@ qn_status qn_learner_lbfgs(qn_learner *learner, const qn_packed *packed,
                       .progress = report_progress,
                       .tolerance_grad = 1e-5,
                       .tolerance_loss = 1e-7,
+                      .noise = 1e-6, /* the loss is summed in f32 */
                       .context = &whole};
     qn_arena scratch;
     qn_arena_init(&scratch, 0);
