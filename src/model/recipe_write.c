@@ -33,7 +33,7 @@ static void write_comment(const qn_recipe_key *key, size_t line_size, qn_buf *ds
     int pad = line_size < COMMENT_COLUMN ? (int)(COMMENT_COLUMN - line_size) : 1;
     qn_buf_printf(dst, "%*s# %s", pad, "", key->doc);
     bool number = key->type == QN_KEY_INT || key->type == QN_KEY_FLOAT;
-    if (number && key->high > 0 && key->high < 1e6) {
+    if (number && key->high > key->low && key->high < 1e6) {
         low[qn_f64_to_text(key->low, low)] = '\0';
         high[qn_f64_to_text(key->high, high)] = '\0';
         qn_buf_printf(dst, "; %s to %s%s", low, high, key->choices ? " or auto" : "");
