@@ -54,10 +54,14 @@ int qn_status_grpc(qn_status status)
     return row_of(status)->grpc;
 }
 
-/* Cutting may have split a UTF-8 sequence: drop the torn tail, so that texts stay printable. */
-static void trim_torn_utf8(char *text, size_t capacity)
+/* Texts quote outside data and end on terminals and in logs: control characters could forge lines or
+ * drive the terminal. Cutting may have split a UTF-8 sequence: the torn tail is dropped. */
+static void make_printable(char *text, size_t capacity)
 {
     size_t size = strlen(text);
+    for (size_t i = 0; i < size; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+            text[i] = '?';
     if (size + 1 < capacity)
         return;
     size_t start = size;
@@ -73,7 +77,7 @@ static void set_text(qn_error *err, qn_status code, int os_errno, const char *wh
     err->os_errno = os_errno;
     err->hint[0] = '\0';
     snprintf(err->where, sizeof err->where, "%s", where ? where : "");
-    trim_torn_utf8(err->where, sizeof err->where);
+    make_printable(err->where, sizeof err->where);
 }
 
 qn_status qn_error_set(qn_error *err, qn_status code, const char *where, const char *format, ...)
@@ -87,7 +91,7 @@ qn_status qn_error_set(qn_error *err, qn_status code, const char *where, const c
     va_end(list);
     set_text(err, code, 0, where);
     memcpy(err->text, text, sizeof text);
-    trim_torn_utf8(err->text, sizeof err->text);
+    make_printable(err->text, sizeof err->text);
     return code;
 }
 
@@ -105,6 +109,7 @@ qn_status qn_error_set_os(qn_error *err, qn_status code, int os_errno, const cha
     set_text(err, code, os_errno, where);
     snprintf(err->text, sizeof err->text, "%s: %s", text,
              strerror_r(os_errno, words, sizeof words));
+    make_printable(err->text, sizeof err->text);
     return code;
 }
 
@@ -116,7 +121,7 @@ qn_status qn_error_hint(qn_error *err, qn_status code, const char *format, ...)
     va_start(list, format);
     vsnprintf(err->hint, sizeof err->hint, format, list);
     va_end(list);
-    trim_torn_utf8(err->hint, sizeof err->hint);
+    make_printable(err->hint, sizeof err->hint);
     return err->code;
 }
 
@@ -134,7 +139,7 @@ qn_status qn_error_at(qn_error *err, qn_status code, const char *format, ...)
     int used = snprintf(err->where, sizeof err->where, "%s", prefix);
     if (old[0] && used >= 0 && (size_t)used + 2 < sizeof err->where)
         snprintf(err->where + used, sizeof err->where - (size_t)used, ":%s", old);
-    trim_torn_utf8(err->where, sizeof err->where);
+    make_printable(err->where, sizeof err->where);
     return err->code;
 }
 

@@ -13,7 +13,8 @@
 
 #include "base/number_priv.h"
 
-enum { DEPTH_MAX = 64, VALUES_MAX = 16 << 20, OBJECT_SCAN_MAX = 16 };
+/* The writer counts nesting in the bits of one word: what is read can always be written. */
+enum { DEPTH_MAX = 63, VALUES_MAX = 16 << 20, OBJECT_SCAN_MAX = 16 };
 
 typedef struct {
     const char *text;
@@ -589,7 +590,7 @@ qn_status qn_json_read(qn_str text, const qn_json_limits *limits, qn_arena *aren
     r.err = err;
     if (limits)
         r.limits = *limits;
-    if (r.limits.depth_max <= 0)
+    if (r.limits.depth_max <= 0 || r.limits.depth_max > DEPTH_MAX)
         r.limits.depth_max = DEPTH_MAX;
     if (r.limits.values_max <= 0)
         r.limits.values_max = VALUES_MAX;

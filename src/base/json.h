@@ -47,7 +47,7 @@ struct qn_json {
 };
 
 typedef struct {
-    int depth_max;        /* 0 = 64 */
+    int depth_max;        /* 0 = 63, which is also the most */
     int64_t values_max;   /* 0 = 16 Mi: nodes, not packed numbers */
     bool allow_nonfinite; /* NaN, Infinity, -Infinity as numbers */
 } qn_json_limits;

@@ -64,6 +64,16 @@ static void error_cuts_long_texts_between_characters(void **state)
     assert_int_equal((unsigned char)err.where[size - 1], 0xA9);
 }
 
+static void error_texts_drive_no_terminal(void **state)
+{
+    (void)state;
+    qn_error err = {0};
+    qn_error_set(&err, QN_ERR_DATA, "a\nb", "label '%s'", "\x1b[31mred\r\x7F");
+    assert_string_equal(err.text, "label '?[31mred?"
+                                  "?'");
+    assert_string_equal(err.where, "a?b");
+}
+
 static void error_adds_hint_place_and_system_words(void **state)
 {
     (void)state;
@@ -115,6 +125,7 @@ int main(void)
         cmocka_unit_test(error_is_set_once_and_passed_up),
         cmocka_unit_test(error_text_may_quote_itself),
         cmocka_unit_test(error_cuts_long_texts_between_characters),
+        cmocka_unit_test(error_texts_drive_no_terminal),
         cmocka_unit_test(error_adds_hint_place_and_system_words),
         cmocka_unit_test(nearest_finds_small_slips_only),
         cmocka_unit_test(log_sink_receives_lines_from_its_level),
