@@ -152,11 +152,11 @@ static qn_status fit_number(fitting *in, const qn_schema_column *column, const q
     number->log = sorted.count > 0 && wants(options->log, fabs(s.skewness) > skewness_for_log);
     if (number->log)
         fit_log(&sorted, number);
-    /* The value itself of a heavy-tailed column would reach dozens of deviations; its logarithm and bins do not. */
-    number->plain = !number->log || options->scale != QN_SCALE_AUTO;
     bool bins = sorted.count >= ROWS_FOR_BINS && s.distinct >= DISTINCT_FOR_BINS;
     if (sorted.count > 1 && s.distinct > 1 && wants(options->bins, bins))
         QN_TRY(fit_bins(in, &sorted, number, err));
+    /* The value itself of a heavy-tailed column would reach dozens of deviations; its logarithm and bins do not. */
+    number->plain = !number->log || number->bins_count == 0 || options->scale != QN_SCALE_AUTO;
     return QN_OK;
 }
 
