@@ -78,6 +78,12 @@ VEC void unpool_lanes(float *top, float *bottom, vf g, vi at, int64_t channels, 
     vf_store_mask(bottom + channels, vf_keep(vi_eq(at, vi_set(3)), g), m);
 }
 
+VEC vf passed(const float *y, const float *dy, int64_t at, vm m)
+{
+    vf g = vf_load_mask(dy + at, m);
+    return y ? vf_keep(vf_lt(vf_zero(), vf_load_mask(y + at, m)), g) : g;
+}
+
 static void unpool(float *top, float *bottom, const float *dy, const float *y,
                    const uint8_t *choice, int64_t count, int64_t channels)
 {
@@ -86,15 +92,14 @@ static void unpool(float *top, float *bottom, const float *dy, const float *y,
         float *t = top + 2 * p * channels, *b = bottom + 2 * p * channels;
         int64_t from = p * channels, c = 0;
         for (; c + VL <= channels; c += VL) {
-            vf g = vf_keep(vf_lt(vf_zero(), vf_load(y + from + c)), vf_load(dy + from + c));
+            vf g = passed(y, dy, from + c, all);
             unpool_lanes(t + c, b + c, g, vi_load_u8(choice + from + c), channels, all);
         }
         if (c < channels) {
             uint8_t last[VL] = {0};
             vm m = vm_first((int)(channels - c));
             memcpy(last, choice + from + c, (size_t)(channels - c));
-            vf g = vf_keep(vf_lt(vf_zero(), vf_load_mask(y + from + c, m)),
-                           vf_load_mask(dy + from + c, m));
+            vf g = passed(y, dy, from + c, m);
             unpool_lanes(t + c, b + c, g, vi_load_u8(last), channels, m);
         }
     }

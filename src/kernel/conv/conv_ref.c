@@ -45,7 +45,7 @@ static void unpool(float *top, float *bottom, const float *dy, const float *y,
     for (int64_t p = 0; p < count; p++) {
         for (int64_t c = 0; c < channels; c++) {
             int64_t at = 2 * p * channels + c, from = p * channels + c;
-            float g = y[from] > 0 ? dy[from] : 0;
+            float g = !y || y[from] > 0 ? dy[from] : 0;
             top[at] = choice[from] == 0 ? g : 0;
             top[at + channels] = choice[from] == 1 ? g : 0;
             bottom[at] = choice[from] == 2 ? g : 0;

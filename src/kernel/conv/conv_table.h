@@ -13,7 +13,7 @@ typedef struct {
     /* One row of a 2x2 pool with stride 2: `count` outputs of `channels`, from rows top and bottom. */
     void (*pool)(float *y, uint8_t *choice, const float *top, const float *bottom, int64_t count,
                  int64_t channels);
-    /* Its backward through the ReLU: writes 2 * count pixels of both rows. */
+    /* Its backward, through a ReLU when y is given (dy passes where y > 0): writes 2 * count pixels of both rows. */
     void (*unpool)(float *top, float *bottom, const float *dy, const float *y,
                    const uint8_t *choice, int64_t count, int64_t channels);
 } qn_conv_kernels;

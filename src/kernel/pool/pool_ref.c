@@ -1,0 +1,61 @@
+/*
+ * Pooling windows in plain C.
+ */
+#include <math.h>
+#include <stddef.h>
+
+#include "kernel/pool/pool_table.h"
+
+static void max(float *y, uint8_t *choice8, int32_t *choice32, const float *x, const qn_window *w)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        const float *from = x + at / w->channels * w->move + at % w->channels;
+        float best = *from;
+        int32_t place = w->first;
+        for (int64_t t = 1; t < w->rows * w->cols; t++) {
+            float v = from[t / w->cols * w->row + t % w->cols * w->col];
+            if (v > best || (isnan(v) && !isnan(best))) {
+                best = v;
+                place = w->first + (int32_t)(t / w->cols) * w->number_row + (int32_t)(t % w->cols);
+            }
+        }
+        y[at] = best;
+        if (choice8)
+            choice8[at] = (uint8_t)place;
+        if (choice32)
+            choice32[at] = place;
+    }
+}
+
+static void max_grad(float *dx, const float *dy, const uint8_t *choice8, const int32_t *choice32,
+                     const qn_window *w)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        int32_t place = (choice8 ? choice8[at] : choice32[at]) - w->first;
+        int64_t i = place / w->number_row, j = place % w->number_row;
+        dx[at / w->channels * w->move + at % w->channels + i * w->row + j * w->col] += dy[at];
+    }
+}
+
+static void average(float *y, const float *x, const qn_window *w)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        const float *from = x + at / w->channels * w->move + at % w->channels;
+        float sum = 0;
+        for (int64_t t = 0; t < w->rows * w->cols; t++)
+            sum += from[t / w->cols * w->row + t % w->cols * w->col];
+        y[at] = sum * w->scale;
+    }
+}
+
+static void average_grad(float *dx, const float *dy, const qn_window *w)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        float *to = dx + at / w->channels * w->move + at % w->channels;
+        for (int64_t t = 0; t < w->rows * w->cols; t++)
+            to[t / w->cols * w->row + t % w->cols * w->col] += dy[at] * w->scale;
+    }
+}
+
+const qn_pool_kernels qn_pool_f32_ref = {
+    .max = max, .max_grad = max_grad, .average = average, .average_grad = average_grad};

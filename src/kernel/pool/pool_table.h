@@ -1,0 +1,28 @@
+/*
+ * What each ISA provides for pool.h: runs of neighbouring outputs whose windows have the same shape.
+ */
+#ifndef QN_KERNEL_POOL_TABLE_H
+#define QN_KERNEL_POOL_TABLE_H
+
+#include <stdint.h>
+
+/* `count` outputs of `channels`; output s reads x[s * move + i * row + j * col + c] for i < rows, j < cols. Place (i, j)
+ * is numbered first + i * number_row + j. */
+typedef struct {
+    int64_t count, channels, move, rows, cols, row, col;
+    int32_t first, number_row;
+    float scale; /* average */
+} qn_window;
+
+typedef struct {
+    /* choice8 or choice32 or neither */
+    void (*max)(float *y, uint8_t *choice8, int32_t *choice32, const float *x, const qn_window *w);
+    void (*max_grad)(float *dx, const float *dy, const uint8_t *choice8, const int32_t *choice32,
+                     const qn_window *w);
+    void (*average)(float *y, const float *x, const qn_window *w);
+    void (*average_grad)(float *dx, const float *dy, const qn_window *w);
+} qn_pool_kernels;
+
+extern const qn_pool_kernels qn_pool_f32_ref, qn_pool_f32_avx2, qn_pool_f32_avx512;
+
+#endif

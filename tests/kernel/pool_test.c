@@ -1,0 +1,201 @@
+/*
+ * Pooling at every level against loops over the definition, in many geometries.
+ */
+#include "kernel_testing.h"
+
+#include "kernel/pool/pool.h"
+
+static int64_t place_of(const void *choice, int bytes, int64_t at)
+{
+    return bytes == 1 ? ((const uint8_t *)choice)[at] : ((const int32_t *)choice)[at];
+}
+
+/* Index in x of tap t of output at, or -1 when it lies outside. `padded` counts places that an average with padding
+ * divides by. */
+static int64_t tap_of(const qn_pool2d *p, int64_t at, int64_t t, bool *ret_padded)
+{
+    int64_t c = at % p->c, s = at / p->c % p->ow, r = at / p->c / p->ow % p->oh,
+            n = at / p->c / p->ow / p->oh;
+    int64_t row = r * p->stride_h - p->pad_top + t / p->kw * p->dilation_h;
+    int64_t col = s * p->stride_w - p->pad_left + t % p->kw * p->dilation_w;
+    *ret_padded = row < p->h + p->pad_bottom && col < p->w + p->pad_right;
+    return row < 0 || row >= p->h || col < 0 || col >= p->w
+               ? -1
+               : ((n * p->h + row) * p->w + col) * p->c + c;
+}
+
+static void check_pool(const qn_pool2d *p, qn_pool *pool)
+{
+    int64_t xs = p->n * p->h * p->w * p->c, ys = p->n * p->oh * p->ow * p->c;
+    int bytes = qn_pool2d_choice_bytes(p);
+    guarded x = guarded_uniform(xs, 1, 1, -1, 1), dy = guarded_uniform(ys, 2, 2, -1, 1),
+            y = guarded_make(ys, 3);
+    guarded dx = guarded_make(xs, 1), average = guarded_make(ys, 0), bare = guarded_make(ys, 2);
+    char *choice = malloc((size_t)(ys * bytes + 1));
+    choice[ys * bytes] = 77;
+    if (xs > 40)
+        x.at[40] = NAN;
+    qn_max_pool2d_f32(pool, p, y.at, choice, x.at);
+    qn_max_pool2d_f32(pool, p, bare.at, NULL, x.at);
+    assert_int_equal(choice[ys * bytes], 77);
+    double *slopes = calloc((size_t)xs, sizeof *slopes);
+    for (int64_t i = 0; i < ys; i++) {
+        int64_t best = -1;
+        bool padded;
+        for (int64_t t = 0; t < p->kh * p->kw; t++) {
+            int64_t from = tap_of(p, i, t, &padded),
+                    held = best < 0 ? -1 : tap_of(p, i, best, &padded);
+            if (from >= 0 &&
+                (best < 0 || x.at[from] > x.at[held] || (isnan(x.at[from]) && !isnan(x.at[held]))))
+                best = t;
+        }
+        int64_t from = tap_of(p, i, best, &padded);
+        assert_int_equal(place_of(choice, bytes, i), best);
+        assert_true(ulp_error(y.at[i], (double)x.at[from]) == 0 &&
+                    ulp_error(bare.at[i], (double)x.at[from]) == 0);
+        slopes[from] += (double)dy.at[i];
+    }
+    qn_max_pool2d_grad_f32(pool, p, dx.at, dy.at, choice);
+    for (int64_t i = 0; i < xs; i++)
+        assert_true(fabs((double)dx.at[i] - slopes[i]) <= 2e-6);
+    if (xs > 40)
+        x.at[40] = 0;
+    qn_avg_pool2d_f32(pool, p, average.at, x.at);
+    qn_avg_pool2d_grad_f32(pool, p, dx.at, dy.at);
+    memset(slopes, 0, (size_t)xs * sizeof *slopes);
+    for (int64_t i = 0; i < ys; i++) {
+        double sum = 0;
+        int64_t inside = 0, places = 0;
+        bool padded;
+        for (int64_t t = 0; t < p->kh * p->kw; t++) {
+            int64_t from = tap_of(p, i, t, &padded);
+            places += padded;
+            inside += from >= 0;
+            sum += from >= 0 ? (double)x.at[from] : 0;
+        }
+        double by = (double)(p->count_include_pad ? places : inside);
+        assert_true(fabs((double)average.at[i] - sum / by) <= 2e-6);
+        for (int64_t t = 0; t < p->kh * p->kw; t++)
+            if (tap_of(p, i, t, &padded) >= 0)
+                slopes[tap_of(p, i, t, &padded)] += (double)dy.at[i] / by;
+    }
+    for (int64_t i = 0; i < xs; i++)
+        assert_true(fabs((double)dx.at[i] - slopes[i]) <= 4e-6);
+    free(choice);
+    free(slopes);
+    guarded *buffers[] = {&x, &dy, &y, &dx, &average, &bare};
+    for (int i = 0; i < 6; i++)
+        guarded_free(buffers[i]);
+}
+
+static int64_t out_size(int64_t size, int64_t span, int64_t stride, int64_t pad, bool ceil_mode)
+{
+    int64_t room = size + 2 * pad - span;
+    int64_t out = room < 0 ? 0 : (room + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+    return out > 0 && (out - 1) * stride >= size + pad ? out - 1
+                                                       : out; /* a window must start inside */
+}
+
+static void pools_match_their_definition_in_every_geometry(void **state)
+{
+    (void)state;
+    static const int64_t channels[] = {1, 3, 8, 17, 32, 49};
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        for (int i = 0; i < 6 * 3 * 3 * 2 * 2 * 2; i++) {
+            int64_t k = 1 + i / 6 % 3, stride = 1 + i / 18 % 3, dilation = 1 + i / 54 % 2,
+                    pad = i / 108 % 2;
+            qn_pool2d p = {.n = 2,
+                           .h = 7,
+                           .w = 8,
+                           .c = channels[i % 6],
+                           .kh = k,
+                           .kw = k,
+                           .stride_h = stride,
+                           .stride_w = stride,
+                           .dilation_h = dilation,
+                           .dilation_w = dilation,
+                           .count_include_pad = i / 216 % 2};
+            p.pad_top = p.pad_left = p.pad_bottom = p.pad_right = k > 1 ? pad : 0;
+            p.oh = out_size(p.h, (k - 1) * dilation + 1, stride, p.pad_top, i % 2);
+            p.ow = out_size(p.w, (k - 1) * dilation + 1, stride, p.pad_left, i % 2);
+            check_pool(&p, NULL);
+        }
+        qn_pool *pool = pool_of(2);
+        check_pool(&(qn_pool2d){.n = 3,
+                                .h = 40,
+                                .w = 40,
+                                .c = 5,
+                                .oh = 2,
+                                .ow = 2,
+                                .kh = 20,
+                                .kw = 20,
+                                .stride_h = 20,
+                                .stride_w = 20,
+                                .dilation_h = 1,
+                                .dilation_w = 1},
+                   pool);
+        check_pool(&(qn_pool2d){.n = 32,
+                                .h = 27,
+                                .w = 26,
+                                .c = 33,
+                                .oh = 13,
+                                .ow = 13,
+                                .kh = 2,
+                                .kw = 2,
+                                .stride_h = 2,
+                                .stride_w = 2,
+                                .dilation_h = 1,
+                                .dilation_w = 1},
+                   pool);
+        qn_pool_destroy(pool);
+    }
+}
+
+static void global_pools_match_their_definition(void **state)
+{
+    (void)state;
+    enum { N = 3, P = 1100, C = 70 };
+    static float x[N * P * C], dx[N * P * C];
+    values_uniform(x, N * P * C, 1, -1, 1);
+    x[P * C + 7 * C + 3] = NAN;
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        float y[N * C], average[N * C], dy[N * C];
+        int32_t choice[N * C];
+        values_uniform(dy, N * C, 2, -1, 1);
+        qn_global_max_f32(NULL, y, choice, x, N, P, C);
+        qn_global_max_grad_f32(NULL, dx, dy, choice, N, P, C);
+        for (int i = 0; i < N * C; i++) {
+            const float *from = x + i / C * P * C + i % C;
+            int best = 0;
+            for (int p = 1; p < P; p++)
+                if (from[p * C] > from[best * C] || (isnan(from[p * C]) && !isnan(from[best * C])))
+                    best = p;
+            assert_int_equal(choice[i], best);
+            assert_true(ulp_error(y[i], (double)from[best * C]) == 0);
+            for (int p = 0; p < P; p++)
+                assert_float_equal(dx[i / C * P * C + p * C + i % C], p == best ? dy[i] : 0, 0);
+        }
+        qn_global_avg_f32(NULL, average, x, N, P, C);
+        qn_global_avg_grad_f32(NULL, dx, dy, N, P, C);
+        for (int i = 0; i < N * C; i++) {
+            double sum = 0;
+            for (int p = 0; p < P; p++)
+                sum += (double)x[i / C * P * C + p * C + i % C];
+            assert_true(isnan(sum) ? isnan(average[i]) : fabs((double)average[i] - sum / P) < 1e-5);
+            assert_true(fabs((double)dx[i / C * P * C + i % C] - (double)dy[i] / P) < 1e-8);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(pools_match_their_definition_in_every_geometry, levels_reset),
+        cmocka_unit_test_teardown(global_pools_match_their_definition, levels_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
