@@ -233,6 +233,8 @@ static void begin_drain(qn_net_server *server)
     server->draining = true;
     server->drain_due_ms = qn_server_now_ms(server) + server->drain_ms;
     close_listener(server);
+    if (server->handler.on_drain)
+        server->handler.on_drain(server->handler.context);
     qn_net_conn *next;
     for (qn_net_conn *conn = server->conns; conn; conn = next) {
         next = conn->next;

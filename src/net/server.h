@@ -103,6 +103,8 @@ typedef struct {
     /* The client has gone or its deadline has passed: stop what can be stopped. The request stays
      * valid and still has to be answered; the answer goes nowhere. */
     void (*on_cancel)(void *context, qn_request *request);
+    void (*on_drain)(
+        void *context); /* the drain begins: end what would wait for ever. May be NULL */
 } qn_net_handler;
 
 typedef struct {
