@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/alloc.h"
 #include "graph/plan_priv.h"
 #include "nn/layers.h"
 #include "nn/training.h"
@@ -220,6 +221,53 @@ static void accumulation_applies_once(void **unused)
     qn_graph_destroy(apply);
 }
 
+/* Builds, plans and runs; every handle is released whatever failed. */
+static qn_status whole_life(void)
+{
+    qn_graph *graph = qn_graph_create();
+    if (!graph)
+        return QN_ERR_MEMORY;
+    qn_nn_scope at = {graph, "d", NULL};
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 4));
+    x = qn_nn_dense(&at, x, &(qn_nn_dense_options){.units = 3, .activation = "relu"});
+    qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_CE},
+                               .optimizer = qn_nn_optimizer_default(QN_NN_ADAM)};
+    training.optimizer.clip_norm = 1;
+    qn_state *state = NULL, *kept = NULL;
+    qn_plan *plan = NULL;
+    qn_status status = qn_nn_training_add(graph, x, &training, NULL, &err);
+    if (status == QN_OK)
+        status = qn_state_create(&state, &err);
+    if (status == QN_OK)
+        status = qn_state_add_graph(state, graph, 3, &err);
+    if (status == QN_OK)
+        status = qn_state_snapshot(state, &kept, &err);
+    if (status == QN_OK)
+        status = qn_plan_create(graph, state, &(qn_plan_options){.batch = 2, .training = true},
+                                &plan, &err);
+    if (status == QN_OK)
+        qn_plan_run(plan, 0);
+    qn_plan_destroy(plan);
+    qn_state_destroy(kept);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+    return status;
+}
+
+static void every_failed_allocation_is_an_error(void **unused)
+{
+    (void)unused;
+    int64_t start = qn_alloc_count();
+    assert_int_equal(whole_life(), QN_OK);
+    int64_t allocations = qn_alloc_count() - start;
+    for (int64_t nth = 1; nth <= allocations; nth++) {
+        qn_alloc_fail_at(nth);
+        assert_int_equal(whole_life(), QN_ERR_MEMORY);
+    }
+    qn_alloc_fail_at(0);
+    assert_int_equal(whole_life(), QN_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +275,7 @@ int main(void)
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(updates_join_into_one_call),
         cmocka_unit_test(accumulation_applies_once),
+        cmocka_unit_test(every_failed_allocation_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
