@@ -83,7 +83,10 @@ extern const qn_binding qn_bindings_index[];
 extern const qn_binding qn_bindings_loss[];
 extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];
+extern const qn_binding qn_bindings_norm[];
 extern const qn_binding qn_bindings_optim[];
+extern const qn_binding qn_bindings_pool[];
+extern const qn_binding qn_bindings_random[];
 extern const qn_binding qn_bindings_reduce[];
 extern const qn_binding qn_bindings_softmax[];
 

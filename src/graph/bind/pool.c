@@ -1,0 +1,124 @@
+/*
+ * Bindings of pooling over windows and over whole images, and their gradients.
+ */
+#include <string.h>
+
+#include "graph/bind/bind.h"
+#include "graph/bind/window.h"
+#include "kernel/pool/pool.h"
+
+typedef struct {
+    qn_pool2d shape;
+    float *dst;
+    void *choice; /* written by the forward, read by the backward */
+    const float *src;
+    int64_t pixels; /* global forms */
+} pool_args;
+
+#define RUN(name, call)                                                                            \
+    static void name(const void *args, qn_pool *pool, uint32_t step)                               \
+    {                                                                                              \
+        (void)step;                                                                                \
+        const pool_args *a = args;                                                                 \
+        const qn_pool2d *s = &a->shape;                                                            \
+        call;                                                                                      \
+    }
+RUN(run_max, qn_max_pool2d_f32(pool, s, a->dst, a->choice, a->src))
+RUN(run_max_grad, qn_max_pool2d_grad_f32(pool, s, a->dst, a->src, a->choice))
+RUN(run_avg, qn_avg_pool2d_f32(pool, s, a->dst, a->src))
+RUN(run_avg_grad, qn_avg_pool2d_grad_f32(pool, s, a->dst, a->src))
+RUN(run_all_max, qn_global_max_f32(pool, a->dst, a->choice, a->src, s->n, a->pixels, s->c))
+RUN(run_all_max_grad,
+    qn_global_max_grad_f32(pool, a->dst, a->src, a->choice, s->n, a->pixels, s->c))
+RUN(run_all_avg, qn_global_avg_f32(pool, a->dst, a->src, s->n, a->pixels, s->c))
+RUN(run_all_avg_grad, qn_global_avg_grad_f32(pool, a->dst, a->src, s->n, a->pixels, s->c))
+
+static bool is_grad(const qn_bind *bind)
+{
+    const char *name = bind->types->op->name;
+    size_t length = strlen(name);
+    return length > 4 && strcmp(name + length - 4, "Grad") == 0;
+}
+
+/* x is the input of a forward and the output of a gradient. */
+static pool_args *take_args(const qn_bind *bind)
+{
+    const qn_op_types *types = bind->types;
+    if (types->inputs[0].dtype != QN_DTYPE_F32)
+        return NULL;
+    pool_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return NULL;
+    bool grad = is_grad(bind);
+    const int64_t *x = grad ? types->outputs[0].shape.dims : types->inputs[0].shape.dims;
+    const int64_t *y = grad ? types->inputs[0].shape.dims : types->outputs[0].shape.dims;
+    args->shape = (qn_pool2d){.n = x[0], .h = x[1], .w = x[2], .c = x[3], .oh = y[1], .ow = y[2]};
+    args->pixels = x[1] * x[2];
+    args->dst = bind->outputs[0].data;
+    args->src = bind->inputs[0].data;
+    if (grad && types->inputs_count > 1)
+        args->choice = bind->inputs[1].data;
+    else if (!grad && types->outputs_count > 1 && bind->wanted[1])
+        args->choice = bind->outputs[1].data;
+    return args;
+}
+
+static pool_args *take_window(const qn_bind *bind, bool dilated)
+{
+    pool_args *args = take_args(bind);
+    int64_t stride[2], pads[4], dilation[2] = {1, 1};
+    int count = 0;
+    if (!args)
+        return NULL;
+    const int64_t *kernel = qn_op_attr_ints(bind->types, "kernel_shape", &count);
+    qn_bind_window(bind, stride, pads, dilated ? dilation : NULL);
+    qn_pool2d *s = &args->shape;
+    s->kh = kernel[0], s->kw = kernel[1];
+    s->stride_h = stride[0], s->stride_w = stride[1];
+    s->pad_top = pads[0], s->pad_left = pads[1], s->pad_bottom = pads[2], s->pad_right = pads[3];
+    s->dilation_h = dilation[0], s->dilation_w = dilation[1];
+    return args;
+}
+
+static bool bind_max(const qn_bind *bind)
+{
+    return take_window(bind, true) &&
+           (is_grad(bind) ? qn_bind_to(bind, run_max_grad, "max pool gradient")
+                          : qn_bind_to(bind, run_max, "max pool"));
+}
+
+static bool bind_avg(const qn_bind *bind)
+{
+    pool_args *args = take_window(bind, false);
+    if (!args)
+        return false;
+    args->shape.count_include_pad = qn_op_attr_i(bind->types, "count_include_pad") != 0;
+    return is_grad(bind) ? qn_bind_to(bind, run_avg_grad, "average pool gradient")
+                         : qn_bind_to(bind, run_avg, "average pool");
+}
+
+static bool bind_all_max(const qn_bind *bind)
+{
+    return take_args(bind) &&
+           (is_grad(bind) ? qn_bind_to(bind, run_all_max_grad, "global max gradient")
+                          : qn_bind_to(bind, run_all_max, "global max"));
+}
+
+static bool bind_all_avg(const qn_bind *bind)
+{
+    return take_args(bind) &&
+           (is_grad(bind) ? qn_bind_to(bind, run_all_avg_grad, "global average gradient")
+                          : qn_bind_to(bind, run_all_avg, "global average"));
+}
+
+const qn_binding qn_bindings_pool[] = {
+    {.op = "MaxPool", .bind = bind_max},
+    {.op = "MaxPoolGrad", .bind = bind_max},
+    {.op = "AveragePool", .bind = bind_avg},
+    {.op = "AveragePoolGrad", .bind = bind_avg},
+    {.op = "GlobalMaxPool", .bind = bind_all_max},
+    {.op = "GlobalMaxPoolGrad", .bind = bind_all_max},
+    {.op = "GlobalAveragePool", .bind = bind_all_avg},
+    {.op = "GlobalAveragePoolGrad", .bind = bind_all_avg},
+    {0},
+};
