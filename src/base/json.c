@@ -486,14 +486,13 @@ static qn_status check_duplicates(reader *r, const qn_json *object)
 static qn_status close_object(reader *r, size_t start, qn_json *ret)
 {
     size_t count = (r->stack.size - start) / sizeof(member);
-    const char *from = r->stack.data + start;
     ret->keys = QN_NEW(r->arena, qn_str, (int64_t)count);
     ret->items = QN_NEW(r->arena, qn_json, (int64_t)count);
     if (r->stack.failed || !ret->keys || !ret->items)
         return fail_memory(r);
     for (size_t i = 0; i < count; i++) {
         member one;
-        memcpy(&one, from + i * sizeof one, sizeof one);
+        memcpy(&one, r->stack.data + start + i * sizeof one, sizeof one);
         ret->keys[i] = one.key;
         ret->items[i] = one.value;
     }

@@ -184,6 +184,7 @@ void qn_graph_write(const qn_graph *graph, qn_json_writer *w)
 {
     int *numbers = qn_alloc_zero(graph->values_count + 1, sizeof *numbers);
     if (!numbers) {
+        qn_json_null(w); /* the writer wants a value after its key; the text is not used */
         w->buf->failed = true;
         return;
     }

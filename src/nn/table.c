@@ -454,8 +454,7 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
                                         "true or false",
                                         "one of",
                                         "an integer or [height, width]",
-                                        "valid, same, an integer, [vertical, horizontal] or "
-                                        "[top, left, bottom, right]",
+                                        "valid, same, an integer, or a list of two or four",
                                         "a list of integers",
                                         "an integer or auto"};
     const char *kind = kinds[attr->kind];

@@ -132,7 +132,7 @@ static void read_i64(int64_t *dst, const char *src, int64_t stride, int count, q
         READ(QN_DTYPE_U8, uint8_t, x);
         READ(QN_DTYPE_BOOL, uint8_t, x != 0);
     default:
-        QN_ASSERT(!"floats travel as f64");
+        QN_ASSERT(false && "floats travel as f64");
     }
 #undef READ
 }
@@ -189,7 +189,7 @@ static void write_i64(char *dst, const int64_t *src, int count, qn_dtype dtype)
         WRITE(QN_DTYPE_U8, uint8_t, x);
         WRITE(QN_DTYPE_BOOL, uint8_t, x != 0);
     default:
-        QN_ASSERT(!"floats travel as f64");
+        QN_ASSERT(false && "floats travel as f64");
     }
 #undef WRITE
 }

@@ -41,7 +41,7 @@ static const qn_attr *find_attr(const qn_op_types *types, const char *name, qn_a
         QN_ASSERT(specs[i].kind == kind);
         return &types->attrs[i];
     }
-    QN_ASSERT(!"an op reads an attribute its row does not list");
+    QN_ASSERT(false && "an op reads an attribute its row does not list");
     return NULL;
 }
 
