@@ -99,21 +99,25 @@ static int64_t features_count(const qn_architecture *architecture)
 }
 
 /* Two layers that narrow: wide enough for tables of this many rows, small enough not to learn them
- * by heart. Pixels want more. */
+ * by heart. Pixels want one wide layer. */
+int qn_architecture_hidden(const qn_architecture *architecture, int64_t dst[QN_HIDDEN_MAX])
+{
+    if (architecture->hidden_count > 0) {
+        for (int i = 0; i < architecture->hidden_count; i++)
+            dst[i] = architecture->hidden[i];
+        return architecture->hidden_count;
+    }
+    int64_t features = features_count(architecture);
+    int64_t wide = architecture->rows < 2000 ? 32 : architecture->rows < 200000 ? 64 : 128;
+    dst[0] = features > 400 ? 128 : wide;
+    dst[1] = wide / 2;
+    return features > 400 || features < 4 ? 1 : 2;
+}
+
 static void write_mlp(qn_json_writer *w, const qn_architecture *architecture)
 {
-    int64_t wide = architecture->rows < 2000 ? 32 : architecture->rows < 200000 ? 64 : 128;
-    int64_t chosen[2] = {wide, wide / 2};
-    int count = architecture->hidden_count;
-    const int64_t *hidden = architecture->hidden;
-    if (count == 0) {
-        hidden = chosen;
-        count = features_count(architecture) < 4 ? 1 : 2;
-        if (features_count(architecture) > 400) {
-            chosen[0] = 128;
-            count = 1;
-        }
-    }
+    int64_t hidden[QN_HIDDEN_MAX];
+    int count = qn_architecture_hidden(architecture, hidden);
     for (int i = 0; i < count; i++) {
         write_dense(w, hidden[i], "relu");
         write_dropout(w, architecture->dropout);

@@ -62,6 +62,8 @@ typedef struct {
 QN_MUST_USE qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
                                             bool with_answer, qn_arena *arena, qn_network *ret,
                                             qn_error *err);
+/* Units of the hidden layers of an MLP, given or chosen; returns how many. */
+int qn_architecture_hidden(const qn_architecture *architecture, int64_t dst[QN_HIDDEN_MAX]);
 /* The list of layers that `type` stands for, as a recipe would write it. */
 QN_MUST_USE qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *arena,
                                              qn_json *ret, qn_error *err);

@@ -159,6 +159,22 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
     return QN_OK;
 }
 
+/* The sizes that an MLP would choose by itself. */
+static qn_status decide_hidden(qn_fit *fit, qn_candidate *candidate, qn_error *err)
+{
+    qn_learner_options options;
+    qn_recipe_integers *hidden = &candidate->recipe.model.hidden;
+    if (candidate->recipe.model.type != QN_MODEL_MLP || hidden->count > 0)
+        return QN_OK;
+    QN_TRY(qn_fit_learner_options(fit, candidate, &fit->load, &options, err));
+    hidden->items = QN_NEW(&fit->load, int64_t, QN_HIDDEN_MAX);
+    if (!hidden->items)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    hidden->count = qn_architecture_hidden(&options.architecture, hidden->items);
+    qn_recipe_decided(&candidate->recipe, "model.hidden");
+    return QN_OK;
+}
+
 static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
 {
     qn_candidate *candidate = &fit->candidates[fit->candidates_count];
@@ -173,6 +189,7 @@ static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
     (void)snprintf(candidate->name, sizeof candidate->name, "%s", qn_model_type_name(type));
     bool linear = type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC;
     candidate->data = linear && fit->data_differs ? &fit->data[1] : &fit->data[0];
+    QN_TRY(decide_hidden(fit, candidate, err));
     candidate->history_max = recipe->train.epochs + 2;
     candidate->history = QN_NEW(&fit->load, qn_epoch_record, candidate->history_max);
     if (!candidate->history)

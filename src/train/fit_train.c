@@ -297,7 +297,8 @@ static qn_status run_epochs(qn_candidate_run *run, qn_error *err)
             verdict = should_stop(run);
         if (verdict == STOP_NOW)
             return stop_now(run, err);
-        if (watches && patience > 0 && run->bad >= patience) {
+        bool more = run->candidate->history_count < run->epochs;
+        if (watches && more && patience > 0 && run->bad >= patience) {
             qn_fit_note(run->fit, QN_FIT_NOTE, "%s stopped early: no better %s in %lld epochs",
                         run->candidate->name, qn_metric_name(run->fit->metric),
                         (long long)patience);
