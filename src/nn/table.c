@@ -165,10 +165,11 @@ static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_va
         .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
         .doc = "whether a trained constant is added"                                               \
     }
+#define PADDING_FORMS                                                                              \
+    "valid, same, an integer, [vertical, horizontal] or [top, left, bottom, right]"
 #define PADDING                                                                                    \
     {                                                                                              \
-        .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid",                        \
-        .doc = "valid, same, a number, [vertical, horizontal] or [top, left, bottom, right]"       \
+        .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid", .doc = PADDING_FORMS   \
     }
 
 static const qn_nn_attr dense_attrs[] = {
@@ -449,14 +450,16 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
 /* What the attribute takes, in words. */
 static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
 {
-    static const char *const kinds[] = {"an integer",
-                                        "a number",
-                                        "true or false",
-                                        "one of",
-                                        "an integer or [height, width]",
-                                        "valid, same, an integer, or a list of two or four",
-                                        "a list of integers",
-                                        "an integer or auto"};
+    static const char *const kinds[] = {
+        [QN_NN_ATTR_INT] = "an integer",
+        [QN_NN_ATTR_FLOAT] = "a number",
+        [QN_NN_ATTR_BOOL] = "true or false",
+        [QN_NN_ATTR_CHOICE] = "a word",
+        [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
+        [QN_NN_ATTR_PADDING] = PADDING_FORMS,
+        [QN_NN_ATTR_INTS] = "a list of integers",
+        [QN_NN_ATTR_UNITS] = "an integer or auto",
+    };
     const char *kind = kinds[attr->kind];
     if (attr->kind == QN_NN_ATTR_CHOICE)
         snprintf(dst, size, "one of %s", attr->choices);

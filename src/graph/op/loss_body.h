@@ -4,7 +4,7 @@
 static double FN(entropy_row)(T *dz, const T *z, const T *weights, int64_t classes, int64_t label,
                               double smoothing, double scale)
 {
-    double high = -INFINITY, sum = 0, loss = 0, all = 0;
+    double high = -HUGE_VAL, sum = 0, loss = 0, all = 0;
     for (int64_t c = 0; c < classes; c++)
         high = (double)z[c] > high ? (double)z[c] : high;
     for (int64_t c = 0; c < classes; c++)
@@ -41,7 +41,7 @@ static void FN(entropy)(const qn_op_run *run, const entropy_options *o)
             total += FN(entropy_row)(dz + r * o->classes, z + r * o->classes, weights, o->classes,
                                      labels[r], o->smoothing, 1 / divisor);
         else if (labels[r] != o->ignore)
-            total = NAN;
+            total = (double)NAN;
     }
     loss[0] = (T)(total / divisor);
 }

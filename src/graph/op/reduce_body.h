@@ -1,7 +1,7 @@
 /* Typed loops of reduce.c: every output walks its own reduced elements. */
 static double FN(reduce_one)(reduce_kind kind, const T *src, const reduce_walk *walk)
 {
-    double sum = 0, high = -INFINITY, low = INFINITY;
+    double sum = 0, high = -HUGE_VAL, low = HUGE_VAL;
     bool nan = false;
     for (int64_t r = 0; r < walk->count; r++) {
         double x = (double)src[qn_op_offset(&walk->reduced, walk->strides, r)];

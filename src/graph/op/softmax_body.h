@@ -1,7 +1,7 @@
 /* Typed loops of softmax.c: one line of `count` elements, `step` apart. */
 static void FN(softmax_line)(T *y, const T *x, int64_t count, int64_t step, bool logs)
 {
-    double high = -INFINITY, sum = 0;
+    double high = -HUGE_VAL, sum = 0;
     for (int64_t i = 0; i < count; i++)
         high = (double)x[i * step] > high ? (double)x[i * step] : high;
     for (int64_t i = 0; i < count; i++)
