@@ -95,7 +95,7 @@ static void fail_each(qn_status (*scenario)(qn_error *err), int64_t stride)
     int64_t total = qn_alloc_count() - before;
     int64_t failed = 0;
     for (int64_t nth = 1; nth <= total; nth += stride) {
-        (void)qn_folder_remove(model, NULL);
+        (void)!qn_folder_remove(model, NULL);
         err = (qn_error){0};
         qn_alloc_fail_at(nth);
         qn_status status = scenario(&err);
@@ -108,7 +108,7 @@ static void fail_each(qn_status (*scenario)(qn_error *err), int64_t stride)
                      err.text);
     }
     assert_true(failed > total / stride / 2);
-    (void)qn_folder_remove(model, NULL);
+    (void)!qn_folder_remove(model, NULL);
     err = (qn_error){0};
     assert_ok(scenario(&err), &err); /* and all is well afterwards */
 }
