@@ -18,7 +18,8 @@ typedef qn_status (*pass_fn)(const qn_graph *graph, qn_graph **ret, qn_error *er
 static qn_status run_passes(const qn_graph *graph, const qn_plan_options *options, qn_graph **ret,
                             qn_error *err)
 {
-    static const pass_fn passes[] = {qn_pass_fold, qn_pass_share, qn_pass_prune, qn_pass_fuse};
+    static const pass_fn passes[] = {qn_pass_fold, qn_pass_share, qn_pass_prune, qn_pass_fuse,
+                                     qn_pass_fuse_pool};
     qn_pass_sizes sizes = {.batch = options->batch,
                            .time = options->time,
                            .training = options->training,

@@ -185,6 +185,56 @@ static void fuse_leaves_values_that_others_read(void **state)
     qn_graph_destroy(graph);
 }
 
+/* Conv(relu) and a 2x2 pool; with gradients when asked. */
+static qn_graph *pooled_graph(bool training, int64_t stride)
+{
+    qn_graph *graph = qn_graph_create();
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(2, 8, 8, 3));
+    qn_value w = qn_graph_state(graph, "w", QN_DTYPE_F32, QN_SHAPE(3, 3, 3, 4), (qn_init){0}, true);
+    qn_attr relu = QN_ATTR_S("activation", "relu"), keep = QN_ATTR_I("keepdims", 0);
+    qn_attr window[] = {QN_ATTR_2I("kernel_shape", 2, 2), QN_ATTR_2I("strides", stride, stride)};
+    qn_value c = qn_graph_node(graph, "Conv", (qn_value[]){x, w}, 2, &relu, 1);
+    qn_value y = qn_graph_node(graph, "MaxPool", &c, 1, window, 2);
+    qn_value loss = qn_graph_node(graph, "ReduceSum", &y, 1, &keep, 1), grads[2];
+    qn_graph_output(graph, "y", y);
+    if (training) {
+        assert_ok(qn_graph_grad(graph, loss, (qn_value[]){x, w}, 2, grads, &err), &err);
+        qn_graph_output(graph, "dx", grads[0]);
+        qn_graph_output(graph, "dw", grads[1]);
+    }
+    return after(graph, qn_pass_prune);
+}
+
+static void fuse_pool_takes_forward_and_backward(void **state)
+{
+    (void)state;
+    for (int training = 0; training < 2; training++) {
+        qn_graph *graph = after(pooled_graph(training, 2), qn_pass_fuse_pool);
+        assert_int_equal(count_op(graph, "ConvReluPool"), 1);
+        assert_int_equal(count_op(graph, "ConvReluPoolGrad"), training);
+        assert_int_equal(count_op(graph, "Conv") + count_op(graph, "MaxPool"), 0);
+        assert_int_equal(count_op(graph, "ReluGrad") + count_op(graph, "MaxPoolGrad"), 0);
+        assert_int_equal(count_op(graph, "ConvGradData") + count_op(graph, "ConvGradWeight"), 0);
+        qn_graph_destroy(graph);
+    }
+}
+
+static void fuse_pool_leaves_other_windows_and_readers(void **state)
+{
+    (void)state;
+    qn_graph *graph = after(pooled_graph(true, 1), qn_pass_fuse_pool);
+    assert_int_equal(count_op(graph, "Conv"), 1);
+    qn_graph_destroy(graph);
+    graph = pooled_graph(true, 2);
+    for (int i = 0; i < graph->nodes_count; i++)
+        if (strcmp(graph->nodes[i].op->name, "Conv") == 0)
+            qn_graph_output(graph, "c", graph->nodes[i].first);
+    graph = after(graph, qn_pass_fuse_pool);
+    assert_int_equal(count_op(graph, "Conv"), 1);
+    assert_int_equal(count_op(graph, "ConvReluPool"), 0);
+    qn_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +245,8 @@ int main(void)
         cmocka_unit_test(share_joins_equal_nodes_only),
         cmocka_unit_test(fuse_takes_bias_and_activation),
         cmocka_unit_test(fuse_leaves_values_that_others_read),
+        cmocka_unit_test(fuse_pool_takes_forward_and_backward),
+        cmocka_unit_test(fuse_pool_leaves_other_windows_and_readers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

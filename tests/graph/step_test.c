@@ -13,17 +13,18 @@ static qn_error err;
 typedef struct {
     qn_nn_optimizer_kind kind;
     double clip_norm, clip_value, weight_decay, momentum;
-    bool conv;
+    bool conv, plain; /* plain: no batch norm between convolution and pool */
     int64_t units;
 } recipe;
 
-static qn_value conv_part(qn_graph *graph, qn_value x)
+static qn_value conv_part(qn_graph *graph, qn_value x, bool plain)
 {
     qn_nn_scope at = {graph, "c", NULL}, norm = {graph, "n", NULL};
     qn_nn_conv2d_options conv = {
         .filters = 6, .kernel = {.size = {3, 3}, .padding = QN_NN_PAD_SAME}, .activation = "relu"};
     x = qn_nn_conv2d(&at, x, &conv);
-    x = qn_nn_batch_norm(&norm, x, &(qn_nn_batch_norm_options){0});
+    if (!plain)
+        x = qn_nn_batch_norm(&norm, x, &(qn_nn_batch_norm_options){0});
     x = qn_nn_max_pool2d(&at, x, &(qn_nn_window){.size = {2, 2}});
     return qn_nn_dropout(&at, qn_nn_flatten(&at, x), 0.25);
 }
@@ -35,7 +36,7 @@ static qn_graph *training_graph(const recipe *r)
     qn_value x = r->conv ? qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 8, 8, 3))
                          : qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 192));
     if (r->conv)
-        x = conv_part(graph, x);
+        x = conv_part(graph, x, r->plain);
     x = qn_nn_dense(&first, x, &(qn_nn_dense_options){.units = r->units, .activation = "tanh"});
     x = qn_nn_dense(&last, x, &(qn_nn_dense_options){.units = 5});
     qn_graph_output(graph, "logits", x);
@@ -91,6 +92,7 @@ static const recipe recipes[] = {
     {.kind = QN_NN_ADAM, .units = 7, .weight_decay = 0.01},
     {.kind = QN_NN_ADAMW, .units = 33, .weight_decay = 0.1, .clip_norm = 0.05, .clip_value = 0.01},
     {.kind = QN_NN_ADAM, .units = 20, .conv = true, .clip_norm = 1},
+    {.kind = QN_NN_SGD, .units = 20, .conv = true, .plain = true},
 };
 enum { RECIPES = sizeof recipes / sizeof recipes[0] };
 

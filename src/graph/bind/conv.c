@@ -140,9 +140,100 @@ static bool bind_grad_w(const qn_bind *bind)
     return qn_bind_to(bind, run_grad_w, "conv weight gradient");
 }
 
+/* With ReLU and a 2x2 pool behind it, and back. */
+
+typedef struct {
+    qn_conv2d conv;
+    const float *x, *weight, *bias;
+    float *y;
+    uint8_t *choice;
+    qn_conv2d_pool_grad grad;
+    void *scratch;
+} pooled_args;
+
+static void run_pooled(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const pooled_args *a = args;
+    qn_conv2d_relu_pool_f32(pool, &a->conv, a->y, a->choice, a->x, a->weight, a->bias, a->scratch);
+}
+
+static void run_pooled_grad(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const pooled_args *a = args;
+    qn_conv2d_relu_pool_grad_f32(pool, &a->conv, &a->grad, a->scratch);
+}
+
+/* x and the weights stand at input `x_at`; the size before the pool follows from them. */
+static qn_conv2d describe_pooled(const qn_bind *bind, int x_at)
+{
+    const qn_type *x = &bind->types->inputs[x_at], *weight = x + 1;
+    qn_conv2d conv = describe(bind, x, weight, x);
+    int64_t stride[2], pads[4], dilation[2];
+    qn_bind_window(bind, stride, pads, dilation);
+    conv.cout = weight->shape.dims[3];
+    conv.oh = (conv.h + pads[0] + pads[2] - (conv.kh - 1) * dilation[0] - 1) / stride[0] + 1;
+    conv.ow = (conv.w + pads[1] + pads[3] - (conv.kw - 1) * dilation[1] - 1) / stride[1] + 1;
+    return conv;
+}
+
+static bool is_pooled_grad(const qn_bind *bind)
+{
+    return bind->types->outputs_count == 3;
+}
+
+static size_t pooled_scratch(const qn_bind *bind)
+{
+    if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
+        return 0;
+    qn_conv2d conv = describe_pooled(bind, is_pooled_grad(bind) ? 3 : 0);
+    return qn_conv2d_relu_pool_scratch_bytes(&conv, bind->context->threads);
+}
+
+static bool bind_pooled(const qn_bind *bind)
+{
+    if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
+        return false;
+    pooled_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return false;
+    *args = (pooled_args){.conv = describe_pooled(bind, 0),
+                          .x = bind->inputs[0].data,
+                          .weight = bind->inputs[1].data,
+                          .bias = bind->types->inputs_count > 2 ? bind->inputs[2].data : NULL,
+                          .y = bind->outputs[0].data,
+                          .choice = bind->outputs[1].data,
+                          .scratch = bind->scratch};
+    return qn_bind_to(bind, run_pooled, "conv relu pool");
+}
+
+static bool bind_pooled_grad(const qn_bind *bind)
+{
+    if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
+        return false;
+    pooled_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return false;
+    bool bias = bind->wanted[1] || bind->wanted[2]; /* the kernel gives dbias beside dweight */
+    args->conv = describe_pooled(bind, 3);
+    args->scratch = bind->scratch;
+    args->grad = (qn_conv2d_pool_grad){.dx = bind->wanted[0] ? bind->outputs[0].data : NULL,
+                                       .dweight = bias ? bind->outputs[1].data : NULL,
+                                       .dbias = bind->wanted[2] ? bind->outputs[2].data : NULL,
+                                       .dy = bind->inputs[0].data,
+                                       .y = bind->inputs[1].data,
+                                       .choice = bind->inputs[2].data,
+                                       .x = bind->inputs[3].data,
+                                       .weight = bind->inputs[4].data};
+    return qn_bind_to(bind, run_pooled_grad, "conv relu pool gradient");
+}
+
 const qn_binding qn_bindings_conv[] = {
     {"Conv", bind_forward, forward_scratch},
     {"ConvGradData", bind_grad_x, grad_x_scratch},
     {"ConvGradWeight", bind_grad_w, grad_w_scratch},
+    {"ConvReluPool", bind_pooled, pooled_scratch},
+    {"ConvReluPoolGrad", bind_pooled_grad, pooled_scratch},
     {0},
 };

@@ -15,6 +15,7 @@ extern const qn_op qn_ops_reduce[];
 extern const qn_op qn_ops_matmul[];
 extern const qn_op qn_ops_softmax[];
 extern const qn_op qn_ops_conv[];
+extern const qn_op qn_ops_conv_pool[];
 extern const qn_op qn_ops_pool[];
 extern const qn_op qn_ops_norm[];
 extern const qn_op qn_ops_random[];

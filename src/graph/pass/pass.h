@@ -27,5 +27,7 @@ QN_MUST_USE qn_status qn_pass_fold(const qn_graph *graph, qn_graph **ret, qn_err
 QN_MUST_USE qn_status qn_pass_share(const qn_graph *graph, qn_graph **ret, qn_error *err);
 /* Bias and activation into the product or convolution in front of them, where nothing else reads between. */
 QN_MUST_USE qn_status qn_pass_fuse(const qn_graph *graph, qn_graph **ret, qn_error *err);
+/* Convolution with ReLU and the 2x2 max pool behind it, and their gradients, as one node each way. After fuse. */
+QN_MUST_USE qn_status qn_pass_fuse_pool(const qn_graph *graph, qn_graph **ret, qn_error *err);
 
 #endif
