@@ -181,12 +181,12 @@ static void where_picks_with_broadcast(void **state)
         qn_bcast shape = qn_bcast_make(full, 2, dims, (int[3]){2, 2, 1}, 3);
         qn_where_f32(NULL, y, condition, a, &b, &shape);
         for (int i = 0; i < R * C; i++)
-            assert_float_equal(y[i], condition[i] ? a[i] : b, 0);
+            assert_true(y[i] == (condition[i] ? a[i] : b));
         dims[2] = col;
         shape = qn_bcast_make(full, 2, dims, (int[3]){2, 2, 2}, 3);
         qn_where_f32(NULL, y, condition, a, column, &shape);
         for (int i = 0; i < R * C; i++)
-            assert_float_equal(y[i], condition[i] ? a[i] : column[i / C], 0);
+            assert_true(y[i] == (condition[i] ? a[i] : column[i / C]));
     }
 }
 

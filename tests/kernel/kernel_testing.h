@@ -77,11 +77,11 @@ static inline guarded guarded_uniform(int64_t count, int64_t shift, uint64_t see
 static inline double ulp_error(float got, double want)
 {
     if (isnan(want) || isnan(got))
-        return isnan(want) && isnan(got) ? 0 : INFINITY;
+        return isnan(want) && isnan(got) ? 0 : HUGE_VAL;
     if ((double)got == want || (float)want == got)
         return 0;
     if (isinf(got) || isinf((float)want))
-        return INFINITY;
+        return HUGE_VAL;
     float nearest = (float)fabs(want);
     double unit = (double)nextafterf(nearest, INFINITY) - (double)nearest;
     return fabs((double)got - want) / (unit > 1.4e-45 ? unit : 1.4e-45);

@@ -8,7 +8,7 @@
 
 static double log_sum_exp(const float *x, int64_t n)
 {
-    double top = -INFINITY, sum = 0;
+    double top = -HUGE_VAL, sum = 0;
     for (int64_t i = 0; i < n; i++)
         top = fmax(top, (double)x[i]);
     for (int64_t i = 0; i < n; i++)

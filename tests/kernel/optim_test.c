@@ -176,7 +176,7 @@ static void gradients_are_clipped_by_their_common_norm(void **state)
         assert_true(fabs((double)scale - 2 / sqrt(want)) < 1e-6);
         qn_grad_clip_scale(&scale, &sum, 1e6f);
         assert_true(scale == 1);
-        sum = NAN;
+        sum = (double)NAN;
         qn_grad_clip_scale(&scale, &sum, 1);
         assert_true(isnan(scale));
     }

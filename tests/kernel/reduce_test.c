@@ -9,11 +9,11 @@ static double reduce_of(qn_reduce op, const float *x, int64_t count, int64_t str
                         double *ret_size)
 {
     double a = op == QN_REDUCE_PROD  ? 1
-               : op == QN_REDUCE_MAX ? -INFINITY
-               : op == QN_REDUCE_MIN ? INFINITY
+               : op == QN_REDUCE_MAX ? -HUGE_VAL
+               : op == QN_REDUCE_MIN ? HUGE_VAL
                                      : 0,
            size = 0;
-    double top = -INFINITY;
+    double top = -HUGE_VAL;
     for (int64_t i = 0; i < count; i++)
         top = fmax(top, (double)x[i * stride]);
     for (int64_t i = 0; i < count; i++) {

@@ -138,11 +138,12 @@ static void block_run(const qn_correlation *j, int64_t image, int64_t row, int w
                .dst_row = j->dst_row,
                .dst_pixel = j->dst_pixel};
     float *pad = j->pad + worker * j->pad_floats;
-    b.dst = j->dst + image * j->dst_image + row * j->dst_row;
     if (j->emit) {
         b.dst = j->out + worker * j->out_floats;
         b.dst_pixel = j->groups * j->group_out;
         b.dst_row = p->out_w * b.dst_pixel;
+    } else {
+        b.dst = j->dst + image * j->dst_image + row * j->dst_row;
     }
     b.source =
         j->fetch ? j->fetch(j, image, row, b.rows, pad)

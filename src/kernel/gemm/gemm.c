@@ -62,7 +62,8 @@ static void job_plan(job *j, const qn_gemm *g)
     *j = (job){.gemm = g, .kernels = qn_tile_f32(), .batches = batch_count(g)};
     j->general = g->alpha != 1 || (g->beta != 0 && g->beta != 1);
     j->block_m = g->m < BLOCK_M ? g->m : BLOCK_M;
-    j->copy_b = g->trans_b || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
+    j->copy_b =
+        (g->trans_b && g->k > 0) || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
     j->copy_a = g->k > 32 && g->n > 4 * PANEL_MAX &&
                 (g->trans_a ? is_far(g->lda) : is_far(g->lda) && g->lda % 256 == 0);
     bool whole_k = j->general || (!j->copy_a && !j->copy_b && g->k <= 4 * BLOCK_K);
@@ -200,15 +201,16 @@ static void job_block(void *context, int64_t chunk, int worker)
             batch = chunk / (j->blocks_m * j->blocks_n);
     block w = {.j = j, .a = g->a, .b = g->b, .c = g->c};
     for (int i = g->batch_rank - 1; i >= 0; batch /= g->batch[i], i--) {
-        int64_t at = batch % g->batch[i];
-        w.a += at * g->batch_a[i];
-        w.b += at * g->batch_b[i];
-        w.c += at * g->batch_c[i];
+        int64_t step = batch % g->batch[i];
+        w.a += step * g->batch_a[i];
+        w.b += step * g->batch_b[i];
+        w.c += step * g->batch_c[i];
     }
     w.row = in_batch / j->blocks_n * j->block_m;
     w.rows = qn_min_i64(j->block_m, g->m - w.row);
     w.c += w.row * g->ldc;
-    float *scratch = (float *)(void *)(j->scratch + (size_t)worker * j->worker_bytes);
+    size_t at = (size_t)worker * j->worker_bytes;
+    float *scratch = j->worker_bytes ? (float *)(void *)(j->scratch + at) : NULL;
     if (j->copy_a) {
         w.copy_a = scratch;
         scratch += j->block_m * j->block_k;
@@ -217,7 +219,7 @@ static void job_block(void *context, int64_t chunk, int worker)
         w.copy_b = scratch;
         scratch += PANEL_MAX * j->block_k;
     }
-    w.sum = scratch;
+    w.sum = j->general ? scratch : NULL;
     int64_t first = in_batch % j->blocks_n * j->panels_per_block;
     int64_t end = qn_min_i64(first + j->panels_per_block, j->panels);
     int64_t k = 0;
