@@ -10,8 +10,8 @@
 
 typedef enum {
     QN_NN_SCHEDULE_CONSTANT,
-    QN_NN_SCHEDULE_STEP,    /* times gamma every step_size steps */
-    QN_NN_SCHEDULE_COSINE,  /* from lr to lr_min when steps_total are done (Loshchilov and Hutter 2017) */
+    QN_NN_SCHEDULE_STEP, /* times gamma every step_size steps */
+    QN_NN_SCHEDULE_COSINE, /* from lr to lr_min when steps_total are done (Loshchilov and Hutter 2017) */
     QN_NN_SCHEDULE_LINEAR,  /* from lr to lr_min when steps_total are done, straight */
     QN_NN_SCHEDULE_PLATEAU, /* lr times the scale of qn_nn_plateau */
     QN_NN_SCHEDULE_COUNT

@@ -1,26 +1,15 @@
 /*
  * The table behind `model.layers`, and the builder that reads a recipe's list against it.
  *
- * An entry is a bare name (flatten) or {name: {attribute: value}}. Values are read by kind into one slot per
- * attribute, in the table's order; a layer's build function turns slots into a call of layers.h.
+ * An entry is a bare name (flatten) or {name: {attribute: value}}. Values are read into slots (table_priv.h); a
+ * layer's build function turns slots into a call of layers.h.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "nn/layers.h"
+#include "nn/table_priv.h"
 
-enum { ATTRS_MAX = 8, LAYERS_MAX = 1000, WORD_SIZE = 24 };
-
-/* One attribute as read. */
-typedef struct {
-    int64_t i; /* INT, UNITS, BOOL */
-    double f;
-    char word[WORD_SIZE]; /* CHOICE */
-    int64_t ints[QN_RANK_MAX];
-    int count;
-    qn_nn_padding padding;
-} slot;
+enum { LAYERS_MAX = 1000 };
 
 typedef struct {
     const qn_nn_layers_options *options;
@@ -28,10 +17,10 @@ typedef struct {
 } building;
 
 typedef qn_value (*build_fn)(const qn_nn_scope *at, const building *b, qn_value x,
-                             const slot *slots);
+                             const qn_nn_slot *slots);
 
 /* A closing softmax or sigmoid is left to the loss where asked. */
-static const char *activation(const building *b, const slot *s)
+static const char *activation(const building *b, const qn_nn_slot *s)
 {
     bool closes = strcmp(s->word, "softmax") == 0 || strcmp(s->word, "log_softmax") == 0 ||
                   strcmp(s->word, "sigmoid") == 0;
@@ -44,7 +33,7 @@ static const char *activation(const building *b, const slot *s)
     return NULL;
 }
 
-static qn_nn_init init_of(const slot *s)
+static qn_nn_init init_of(const qn_nn_slot *s)
 {
     qn_nn_init init = QN_NN_INIT_GLOROT_UNIFORM;
     bool found = qn_nn_init_find(s->word, &init);
@@ -52,7 +41,8 @@ static qn_nn_init init_of(const slot *s)
     return init;
 }
 
-static qn_nn_window window_of(const slot *size, const slot *stride, const slot *padding)
+static qn_nn_window window_of(const qn_nn_slot *size, const qn_nn_slot *stride,
+                              const qn_nn_slot *padding)
 {
     qn_nn_window window = {.size = {size->ints[0], size->ints[1]},
                            .stride = {stride->ints[0], stride->ints[1]},
@@ -61,7 +51,8 @@ static qn_nn_window window_of(const slot *size, const slot *stride, const slot *
     return window;
 }
 
-static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x,
+                            const qn_nn_slot *s)
 {
     qn_nn_dense_options options = {.units = s[0].i,
                                    .activation = activation(b, &s[1]),
@@ -70,7 +61,8 @@ static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x
     return qn_nn_dense(at, x, &options);
 }
 
-static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value x,
+                             const qn_nn_slot *s)
 {
     qn_nn_conv2d_options options = {.filters = s[0].i,
                                     .kernel = window_of(&s[1], &s[2], &s[3]),
@@ -82,7 +74,7 @@ static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value 
 }
 
 static qn_value build_max_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     (void)b;
     qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
@@ -90,7 +82,7 @@ static qn_value build_max_pool2d(const qn_nn_scope *at, const building *b, qn_va
 }
 
 static qn_value build_avg_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     (void)b;
     qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
@@ -98,7 +90,7 @@ static qn_value build_avg_pool2d(const qn_nn_scope *at, const building *b, qn_va
 }
 
 static qn_value build_global_max(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     (void)b;
     (void)s;
@@ -106,7 +98,7 @@ static qn_value build_global_max(const qn_nn_scope *at, const building *b, qn_va
 }
 
 static qn_value build_global_avg(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     (void)b;
     (void)s;
@@ -114,39 +106,43 @@ static qn_value build_global_avg(const qn_nn_scope *at, const building *b, qn_va
 }
 
 static qn_value build_batch_norm(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_batch_norm(at, x, &(qn_nn_batch_norm_options){.momentum = s[0].f, .eps = s[1].f});
 }
 
-static qn_value build_dropout(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_dropout(const qn_nn_scope *at, const building *b, qn_value x,
+                              const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_dropout(at, x, s[0].f);
 }
 
-static qn_value build_flatten(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_flatten(const qn_nn_scope *at, const building *b, qn_value x,
+                              const qn_nn_slot *s)
 {
     (void)b;
     (void)s;
     return qn_nn_flatten(at, x);
 }
 
-static qn_value build_reshape(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_reshape(const qn_nn_scope *at, const building *b, qn_value x,
+                              const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_reshape(at, x, s[0].ints, s[0].count);
 }
 
-static qn_value build_embedding(const qn_nn_scope *at, const building *b, qn_value x, const slot *s)
+static qn_value build_embedding(const qn_nn_scope *at, const building *b, qn_value x,
+                                const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_embedding(at, x, s[0].i, s[1].i);
 }
 
 static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_value x,
-                                 const slot *s)
+                                 const qn_nn_slot *s)
 {
     return qn_nn_activation(at, x, activation(b, &s[0]));
 }
@@ -165,8 +161,6 @@ static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_va
         .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
         .doc = "whether a trained constant is added"                                               \
     }
-#define PADDING_FORMS                                                                              \
-    "valid, same, an integer, [vertical, horizontal] or [top, left, bottom, right]"
 #define PADDING                                                                                    \
     {                                                                                              \
         .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid", .doc = PADDING_FORMS   \
@@ -335,224 +329,6 @@ const qn_nn_layer *qn_nn_layer_find(const char *name)
     return qn_nn_layer_at(find_row(qn_str_from(name)));
 }
 
-/*
- * Reading values. Each reader says false when the value is not of its kind.
- */
-static bool in_range(const qn_nn_attr *attr, double value)
-{
-    return (attr->low >= 0 && attr->high <= 0 && attr->low <= 0) ||
-           (value >= attr->low && value <= attr->high);
-}
-
-static bool read_int(const qn_nn_attr *attr, const qn_json *value, int64_t *ret)
-{
-    if (value->kind != QN_JSON_INT || !in_range(attr, (double)value->integer))
-        return false;
-    *ret = value->integer;
-    return true;
-}
-
-static bool read_ints(const qn_nn_attr *attr, const qn_json *value, slot *ret)
-{
-    int64_t length = qn_json_length(value);
-    if (length < 1 || length > QN_RANK_MAX)
-        return false;
-    for (int64_t i = 0; i < length; i++) {
-        qn_json item = qn_json_at(value, i);
-        if (!read_int(attr, &item, &ret->ints[i]))
-            return false;
-    }
-    ret->count = (int)length;
-    return true;
-}
-
-static bool read_pair(const qn_nn_attr *attr, const qn_json *value, slot *ret)
-{
-    if (qn_json_length(value) >= 0)
-        return read_ints(attr, value, ret) && ret->count == 2;
-    ret->count = 2;
-    bool read = read_int(attr, value, &ret->ints[0]);
-    ret->ints[1] = ret->ints[0];
-    return read;
-}
-
-static bool read_padding(const qn_json *value, slot *ret)
-{
-    const qn_nn_attr pixels = {.low = 0, .high = 65536};
-    if (value->kind == QN_JSON_STRING) {
-        bool same = qn_str_is(value->string, "same");
-        ret->padding = same ? QN_NN_PAD_SAME : QN_NN_PAD_VALID;
-        return same || qn_str_is(value->string, "valid");
-    }
-    ret->padding = QN_NN_PAD_EXPLICIT;
-    if (qn_json_length(value) == 4)
-        return read_ints(&pixels, value, ret);
-    if (!read_pair(&pixels, value, ret))
-        return false;
-    ret->ints[2] = ret->ints[0]; /* top, left again for bottom, right */
-    ret->ints[3] = ret->ints[1];
-    return true;
-}
-
-static bool is_word(const char *words, qn_str word)
-{
-    for (const char *at = words; *at;) {
-        size_t span = strcspn(at, " ");
-        if (span == word.size && memcmp(at, word.data, span) == 0)
-            return true;
-        at += span + (at[span] == ' ');
-    }
-    return false;
-}
-
-static bool read_choice(const qn_nn_attr *attr, const qn_json *value, slot *ret)
-{
-    if (value->kind != QN_JSON_STRING || value->string.size >= WORD_SIZE ||
-        !is_word(attr->choices, value->string))
-        return false;
-    memcpy(ret->word, value->string.data, value->string.size);
-    ret->word[value->string.size] = 0;
-    return true;
-}
-
-static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto, slot *ret)
-{
-    if (value->kind != QN_JSON_STRING)
-        return read_int(attr, value, &ret->i);
-    ret->i = units_auto;
-    return qn_str_is(value->string, "auto") && units_auto > 0;
-}
-
-static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto, slot *ret)
-{
-    switch (attr->kind) {
-    case QN_NN_ATTR_INT:
-        return read_int(attr, value, &ret->i);
-    case QN_NN_ATTR_FLOAT:
-        return qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f);
-    case QN_NN_ATTR_BOOL:
-        ret->i = value->kind == QN_JSON_BOOL && value->boolean;
-        return value->kind == QN_JSON_BOOL;
-    case QN_NN_ATTR_CHOICE:
-        return read_choice(attr, value, ret);
-    case QN_NN_ATTR_PAIR:
-        return read_pair(attr, value, ret);
-    case QN_NN_ATTR_PADDING:
-        return read_padding(value, ret);
-    case QN_NN_ATTR_INTS:
-        return read_ints(attr, value, ret);
-    case QN_NN_ATTR_UNITS:
-        return read_units(attr, value, units_auto, ret);
-    }
-    return false;
-}
-
-/* What the attribute takes, in words. */
-static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
-{
-    static const char *const kinds[] = {
-        [QN_NN_ATTR_INT] = "an integer",
-        [QN_NN_ATTR_FLOAT] = "a number",
-        [QN_NN_ATTR_BOOL] = "true or false",
-        [QN_NN_ATTR_CHOICE] = "a word",
-        [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
-        [QN_NN_ATTR_PADDING] = PADDING_FORMS,
-        [QN_NN_ATTR_INTS] = "a list of integers",
-        [QN_NN_ATTR_UNITS] = "an integer or auto",
-    };
-    const char *kind = kinds[attr->kind];
-    if (attr->kind == QN_NN_ATTR_CHOICE)
-        snprintf(dst, size, "one of %s", attr->choices);
-    else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
-        snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);
-    else
-        snprintf(dst, size, "%s", kind);
-}
-
-static qn_status fail_value(const char *label, const qn_nn_attr *attr, const qn_json *value,
-                            qn_error *err)
-{
-    char want[200];
-    qn_json_writer writer;
-    qn_buf came = {0};
-    qn_buf_init(&came, 256);
-    qn_json_write_init(&writer, &came);
-    qn_json_value(&writer, value);
-    expectation(attr, want, sizeof(want));
-    qn_status status = qn_error_set(err, QN_ERR_ARG, NULL, "%s: '%s' is %.*s, expected %s", label,
-                                    attr->name, came.data ? (int)came.size : 0,
-                                    came.data ? (const char *)came.data : "", want);
-    qn_buf_deinit(&came);
-    return status;
-}
-
-/* The default, written as the recipe would. */
-static qn_json fallback_value(const char *text)
-{
-    qn_json value = {.kind = QN_JSON_STRING, .string = qn_str_from(text)};
-    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
-        return (qn_json){.kind = QN_JSON_BOOL, .boolean = text[0] == 't'};
-    int64_t integer = 0;
-    double number = 0;
-    if (qn_str_to_i64(value.string, &integer))
-        return (qn_json){.kind = QN_JSON_INT, .integer = integer};
-    if (qn_str_to_f64(value.string, false, &number))
-        return (qn_json){.kind = QN_JSON_FLOAT, .number = number};
-    return value;
-}
-
-static qn_status fail_unknown(const char *what, qn_str word, const char *const *names, int count,
-                              const char *label, qn_error *err)
-{
-    char text[64];
-    snprintf(text, sizeof(text), "%.*s", QN_STR_ARG(word));
-    const char *nearest = qn_error_nearest(text, names, count);
-    if (nearest)
-        QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'; did you mean '%s'?", label, what, text,
-                nearest);
-    QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'", label, what, text);
-}
-
-static qn_status check_keys(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
-                            qn_error *err)
-{
-    const char *names[ATTRS_MAX];
-    int count = 0;
-    while (layer->attrs[count].name) {
-        names[count] = layer->attrs[count].name;
-        count++;
-    }
-    if (attrs->kind == QN_JSON_NULL)
-        return QN_OK;
-    if (attrs->kind != QN_JSON_OBJECT)
-        QN_FAIL(err, QN_ERR_ARG, "%s: %s, expected its attributes as {name: value}", label,
-                qn_json_kind_name(attrs));
-    for (int64_t i = 0; i < attrs->count; i++) {
-        bool known = false;
-        for (int k = 0; k < count; k++)
-            known = known || qn_str_is(attrs->keys[i], names[k]);
-        if (!known)
-            return fail_unknown("attribute", attrs->keys[i], names, count, label, err);
-    }
-    return QN_OK;
-}
-
-static qn_status read_slots(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
-                            int64_t units_auto, slot *slots, qn_error *err)
-{
-    QN_TRY(check_keys(label, layer, attrs, err));
-    for (int i = 0; layer->attrs[i].name; i++) {
-        const qn_nn_attr *attr = &layer->attrs[i];
-        const qn_json *given = qn_json_find(attrs, attr->name);
-        if (!given && attr->required)
-            QN_FAIL(err, QN_ERR_ARG, "%s needs '%s': %s", label, attr->name, attr->doc);
-        qn_json value = given ? *given : fallback_value(attr->fallback);
-        if (!read_value(attr, &value, units_auto, &slots[i]))
-            return fail_value(label, attr, &value, err);
-    }
-    return QN_OK;
-}
-
 /* An entry's name and attributes. */
 static qn_status read_entry(const char *label, const qn_json *entry, qn_str *ret_name,
                             qn_json *ret_attrs, qn_error *err)
@@ -575,7 +351,7 @@ static qn_status build_one(qn_graph *graph, const building *b, const qn_json *en
 {
     const char *names[TABLE_COUNT];
     char name[32], label[160];
-    slot slots[ATTRS_MAX] = {0};
+    qn_nn_slot slots[QN_NN_ATTRS_MAX] = {0};
     qn_str word = {0};
     qn_json attrs = {0};
     const char *path = b->options->path ? b->options->path : "layers";
@@ -586,9 +362,9 @@ static qn_status build_one(qn_graph *graph, const building *b, const qn_json *en
         names[i] = table[i].layer.name;
     int row = find_row(word);
     if (row < 0)
-        return fail_unknown("layer", word, names, TABLE_COUNT, label, err);
+        return qn_nn_fail_unknown("layer", word, names, TABLE_COUNT, label, err);
     snprintf(label, sizeof(label), "%s[%lld] %s", path, (long long)index, table[row].layer.name);
-    QN_TRY(read_slots(label, &table[row].layer, &attrs, b->options->units_auto, slots, err));
+    QN_TRY(qn_nn_slots_read(label, &table[row].layer, &attrs, b->options->units_auto, slots, err));
     qn_nn_scope at = {.graph = graph, .name = name, .label = label};
     *x = table[row].build(&at, b, *x, slots);
     qn_graph_scope(graph, NULL);

@@ -11,6 +11,7 @@ extern const qn_op qn_ops_zeros[];
 extern const qn_op qn_ops_unary[];
 extern const qn_op qn_ops_binary[];
 extern const qn_op qn_ops_move[];
+extern const qn_op qn_ops_view[];
 extern const qn_op qn_ops_reduce[];
 extern const qn_op qn_ops_matmul[];
 extern const qn_op qn_ops_softmax[];

@@ -1,0 +1,226 @@
+/*
+ * Reading a layer's attributes from a recipe. Each reader says false when the value is not of its kind or out of
+ * range; the message is made in one place.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "nn/table_priv.h"
+
+static bool in_range(const qn_nn_attr *attr, double value)
+{
+    return (attr->low >= 0 && attr->high <= 0 && attr->low <= 0) ||
+           (value >= attr->low && value <= attr->high);
+}
+
+static bool read_int(const qn_nn_attr *attr, const qn_json *value, int64_t *ret)
+{
+    if (value->kind != QN_JSON_INT || !in_range(attr, (double)value->integer))
+        return false;
+    *ret = value->integer;
+    return true;
+}
+
+static bool read_ints(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    int64_t length = qn_json_length(value);
+    if (length < 1 || length > QN_RANK_MAX)
+        return false;
+    for (int64_t i = 0; i < length; i++) {
+        qn_json item = qn_json_at(value, i);
+        if (!read_int(attr, &item, &ret->ints[i]))
+            return false;
+    }
+    ret->count = (int)length;
+    return true;
+}
+
+static bool read_pair(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    if (qn_json_length(value) >= 0)
+        return read_ints(attr, value, ret) && ret->count == 2;
+    ret->count = 2;
+    bool read = read_int(attr, value, &ret->ints[0]);
+    ret->ints[1] = ret->ints[0];
+    return read;
+}
+
+static bool read_padding(const qn_json *value, qn_nn_slot *ret)
+{
+    const qn_nn_attr pixels = {.low = 0, .high = 65536};
+    if (value->kind == QN_JSON_STRING) {
+        bool same = qn_str_is(value->string, "same");
+        ret->padding = same ? QN_NN_PAD_SAME : QN_NN_PAD_VALID;
+        return same || qn_str_is(value->string, "valid");
+    }
+    ret->padding = QN_NN_PAD_EXPLICIT;
+    if (qn_json_length(value) == 4)
+        return read_ints(&pixels, value, ret);
+    if (!read_pair(&pixels, value, ret))
+        return false;
+    ret->ints[2] = ret->ints[0]; /* top, left again for bottom, right */
+    ret->ints[3] = ret->ints[1];
+    return true;
+}
+
+static bool is_word(const char *words, qn_str word)
+{
+    for (const char *at = words; *at;) {
+        size_t span = strcspn(at, " ");
+        if (span == word.size && memcmp(at, word.data, span) == 0)
+            return true;
+        at += span + (at[span] == ' ');
+    }
+    return false;
+}
+
+static bool read_choice(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    if (value->kind != QN_JSON_STRING || value->string.size >= QN_NN_WORD_SIZE ||
+        !is_word(attr->choices, value->string))
+        return false;
+    memcpy(ret->word, value->string.data, value->string.size);
+    ret->word[value->string.size] = 0;
+    return true;
+}
+
+static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto,
+                       qn_nn_slot *ret)
+{
+    if (value->kind != QN_JSON_STRING)
+        return read_int(attr, value, &ret->i);
+    ret->i = units_auto;
+    return qn_str_is(value->string, "auto") && units_auto > 0;
+}
+
+static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto,
+                       qn_nn_slot *ret)
+{
+    switch (attr->kind) {
+    case QN_NN_ATTR_INT:
+        return read_int(attr, value, &ret->i);
+    case QN_NN_ATTR_FLOAT:
+        return qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f);
+    case QN_NN_ATTR_BOOL:
+        ret->i = value->kind == QN_JSON_BOOL && value->boolean;
+        return value->kind == QN_JSON_BOOL;
+    case QN_NN_ATTR_CHOICE:
+        return read_choice(attr, value, ret);
+    case QN_NN_ATTR_PAIR:
+        return read_pair(attr, value, ret);
+    case QN_NN_ATTR_PADDING:
+        return read_padding(value, ret);
+    case QN_NN_ATTR_INTS:
+        return read_ints(attr, value, ret);
+    case QN_NN_ATTR_UNITS:
+        return read_units(attr, value, units_auto, ret);
+    }
+    return false;
+}
+
+/* What the attribute takes, in words. */
+static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
+{
+    static const char *const kinds[] = {
+        [QN_NN_ATTR_INT] = "an integer",
+        [QN_NN_ATTR_FLOAT] = "a number",
+        [QN_NN_ATTR_BOOL] = "true or false",
+        [QN_NN_ATTR_CHOICE] = "a word",
+        [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
+        [QN_NN_ATTR_PADDING] = PADDING_FORMS,
+        [QN_NN_ATTR_INTS] = "a list of integers",
+        [QN_NN_ATTR_UNITS] = "an integer or auto",
+    };
+    const char *kind = kinds[attr->kind];
+    if (attr->kind == QN_NN_ATTR_CHOICE)
+        snprintf(dst, size, "one of %s", attr->choices);
+    else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
+        snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);
+    else
+        snprintf(dst, size, "%s", kind);
+}
+
+static qn_status fail_value(const char *label, const qn_nn_attr *attr, const qn_json *value,
+                            qn_error *err)
+{
+    char want[200];
+    qn_json_writer writer;
+    qn_buf came = {0};
+    qn_buf_init(&came, 256);
+    qn_json_write_init(&writer, &came);
+    qn_json_value(&writer, value);
+    expectation(attr, want, sizeof(want));
+    qn_status status = qn_error_set(err, QN_ERR_ARG, NULL, "%s: '%s' is %.*s, expected %s", label,
+                                    attr->name, came.data ? (int)came.size : 0,
+                                    came.data ? (const char *)came.data : "", want);
+    qn_buf_deinit(&came);
+    return status;
+}
+
+/* The default, written as the recipe would. */
+static qn_json fallback_value(const char *text)
+{
+    qn_json value = {.kind = QN_JSON_STRING, .string = qn_str_from(text)};
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0)
+        return (qn_json){.kind = QN_JSON_BOOL, .boolean = text[0] == 't'};
+    int64_t integer = 0;
+    double number = 0;
+    if (qn_str_to_i64(value.string, &integer))
+        return (qn_json){.kind = QN_JSON_INT, .integer = integer};
+    if (qn_str_to_f64(value.string, false, &number))
+        return (qn_json){.kind = QN_JSON_FLOAT, .number = number};
+    return value;
+}
+
+qn_status qn_nn_fail_unknown(const char *what, qn_str word, const char *const *names, int count,
+                             const char *label, qn_error *err)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "%.*s", QN_STR_ARG(word));
+    const char *nearest = qn_error_nearest(text, names, count);
+    if (nearest)
+        QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'; did you mean '%s'?", label, what, text,
+                nearest);
+    QN_FAIL(err, QN_ERR_ARG, "%s: unknown %s '%s'", label, what, text);
+}
+
+static qn_status check_keys(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
+                            qn_error *err)
+{
+    const char *names[QN_NN_ATTRS_MAX];
+    int count = 0;
+    while (layer->attrs[count].name) {
+        names[count] = layer->attrs[count].name;
+        count++;
+    }
+    if (attrs->kind == QN_JSON_NULL)
+        return QN_OK;
+    if (attrs->kind != QN_JSON_OBJECT)
+        QN_FAIL(err, QN_ERR_ARG, "%s: %s, expected its attributes as {name: value}", label,
+                qn_json_kind_name(attrs));
+    for (int64_t i = 0; i < attrs->count; i++) {
+        bool known = false;
+        for (int k = 0; k < count; k++)
+            known = known || qn_str_is(attrs->keys[i], names[k]);
+        if (!known)
+            return qn_nn_fail_unknown("attribute", attrs->keys[i], names, count, label, err);
+    }
+    return QN_OK;
+}
+
+qn_status qn_nn_slots_read(const char *label, const qn_nn_layer *layer, const qn_json *attrs,
+                           int64_t units_auto, qn_nn_slot *slots, qn_error *err)
+{
+    QN_TRY(check_keys(label, layer, attrs, err));
+    for (int i = 0; layer->attrs[i].name; i++) {
+        const qn_nn_attr *attr = &layer->attrs[i];
+        const qn_json *given = qn_json_find(attrs, attr->name);
+        if (!given && attr->required)
+            QN_FAIL(err, QN_ERR_ARG, "%s needs '%s': %s", label, attr->name, attr->doc);
+        qn_json value = given ? *given : fallback_value(attr->fallback);
+        if (!read_value(attr, &value, units_auto, &slots[i]))
+            return fail_value(label, attr, &value, err);
+    }
+    return QN_OK;
+}
