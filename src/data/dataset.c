@@ -50,8 +50,15 @@ qn_status qn_dataset_reserve(qn_open_dataset *set, int64_t files, qn_error *err)
 qn_status qn_dataset_map(qn_open_dataset *set, const char *path, qn_str *ret, qn_error *err)
 {
     QN_ASSERT(set->maps_count < set->maps_max);
-    qn_map map;
-    QN_TRY(qn_map_open(path, &map, err));
+    qn_map map = {0};
+    if (strcmp(path, "-") == 0) {
+        qn_str all;
+        QN_TRY(qn_file_read(path, 0, &set->arena, &all, err));
+        map.data = all.data;
+        map.size = all.size;
+    } else {
+        QN_TRY(qn_map_open(path, &map, err));
+    }
     set->maps[set->maps_count] = map;
     set->files[set->maps_count] = path;
     set->digests[set->maps_count] = qn_digest_of(map.data, map.size);
@@ -296,7 +303,7 @@ static qn_status open_all(qn_open_dataset *set, qn_error *err)
     if (options->test)
         QN_TRY(expand(set, options->test, &paths, err));
     for (int64_t i = 0; i < paths.count; i++)
-        if (!qn_path_exists(paths.paths[i]))
+        if (!qn_path_exists(paths.paths[i]) && strcmp(paths.paths[i], "-") != 0)
             return qn_error_set(err, QN_ERR_NOT_FOUND, NULL, "'%s' does not exist", paths.paths[i]);
     QN_TRY(open_form(set, &paths, main_count, err));
     return settle_target(set, err);

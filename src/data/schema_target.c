@@ -154,6 +154,8 @@ static qn_status check_task(const qn_schema *schema, const target_view *view, qn
                             qn_error *err)
 {
     long long distinct = view->levels.count;
+    if (distinct == 0 && schema->rows == 0)
+        QN_FAIL(err, QN_ERR_DATA, "there are no rows to learn '%.*s' from", QN_STR_ARG(name));
     if (distinct == 0)
         QN_FAIL(err, QN_ERR_DATA, "every cell of the target '%.*s' is missing", QN_STR_ARG(name));
     if (schema->task == QN_TASK_REGRESSION && !view->numbers)

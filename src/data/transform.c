@@ -262,7 +262,7 @@ static qn_status unknown_column(const qn_transforms *t, qn_str name, qn_error *e
     qn_arena_init(&scratch, 0);
     qn_frame known = {0};
     qn_status status =
-        qn_error_set(err, QN_ERR_ARG, NULL, "column '%.*s' is not one that the model knows",
+        qn_error_set(err, QN_ERR_DATA, NULL, "column '%.*s' is not one that the model knows",
                      (int)(name.size < 100 ? name.size : 100), name.data);
     if (qn_frame_init(&known, &scratch, t->encoders_count, 0, NULL) == QN_OK) {
         for (int64_t i = 0; i < t->encoders_count; i++)
@@ -287,7 +287,7 @@ qn_status qn_transforms_check(const qn_transforms *transforms, const qn_frame *f
         used += same || is_known(transforms, name);
     }
     if (used == 0 && frame->rows > 0 && transforms->encoders_count > 0)
-        QN_FAIL(err, QN_ERR_ARG, "none of the model's %lld columns is there, '%.*s' for one",
+        QN_FAIL(err, QN_ERR_DATA, "none of the model's %lld columns is there, '%.*s' for one",
                 (long long)transforms->encoders_count,
                 QN_STR_ARG(transforms->encoders[0].input.name));
     return QN_OK;

@@ -92,8 +92,11 @@ static qn_status read_header(source *in, qn_tensor *ret, qn_error *err)
         shape.dims[i] = qn_be32(header + (ptrdiff_t)4 * i);
     int64_t bytes;
     qn_status status = qn_shape_check(&shape, dtype, &bytes, err);
-    if (status != QN_OK)
-        return qn_error_at(err, status, "%s", in->file);
+    if (status != QN_OK) {
+        char text[128];
+        return qn_error_set(err, QN_ERR_DATA, in->file, "shape %s of %s is too large",
+                            qn_shape_text(&shape, text), qn_dtype_name(dtype));
+    }
     *ret = qn_tensor_of(NULL, dtype, shape);
     return QN_OK;
 }

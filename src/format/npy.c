@@ -224,8 +224,11 @@ qn_status qn_npy_read(qn_str bytes, const char *file, qn_arena *arena, qn_tensor
     QN_TRY(read_header(&in, &h, err));
     int64_t size;
     qn_status status = qn_shape_check(&h.shape, h.dtype, &size, err);
-    if (status != QN_OK)
-        return qn_error_at(err, status, "%s", file);
+    if (status != QN_OK) {
+        char shape[128];
+        return qn_error_set(err, QN_ERR_DATA, file, "shape %s of %s is negative or too large",
+                            qn_shape_text(&h.shape, shape), qn_dtype_name(h.dtype));
+    }
     size_t left = (size_t)(bytes.data + bytes.size - in.end);
     if ((size_t)size != left) {
         char shape[128];

@@ -45,7 +45,7 @@ static qn_status check_target(const evaluation *e, qn_error *err)
         QN_FAIL(err, QN_ERR_ARG, "model '%s' has no target column: it works on tensors",
                 e->signature->name);
     if (!qn_frame_find(e->frame, qn_str_from(target)))
-        QN_FAIL(err, QN_ERR_ARG, "column '%s', the target of model '%s', is not in %s", target,
+        QN_FAIL(err, QN_ERR_DATA, "column '%s', the target of model '%s', is not in %s", target,
                 e->signature->name, data_name(e->frame));
     return QN_OK;
 }

@@ -251,12 +251,12 @@ static void transform_checks_column_names(void **state)
     assert_ok(qn_frame_init(&frame, &f->arena, 2, 1, &f->err), &f->err);
     assert_non_null(qn_frame_numbers(&frame, QN_STR("age"), &f->arena));
     assert_non_null(qn_frame_numbers(&frame, QN_STR("citty"), &f->arena));
-    assert_int_equal(qn_transforms_check(t.transforms, &frame, false, &f->err), QN_ERR_ARG);
+    assert_int_equal(qn_transforms_check(t.transforms, &frame, false, &f->err), QN_ERR_DATA);
     assert_text(&f->err, "column 'citty'");
     assert_string_equal(f->err.hint, "did you mean 'city'?");
     assert_ok(qn_transforms_check(t.transforms, &frame, true, &f->err), &f->err);
     frame.columns[0].name = QN_STR("else");
-    assert_int_equal(qn_transforms_check(t.transforms, &frame, true, &f->err), QN_ERR_ARG);
+    assert_int_equal(qn_transforms_check(t.transforms, &frame, true, &f->err), QN_ERR_DATA);
     assert_text(&f->err, "none of the model's");
     qn_dataset_close(t.dataset);
 }
