@@ -140,7 +140,10 @@ static bool match_segment(qn_str pattern, qn_str segment, qn_str *raw, int *raw_
     if (segment.size <= suffix.size ||
         memcmp(segment.data + segment.size - suffix.size, suffix.data, suffix.size) != 0)
         return false;
-    raw[(*raw_count)++] = (qn_str){segment.data, segment.size - suffix.size};
+    qn_str value = {segment.data, segment.size - suffix.size};
+    if (memchr(value.data, ':', value.size))
+        return false; /* a verb like ":explain" that has no row; a name may hold %3A */
+    raw[(*raw_count)++] = value;
     return true;
 }
 
