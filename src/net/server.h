@@ -126,7 +126,7 @@ typedef struct {
 /* Binds and listens. Errors: ERR_IO naming address and port; ERR_ARG for a host that has no
  * address. */
 QN_MUST_USE qn_status qn_net_server_create(const qn_net_options *options, qn_net_server **ret,
-                                    qn_error *err);
+                                           qn_error *err);
 void qn_net_server_destroy(qn_net_server *server);
 int qn_net_port(const qn_net_server *server);
 const qn_net_stats *qn_net_stats_of(const qn_net_server *server);

@@ -101,9 +101,10 @@ static void *run_server(void *argument)
 static void start(fixture *f, const qn_net_limits *limits)
 {
     *f = (fixture){0};
-    qn_net_options options = {.drain_ms = 2000,
-                              .limits = limits ? *limits : qn_net_limits_default(),
-                              .handler = {f, on_head, on_request, on_message, on_end, on_cancel, NULL}};
+    qn_net_options options = {
+        .drain_ms = 2000,
+        .limits = limits ? *limits : qn_net_limits_default(),
+        .handler = {f, on_head, on_request, on_message, on_end, on_cancel, NULL}};
     qn_error err;
     assert_ok(qn_net_server_create(&options, &f->server, &err), &err);
     pthread_create(&f->thread, NULL, run_server, f);
