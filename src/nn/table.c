@@ -68,7 +68,8 @@ static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value 
                                     .kernel = window_of(&s[1], &s[2], &s[3]),
                                     .groups = s[5].i,
                                     .activation = activation(b, &s[6]),
-                                    .no_bias = !s[7].i};
+                                    .no_bias = !s[7].i,
+                                    .init = init_of(&s[8])};
     memcpy(options.kernel.dilation, s[4].ints, sizeof(options.kernel.dilation));
     return qn_nn_conv2d(at, x, &options);
 }
@@ -161,6 +162,11 @@ static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_va
         .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
         .doc = "whether a trained constant is added"                                               \
     }
+#define INIT                                                                                       \
+    {                                                                                              \
+        .name = "init", .kind = QN_NN_ATTR_CHOICE, .fallback = "glorot_uniform",                   \
+        .choices = INIT_WORDS, .doc = "how weights begin"                                          \
+    }
 #define PADDING                                                                                    \
     {                                                                                              \
         .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid", .doc = PADDING_FORMS   \
@@ -175,11 +181,7 @@ static const qn_nn_attr dense_attrs[] = {
      .doc = "outputs; auto in the last layer: classes, or 1"},
     ACTIVATION,
     BIAS,
-    {.name = "init",
-     .kind = QN_NN_ATTR_CHOICE,
-     .fallback = "glorot_uniform",
-     .choices = INIT_WORDS,
-     .doc = "how weights begin"},
+    INIT,
     {0},
 };
 static const qn_nn_attr conv2d_attrs[] = {
@@ -216,6 +218,7 @@ static const qn_nn_attr conv2d_attrs[] = {
      .doc = "parts of the channels that do not mix"},
     ACTIVATION,
     BIAS,
+    INIT,
     {0},
 };
 static const qn_nn_attr pool_attrs[] = {

@@ -6,7 +6,7 @@
 
 #include "nn/layers.h"
 
-enum { QN_NN_ATTRS_MAX = 8, QN_NN_WORD_SIZE = 24 };
+enum { QN_NN_ATTRS_MAX = 12, QN_NN_WORD_SIZE = 24 };
 
 /* What the attribute `padding` may be, for people. */
 #define PADDING_FORMS                                                                              \

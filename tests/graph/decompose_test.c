@@ -239,6 +239,29 @@ static qn_value pool_parts(qn_graph *g, const qn_value *x, int option)
     return with_ints(g, "Squeeze", pooled, "axes", 2, (int64_t[]){2, 4});
 }
 
+/* x [1, 5, 6, 2], weights [3, 2, 2, 3], bias [3], gradient [1, 2, 3, 3]. Option 0: the result; 1 to 3: its gradients. */
+static qn_value conv_pool_fused(qn_graph *g, const qn_value *x, int option)
+{
+    qn_attr pads = {.name = "pads", .kind = QN_ATTR_INTS, .count = 4, .ints = {1, 0, 1, 1}};
+    qn_value y = qn_graph_node(g, "ConvReluPool", x, 3, &pads, 1);
+    if (option == 0)
+        return y;
+    qn_value inputs[] = {x[3], y, y + 1, x[0], x[1]};
+    return qn_graph_node(g, "ConvReluPoolGrad", inputs, 5, &pads, 1) + option - 1;
+}
+static qn_value conv_pool_parts(qn_graph *g, const qn_value *x, int option)
+{
+    qn_attr pads = {.name = "pads", .kind = QN_ATTR_INTS, .count = 4, .ints = {1, 0, 1, 1}};
+    qn_attr window[] = {QN_ATTR_2I("kernel_shape", 2, 2), QN_ATTR_2I("strides", 2, 2)};
+    qn_value relu = one(g, "Relu", qn_graph_node(g, "Conv", x, 3, &pads, 1)), grads[3];
+    qn_value y = qn_graph_node(g, "MaxPool", &relu, 1, window, 2);
+    if (option == 0)
+        return y;
+    qn_value loss = total(g, "ReduceSum", two(g, "Mul", y, x[3]));
+    assert_ok(qn_graph_grad(g, loss, x, 3, grads, &err), &err);
+    return grads[option - 1];
+}
+
 static qn_value gather_fused(qn_graph *g, const qn_value *x, int option)
 {
     (void)option;
@@ -357,6 +380,15 @@ static const fusion fusions[] = {
     {"losses", loss_fused, loss_parts, 3, {F64(2, 5, 3), F64(2, 5, 3), F64(2, 5, 3)}, 0, 1, 1, 4},
     {"BatchNormalization", norm_fused, norm_parts, 5, {F64(2, 6, 3), C3, C3, C3, C3}, 0.1, 2, 3, 2},
     {"pooling", pool_fused, pool_parts, 1, {F64(4, 2, 4, 6, 3)}, -1, 1, 1, 4},
+    {"ConvReluPool",
+     conv_pool_fused,
+     conv_pool_parts,
+     4,
+     {F64(4, 1, 5, 6, 2), F64(4, 3, 2, 2, 3), C3, F64(4, 1, 2, 3, 3)},
+     -1,
+     1,
+     0,
+     4},
     {"Gather", gather_fused, gather_parts, 2, {F64(2, 4, 3), I64(2, 2, 5)}, 0, 4, 1, 1},
     {"reductions", reduce_fused, reduce_parts, 1, {F64(3, 2, 4, 3)}, -1, 1, 1, 2},
     {"updates",

@@ -322,10 +322,11 @@ static void wrong_calls_are_refused_with_reasons(void **unused)
     (void)unused;
     qn_attr axis = QN_ATTR_I("axis", 5), perm = QN_ATTR_2I("perm", 0, 0);
     qn_attr shape = QN_ATTR_2I("shape", 5, 2), group = QN_ATTR_I("group", 2);
+    qn_attr huge = QN_ATTR_2I("shape", 1LL << 40, 1LL << 40);
     qn_attr kernel = QN_ATTR_2I("kernel_shape", 9, 9);
     const struct {
         const char *op, *text;
-        qn_type inputs[3];
+        qn_type inputs[4];
         int count;
         const qn_attr *attr;
     } cases[] = {
@@ -356,11 +357,30 @@ static void wrong_calls_are_refused_with_reasons(void **unused)
          {{QN_DTYPE_F32, {2, {4, 3}}}, {QN_DTYPE_I64, {1, {5}}}},
          2,
          NULL},
+        {"Reshape", "cannot view", {{QN_DTYPE_F32, {2, {3, 4}}}}, 1, &huge},
+        {"ReduceMeanGrad",
+         "input 0 is [3], expected [1, 1]",
+         {{QN_DTYPE_F32, {1, {3}}}},
+         1,
+         &shape},
+        {"Conv",
+         "a window of 4294967296",
+         {{QN_DTYPE_F32, {4, {1, 8, 8, 1}}}, {QN_DTYPE_F32, {4, {1LL << 32, 1, 1, 8}}}},
+         2,
+         NULL},
+        {"BatchNormalizationGrad",
+         "input 3 is u8",
+         {{QN_DTYPE_F32, {2, {4, 3}}},
+          {QN_DTYPE_F32, {2, {4, 3}}},
+          {QN_DTYPE_F32, {1, {3}}},
+          {QN_DTYPE_U8, {2, {2, 3}}}},
+         4,
+         NULL},
         {"Nothing", "unknown op 'Nothing'", {{QN_DTYPE_F32, {1, {3}}}}, 1, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         qn_graph *graph = qn_graph_create();
-        qn_value inputs[3];
+        qn_value inputs[4];
         for (int k = 0; k < cases[i].count; k++)
             inputs[k] = qn_graph_input(graph, numbered('x', k), cases[i].inputs[k].dtype,
                                        cases[i].inputs[k].shape);

@@ -54,7 +54,8 @@ static void layers_give_the_shapes_of_keras(void **unused)
                  QN_SHAPE(B, 28, 27, 1), QN_SHAPE(B, 14, 14, 4));
     expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"dilation\": 2, \"groups\": 2}}]",
                  QN_SHAPE(B, 9, 9, 2), QN_SHAPE(B, 5, 5, 4));
-    expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"padding\": [1, 0, 2, 3]}}]",
+    expect_shape("[{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"padding\": [1, 0, 2, 3], "
+                 "\"init\": \"he_normal\"}}]",
                  QN_SHAPE(B, 8, 8, 2), QN_SHAPE(B, 9, 9, 4));
     expect_shape("[{\"max_pool2d\": {\"size\": 2}}]", QN_SHAPE(B, 26, 27, 3),
                  QN_SHAPE(B, 13, 13, 3));

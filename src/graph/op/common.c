@@ -301,6 +301,9 @@ qn_status qn_op_window_size(const qn_op_window *window, const qn_shape *input, i
         int64_t extent = input->dims[1 + i];
         if (extent < 0)
             QN_FAIL(err, QN_ERR_ARG, "height and width of images must be known");
+        if (extent > INT32_MAX || window->kernel[i] < 1 || window->kernel[i] > INT32_MAX)
+            QN_FAIL(err, QN_ERR_ARG, "a window of %lld on %lld pixels, expected 1 to %d",
+                    (long long)window->kernel[i], (long long)extent, INT32_MAX);
         int64_t padded = extent + window->pads[i] + window->pads[2 + i];
         int64_t covers = (window->kernel[i] - 1) * window->dilation[i] + 1;
         if (covers > padded)

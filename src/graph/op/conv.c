@@ -60,8 +60,6 @@ static qn_status sizes_of(const qn_op_types *types, const qn_shape *x, const qn_
     QN_TRY(check_groups(&z, weight->dims[2], err));
     QN_TRY(qn_op_window_read(types, &z.window, err));
     memcpy(z.window.kernel, weight->dims, sizeof(z.window.kernel));
-    if (z.window.kernel[0] < 1 || z.window.kernel[1] < 1)
-        QN_FAIL(err, QN_ERR_ARG, "the window of the weights is empty");
     QN_TRY(qn_op_window_size(&z.window, x, size, err));
     z.oh = size[0];
     z.ow = size[1];

@@ -2,6 +2,7 @@
  * Rows that move or convert elements and compute nothing: Cast, Transpose, Concat, Slice, Pad, Expand. They
  * work on bytes, so one ref serves all dtypes.
  */
+#include "base/checked.h"
 #include "graph/op/common.h"
 
 #include <string.h>
@@ -139,7 +140,8 @@ static qn_status concat_infer(const qn_op_types *types, qn_type *ret_outputs, qn
                 QN_FAIL(err, QN_ERR_ARG, "cannot join %s to %s along axis %d",
                         qn_shape_text(shape, came), qn_shape_text(&types->inputs[0].shape, want),
                         axis);
-        out.shape.dims[axis] += shape->dims[axis];
+        if (!qn_add_i64(out.shape.dims[axis], shape->dims[axis], &out.shape.dims[axis]))
+            QN_FAIL(err, QN_ERR_ARG, "the joined dimension is too large");
     }
     ret_outputs[0] = out;
     return QN_OK;
@@ -278,7 +280,8 @@ static qn_status pad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_er
                     (long long)begins[d], (long long)ends[d], d);
         if (out.shape.dims[d] < 0 && (begins[d] || ends[d]))
             QN_FAIL(err, QN_ERR_ARG, "dimension %d is not known yet and cannot be padded", d);
-        out.shape.dims[d] += begins[d] + ends[d];
+        if (!qn_add_i64(out.shape.dims[d], begins[d] + ends[d], &out.shape.dims[d]))
+            QN_FAIL(err, QN_ERR_ARG, "the padded dimension %d is too large", d);
     }
     ret_outputs[0] = out;
     return QN_OK;

@@ -88,6 +88,7 @@ static qn_status norm_grad_infer(const qn_op_types *types, qn_type *ret_outputs,
     QN_TRY(qn_op_want_like(types, 1, 0, err));
     QN_TRY(want_per_channel(types, 2, channels, err));
     qn_shape saved = {2, {2, channels}};
+    QN_TRY(qn_op_want_dtype(types, 3, types->inputs[0].dtype, err));
     QN_TRY(qn_op_want_shape(types, 3, &saved, err));
     ret_outputs[0] = types->inputs[0];
     ret_outputs[1] = ret_outputs[2] = types->inputs[2];

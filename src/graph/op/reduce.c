@@ -157,6 +157,8 @@ static qn_status mean_grad_infer(const qn_op_types *types, qn_type *ret_outputs,
     qn_shape shape = attr_shape(types);
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(qn_op_axes(types, "axes", shape.rank, axes, err));
+    qn_shape reduced = reduced_shape(&shape, axes, qn_op_attr_i(types, "keepdims") != 0);
+    QN_TRY(qn_op_want_shape(types, 0, &reduced, err));
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, shape};
     return QN_OK;
 }

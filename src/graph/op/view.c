@@ -3,12 +3,13 @@
  *
  * A symbolic dimension counts as a factor of its own: [B, 7, 7, 4] flattens to [B, 196].
  */
+#include "base/checked.h"
 #include "graph/op/common.h"
 
 #include <string.h>
 
 typedef struct {
-    int64_t known; /* product of the concrete dimensions */
+    int64_t known; /* product of the concrete dimensions; -1 = too large */
     int symbols[2];
 } factors;
 
@@ -18,8 +19,8 @@ static factors factors_of(const int64_t *dims, int count)
     for (int i = 0; i < count; i++) {
         if (dims[i] == QN_DIM_BATCH || dims[i] == QN_DIM_TIME)
             f.symbols[-1 - dims[i]]++;
-        else
-            f.known *= dims[i];
+        else if (f.known >= 0 && !qn_mul_i64(f.known, dims[i], &f.known))
+            f.known = -1;
     }
     return f;
 }
@@ -28,6 +29,8 @@ static factors factors_of(const int64_t *dims, int count)
 static bool missing_factor(factors all, factors rest, int64_t *ret)
 {
     int batch = all.symbols[0] - rest.symbols[0], time = all.symbols[1] - rest.symbols[1];
+    if (all.known < 0 || rest.known < 0)
+        return false;
     if (batch == 0 && time == 0 && rest.known > 0 && all.known % rest.known == 0)
         *ret = all.known / rest.known;
     else if (batch == 1 && time == 0 && all.known == rest.known)
