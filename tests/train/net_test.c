@@ -1,0 +1,286 @@
+/*
+ * The C interface of networks: the mission's first program, layers and losses, saving and loading,
+ * the same bits for any number of threads, and what it says about wrong shapes.
+ */
+#include "testing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/rng.h"
+#include "os/file.h"
+#include "quern/quern.h"
+
+enum { IMAGES = 96, SIDE = 10, KINDS = 3 };
+
+static char folder[64];
+static float images[IMAGES][SIDE][SIDE];
+static int32_t labels[IMAGES];
+
+/* A bar across, a bar down, or nothing but noise. */
+static void draw_images(void)
+{
+    qn_rng rng = {.seed = 5};
+    for (int i = 0; i < IMAGES; i++) {
+        labels[i] = i % KINDS;
+        int at = (int)qn_rng_below(rng, (uint64_t)i, SIDE);
+        for (int r = 0; r < SIDE; r++)
+            for (int c = 0; c < SIDE; c++) {
+                bool bar = labels[i] == 0 ? r == at : labels[i] == 1 && c == at;
+                uint64_t element = (uint64_t)(IMAGES + (i * SIDE + r) * SIDE + c);
+                images[i][r][c] = (bar ? 1.0F : 0.0F) + 0.2F * qn_rng_uniform(rng, element);
+            }
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/quern-net-XXXXXX");
+    draw_images();
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    (void)!qn_folder_remove(folder, NULL);
+    return 0;
+}
+
+static qn_net *small_cnn(void)
+{
+    qn_net *net = qn_net_create(QN_INPUT(SIDE, SIDE, 1), NULL);
+    qn_net_conv2d(net, 8, 3, QN_RELU, NULL);
+    qn_net_max_pool2d(net, 2);
+    qn_net_flatten(net);
+    qn_net_dropout(net, 0.1F);
+    qn_net_dense(net, KINDS, QN_SOFTMAX);
+    return net;
+}
+
+static qn_view image_view(void)
+{
+    return QN_VIEW_OF(&images[0][0][0], IMAGES, SIDE, SIDE, 1);
+}
+
+static void mission_one_gives_five_and_six(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{1, 2}, {3, 4}, {5, 6}, {7, 8}};
+    static const float targets[4][1] = {{1}, {2}, {3}, {4}};
+    static const float questions[2][2] = {{9, 10}, {11, 12}};
+    float answers[2][1];
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {.loss = QN_LOSS_MSE, .optimizer = qn_sgd(0.01F), .epochs = 1000};
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+    assert_ok(qn_net_predict(net, QN_VIEW(questions), QN_VIEW_OUT(answers), &err), &err);
+    assert_near((double)answers[0][0], 5, 0.05);
+    assert_near((double)answers[1][0], 6, 0.05);
+    qn_net_destroy(net);
+}
+
+static void fit_cnn(qn_net *net, int threads, float answers[IMAGES][KINDS])
+{
+    qn_error err = {0};
+    qn_fit_options fit = {.loss = QN_LOSS_CROSS_ENTROPY,
+                          .optimizer = qn_adam(0.01F),
+                          .epochs = 8,
+                          .batch = 32,
+                          .threads = threads};
+    assert_ok(qn_net_fit(net, image_view(), QN_VIEW_1D(labels), &fit, &err), &err);
+    qn_view_out out = QN_VIEW_OUT_OF(&answers[0][0], IMAGES, KINDS);
+    assert_ok(qn_net_predict(net, image_view(), out, &err), &err);
+}
+
+static void threads_do_not_change_a_bit(void **state)
+{
+    (void)state;
+    static float one[IMAGES][KINDS], other[IMAGES][KINDS];
+    const int threads[2] = {2, 7};
+    qn_net *net = small_cnn();
+    fit_cnn(net, 1, one);
+    qn_net_destroy(net);
+    for (int i = 0; i < 2; i++) {
+        net = small_cnn();
+        fit_cnn(net, threads[i], other);
+        qn_net_destroy(net);
+        assert_memory_equal(one, other, sizeof one);
+    }
+}
+
+static void cnn_learns_saves_and_loads(void **state)
+{
+    (void)state;
+    static float before[IMAGES][KINDS], after[IMAGES][KINDS];
+    qn_error err = {0};
+    qn_evaluation first, second;
+    qn_net *net = small_cnn();
+    fit_cnn(net, 1, before);
+    assert_ok(qn_net_evaluate(net, image_view(), QN_VIEW_1D(labels), &first, &err), &err);
+    assert_true(first.accuracy > 0.9);
+    assert_ok(qn_net_save(net, folder, &err), &err);
+    qn_net_destroy(net);
+    net = qn_net_load(folder, &err);
+    assert_non_null(net);
+    qn_view_out out = QN_VIEW_OUT_OF(&after[0][0], IMAGES, KINDS);
+    assert_ok(qn_net_predict(net, image_view(), out, &err), &err);
+    assert_memory_equal(before, after, sizeof before);
+    assert_ok(qn_net_evaluate(net, image_view(), QN_VIEW_1D(labels), &second, &err), &err);
+    assert_near(second.loss, first.loss, 0);
+    /* and a loaded net goes on learning */
+    fit_cnn(net, 1, after);
+    qn_net_destroy(net);
+}
+
+static void samples_do_not_depend_on_their_batch(void **state)
+{
+    (void)state;
+    static float together[IMAGES][KINDS], alone[1][KINDS];
+    qn_error err = {0};
+    qn_net *net = small_cnn();
+    fit_cnn(net, 1, together);
+    for (int i = 0; i < IMAGES; i++) {
+        qn_view one = QN_VIEW_OF(&images[i][0][0], 1, SIDE, SIDE, 1);
+        assert_ok(qn_net_predict(net, one, QN_VIEW_OUT(alone), &err), &err);
+        assert_memory_equal(alone, together[i], sizeof alone);
+    }
+    qn_net_destroy(net);
+}
+
+static void onehot_targets_are_labels(void **state)
+{
+    (void)state;
+    static float onehot[IMAGES][KINDS], by_label[IMAGES][KINDS], by_row[IMAGES][KINDS];
+    qn_error err = {0};
+    for (int i = 0; i < IMAGES; i++)
+        onehot[i][labels[i]] = 1;
+    qn_net *net = small_cnn();
+    fit_cnn(net, 1, by_label);
+    qn_net_destroy(net);
+    net = small_cnn();
+    qn_fit_options fit = {
+        .loss = QN_LOSS_CROSS_ENTROPY, .optimizer = qn_adam(0.01F), .epochs = 8, .threads = 1};
+    assert_ok(qn_net_fit(net, image_view(), QN_VIEW(onehot), &fit, &err), &err);
+    qn_view_out out = QN_VIEW_OUT_OF(&by_row[0][0], IMAGES, KINDS);
+    assert_ok(qn_net_predict(net, image_view(), out, &err), &err);
+    assert_memory_equal(by_label, by_row, sizeof by_row);
+    onehot[7][0] = 0.5F;
+    assert_int_equal(qn_net_fit(net, image_view(), QN_VIEW(onehot), &fit, &err), QN_ERR_DATA);
+    assert_text(&err, "target row 7 is not one-hot");
+    qn_net_destroy(net);
+}
+
+static void wrong_shape_says_what_was_expected(void **state)
+{
+    (void)state;
+    static const float wrong[1][1][4][2] = {{{{1, 2}, {3, 4}, {5, 6}, {7, 8}}}};
+    static const int32_t label[1] = {0};
+    qn_error err = {0};
+    qn_net *net = small_cnn();
+    qn_fit_options fit = {.loss = QN_LOSS_CROSS_ENTROPY};
+    qn_view inputs = QN_VIEW_OF(&wrong[0][0][0][0], 1, 1, 4, 2);
+    assert_int_equal(qn_net_fit(net, inputs, QN_VIEW_1D(label), &fit, &err), QN_ERR_ARG);
+    assert_text(&err, "dimension 1 of 1 where 10 is expected");
+    assert_text(&err, "[1, 4, 2]");
+    assert_text(&err, "[10, 10, 1]");
+    qn_net_destroy(net);
+}
+
+static void first_error_sticks(void **state)
+{
+    (void)state;
+    static const float inputs[2][2] = {{1, 2}, {3, 4}}, targets[2][1] = {{1}, {2}};
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_conv2d(net, 4, 3, QN_RELU, NULL); /* wants images */
+    qn_net_dense(net, 1, QN_LINEAR);
+    assert_int_equal(qn_net_check(net, &err), QN_ERR_ARG);
+    assert_text(&err, "layers[0] conv2d");
+    err = (qn_error){0};
+    assert_int_equal(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), NULL, &err), QN_ERR_ARG);
+    assert_text(&err, "layers[0] conv2d");
+    qn_net_destroy(net);
+    qn_net_dense(NULL, 1, QN_LINEAR);
+    assert_int_equal(qn_net_check(NULL, &err), QN_ERR_MEMORY);
+    assert_null(qn_net_create((qn_input){0}, &err));
+}
+
+static void labels_outside_the_classes_are_refused(void **state)
+{
+    (void)state;
+    qn_error err = {0};
+    qn_net *net = small_cnn();
+    qn_fit_options fit = {.loss = QN_LOSS_CROSS_ENTROPY};
+    static int32_t wrong[IMAGES];
+    wrong[11] = KINDS;
+    assert_int_equal(qn_net_fit(net, image_view(), QN_VIEW_1D(wrong), &fit, &err), QN_ERR_DATA);
+    assert_text(&err, "label 3 of sample 11 is not one of 0 to 2");
+    qn_net_destroy(net);
+}
+
+static int stop_at_two(void *context, const qn_epoch *epoch)
+{
+    *(int *)context = epoch->epoch;
+    assert_true(isfinite(epoch->valid_loss));
+    return epoch->epoch == 2;
+}
+
+static void epochs_are_reported_and_can_stop(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
+    static const float targets[4][1] = {{0}, {1}, {1}, {0}};
+    qn_error err = {0};
+    int last = 0;
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 8, QN_TANH);
+    qn_net_dense(net, 1, QN_SIGMOID);
+    qn_fit_options fit = {.loss = QN_LOSS_BCE,
+                          .epochs = 50,
+                          .valid_inputs = QN_VIEW(inputs),
+                          .valid_targets = QN_VIEW(targets),
+                          .on_epoch = stop_at_two,
+                          .context = &last};
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+    assert_int_equal(last, 2);
+    qn_net_destroy(net);
+}
+
+static void xor_is_learned(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
+    static const uint8_t targets[4][1] = {{0}, {1}, {1}, {0}};
+    qn_error err = {0};
+    qn_evaluation result;
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 16, QN_TANH);
+    qn_net_dense(net, 1, QN_SIGMOID);
+    qn_fit_options fit = {.loss = QN_LOSS_BCE, .optimizer = qn_adam(0.05F), .epochs = 200};
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+    assert_ok(qn_net_evaluate(net, QN_VIEW(inputs), QN_VIEW(targets), &result, &err), &err);
+    assert_near(result.accuracy, 1, 0);
+    assert_true(result.loss < 0.1);
+    qn_net_destroy(net);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mission_one_gives_five_and_six),
+        cmocka_unit_test(threads_do_not_change_a_bit),
+        cmocka_unit_test(cnn_learns_saves_and_loads),
+        cmocka_unit_test(samples_do_not_depend_on_their_batch),
+        cmocka_unit_test(onehot_targets_are_labels),
+        cmocka_unit_test(wrong_shape_says_what_was_expected),
+        cmocka_unit_test(first_error_sticks),
+        cmocka_unit_test(labels_outside_the_classes_are_refused),
+        cmocka_unit_test(epochs_are_reported_and_can_stop),
+        cmocka_unit_test(xor_is_learned),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
