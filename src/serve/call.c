@@ -143,9 +143,10 @@ void qn_call_send(qn_call *call, const ProtobufCMessage *message)
 
 /* ---- protobuf in an arena ---- */
 
-/* Unpacking costs at most this many bytes for each byte of a message: an empty repeated submessage takes two bytes on
- * the wire, a struct of about 130 and a pointer here. A bomb is refused before it is large. */
-enum { UNPACK_FACTOR = 100, UNPACK_BASE = 64 << 10 };
+/* Unpacking may cost this many bytes for each byte of a message, besides a base for its structs: a packed integer of one
+ * byte becomes eight. An empty submessage takes two bytes on the wire and over a hundred here; a message made of
+ * those is refused before it is large. */
+enum { UNPACK_FACTOR = 9, UNPACK_BASE = 4 << 20 };
 
 typedef struct {
     qn_arena *arena;

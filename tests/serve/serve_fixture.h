@@ -67,7 +67,8 @@ static int dial(const fixture *f)
 }
 
 /* Sends one request and reads to the end of the connection; returns the status, the whole answer in dst. */
-static int ask_raw(const fixture *f, const char *request, size_t size, char *dst, size_t room)
+static inline int ask_raw(const fixture *f, const char *request, size_t size, char *dst,
+                          size_t room)
 {
     int fd = dial(f);
     size_t have = 0;
@@ -88,8 +89,8 @@ static int ask_raw(const fixture *f, const char *request, size_t size, char *dst
     return have > 12 ? (int)strtol(dst + 9, NULL, 10) : 0;
 }
 
-static int ask(const fixture *f, const char *method, const char *path, const char *headers,
-               const char *body, char *dst, size_t room)
+static inline int ask(const fixture *f, const char *method, const char *path, const char *headers,
+                      const char *body, char *dst, size_t room)
 {
     size_t size = strlen(path) + strlen(body) + strlen(headers) + 256;
     char *request = malloc(size);
