@@ -249,8 +249,12 @@ static qn_csv_scan start_scan(qn_str text, const qn_csv_options *options)
 static qn_status read_table(reader *r, qn_csv_scan scan, qn_error *err)
 {
     r->number_is_missing = has_number_token(r->options);
+    int64_t lines =
+        1 + count_line_ends((qn_str){scan.at, (size_t)(scan.end - scan.at)}, scan.line_end);
+    r->rows_max = r->options->rows_max ? qn_min_i64(lines, r->options->rows_max) : lines;
     qn_csv_sample sample;
-    QN_TRY(qn_csv_take_sample(scan, r->options->columns_max ? r->options->columns_max : COLUMNS_MAX,
+    QN_TRY(qn_csv_take_sample(scan, lines,
+                              r->options->columns_max ? r->options->columns_max : COLUMNS_MAX,
                               r->arena, &sample, err));
     if (sample.columns == 0)
         return qn_error_set(err, QN_ERR_DATA, r->options->file, "the file holds no rows");
@@ -258,10 +262,6 @@ static qn_status read_table(reader *r, qn_csv_scan scan, qn_error *err)
     r->table->header = r->options->header == QN_CSV_HEADER_AUTO
                            ? qn_csv_guess_header(&sample)
                            : r->options->header == QN_CSV_HEADER_YES;
-    r->rows_max =
-        count_line_ends((qn_str){scan.at, (size_t)(scan.end - scan.at)}, scan.line_end) + 1;
-    if (r->options->rows_max)
-        r->rows_max = qn_min_i64(r->rows_max, r->options->rows_max);
     QN_TRY(make_columns(r, &sample, err));
     if (r->table->header && qn_csv_scan_row(&scan)) {
         qn_csv_cell cell;

@@ -2,6 +2,7 @@
  * What the CSV reader guesses from the first rows: the delimiter, whether the first row names the columns, and which
  * columns hold numbers. A wrong guess of the last kind costs a second pass, never a wrong value.
  */
+#include "base/checked.h"
 #include "format/csv_priv.h"
 
 enum {
@@ -89,7 +90,7 @@ char qn_csv_guess_delimiter(qn_csv_scan start)
     return best;
 }
 
-qn_status qn_csv_take_sample(qn_csv_scan start, int64_t columns_max, qn_arena *arena,
+qn_status qn_csv_take_sample(qn_csv_scan start, int64_t lines, int64_t columns_max, qn_arena *arena,
                              qn_csv_sample *ret, qn_error *err)
 {
     qn_csv_scan scan = start;
@@ -107,11 +108,12 @@ qn_status qn_csv_take_sample(qn_csv_scan start, int64_t columns_max, qn_arena *a
     if (columns > columns_max)
         return qn_error_set(err, QN_ERR_BUDGET, scan.file, "%lld columns, the limit is %lld",
                             (long long)columns, (long long)columns_max);
-    qn_csv_cell *cells = QN_NEW(arena, qn_csv_cell, columns * SAMPLE_ROWS);
+    int64_t rows_max = qn_min_i64(lines, SAMPLE_ROWS);
+    qn_csv_cell *cells = QN_NEW(arena, qn_csv_cell, columns * rows_max);
     if (!cells)
         QN_FAIL(err, QN_ERR_MEMORY, "no memory for the first rows of %s", start.file);
     int64_t rows = 0;
-    while (rows < SAMPLE_ROWS && qn_csv_scan_row(&scan)) {
+    while (rows < rows_max && qn_csv_scan_row(&scan)) {
         int64_t column = 0;
         bool more = true;
         while (more && column < columns) {

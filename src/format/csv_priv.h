@@ -47,8 +47,9 @@ typedef struct {
 } qn_csv_sample;
 
 char qn_csv_guess_delimiter(qn_csv_scan start);
-QN_MUST_USE qn_status qn_csv_take_sample(qn_csv_scan start, int64_t columns_max, qn_arena *arena,
-                                         qn_csv_sample *ret, qn_error *err);
+/* At most `lines` rows are there. */
+QN_MUST_USE qn_status qn_csv_take_sample(qn_csv_scan start, int64_t lines, int64_t columns_max,
+                                         qn_arena *arena, qn_csv_sample *ret, qn_error *err);
 bool qn_csv_guess_header(const qn_csv_sample *sample);
 /* Are all cells of the column (from row `first`) numbers or missing? */
 bool qn_csv_guess_numeric(const qn_csv_sample *sample, int64_t first, int64_t column,
