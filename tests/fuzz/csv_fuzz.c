@@ -5,7 +5,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const qn_str texts[] = {QN_STR("y")};
+    const qn_str texts[] = {QN_STR("y")};
     volatile double sum = 0;
     for (int header = QN_CSV_HEADER_AUTO; header <= QN_CSV_HEADER_NO; header++) {
         qn_arena arena;
