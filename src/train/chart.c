@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { LEFT = 52, RIGHT = 12, TOP = 26, BOTTOM = 40 };
+enum { LEFT = 60, RIGHT = 12, TOP = 26, BOTTOM = 40 };
 
 void qn_html_text(qn_buf *dst, qn_str text)
 {

@@ -241,8 +241,7 @@ static qn_status not_finite(qn_learner *learner, const qn_learner_plan *plan, qn
                          "data");
 }
 
-/* Rows whose largest score stands at the label; targets are still in the plan's reach through the
- * loader's destination only before the run, so they are read first by the caller. */
+/* Rows of the step whose largest score stands at the label (two classes: whose score has its side). */
 static double count_right(const qn_learner *learner, const qn_learner_plan *plan,
                           const qn_loader *loader, const int64_t *rows_order, int64_t rows)
 {
@@ -251,7 +250,9 @@ static double count_right(const qn_learner *learner, const qn_learner_plan *plan
     for (int64_t i = 0; target && i < rows; i++) {
         const float *scores = plan->scores + i * classes;
         if (learner->options.loss.kind == QN_NN_LOSS_BCE) {
-            bool truth = ((const float *)target->data)[rows_order[i]] > 0.5F;
+            bool truth = target->stored == QN_DTYPE_U8
+                             ? ((const uint8_t *)target->data)[rows_order[i]] > 0
+                             : ((const float *)target->data)[rows_order[i]] > 0.5F;
             right += (scores[0] > 0) == truth;
             continue;
         }

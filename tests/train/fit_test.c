@@ -202,8 +202,8 @@ static void every_kind_of_model_learns(void **state)
     static const char *const kinds[] = {
         "model: {type: logistic}\n",
         "model: {type: logistic}\ntrain: {optimizer: adam, epochs: 3}\n",
-        "model:\n  layers:\n    - dense: {units: 8, activation: tanh}\n    - dense: {units: 2}\n"
-        "train: {epochs: 3, schedule: plateau}\n",
+        ("model:\n  layers:\n    - dense: {units: 8, activation: tanh}\n    - dense: {units: 2}\n"
+         "train: {epochs: 3, schedule: plateau}\n"),
         "model: {type: mlp}\ntrain: {epochs: 3, accumulate: 2, class_weight: balanced}\n",
         "model: {type: mlp}\ntrain: {epochs: 3, optimizer: sgd, momentum: 0.9, metric: log_loss}\n",
     };
