@@ -226,6 +226,8 @@ qn_status qn_serve_create(const qn_serve_options *options, qn_serve **ret, qn_er
 #define X(name, value, reason) serve->limits.name = (value);
     QN_SERVE_LIMITS(X)
 #undef X
+    if (options->queue_max)
+        serve->limits.queue_max = options->queue_max;
     qn_arena_init(&serve->load, 0);
     qn_buf_init(&serve->openapi, 0);
     serve->routes = QN_NEW(&serve->load, qn_route_stats, qn_route_count());

@@ -41,6 +41,7 @@ typedef struct {
     bool ignore_unknown;   /* unknown columns of a row are left out instead of refused */
     int64_t drain_ms;      /* 0 = 30 s */
     int64_t body_bytes;    /* largest request; 0 = 64 MiB */
+    int64_t queue_max;     /* requests that may wait for the compute thread; 0 = 512 */
     int threads;           /* of the pool that large models share; 0 = what is granted */
 } qn_serve_options;
 

@@ -214,6 +214,43 @@ static void crowd_is_answered(void **state)
     free(calls);
 }
 
+/* With a short queue a crowd is partly refused, at once and with the right status; the rest is answered. */
+static void overload_is_refused_at_once(void **state)
+{
+    enum { CALLS = 100 };
+    fixture f = *(fixture *)*state;
+    char frame[4096], models[128];
+    qn_error err = {0};
+    snprintf(models, sizeof(models), "%s/models", f.folder);
+    qn_serve_options options = {.repo = models, .queue_max = 2};
+    assert_ok(qn_serve_create(&options, &f.serve, &err), &err);
+    f.port = (int)strtol(strrchr(qn_serve_url(f.serve), ':') + 1, NULL, 10);
+    pthread_create(&f.thread, NULL, run_fixture, &f);
+    infer_row row = {"heavy", "", "input", "FP32", {1, 512}, 2, 2048, -1};
+    size_t size = frame_request(frame, &row);
+    call *calls = calloc(CALLS, sizeof(*calls));
+    client c;
+    client_open(&c, &f);
+    int answered = 0, refused = 0;
+    for (int i = 0; i < CALLS; i++) {
+        calls[i] = (call){.path = INFER, .body = frame, .body_size = size};
+        client_start(&c, &calls[i]);
+    }
+    for (int i = 0; i < CALLS; i++) {
+        client_run(&c, &calls[i], 10000);
+        answered += calls[i].grpc_status == 0;
+        refused += calls[i].grpc_status == 14 && strstr(calls[i].message, "overloaded") != NULL;
+    }
+    assert_true(answered > 0);
+    assert_true(refused > 0);
+    assert_int_equal(answered + refused, CALLS);
+    client_shut(&c);
+    free(calls);
+    qn_serve_stop(f.serve);
+    pthread_join(f.thread, NULL);
+    qn_serve_destroy(f.serve);
+}
+
 /* A client that leaves with calls in the queue hurts nobody else. */
 static void leaving_client_is_forgotten(void **state)
 {
@@ -279,6 +316,7 @@ int main(void)
         cmocka_unit_test(stream_answers_in_order_and_ends),
         cmocka_unit_test(open_stream_meets_its_deadline),
         cmocka_unit_test(crowd_is_answered),
+        cmocka_unit_test(overload_is_refused_at_once),
         cmocka_unit_test(leaving_client_is_forgotten),
         cmocka_unit_test(rapid_resets_end_the_connection),
     };
