@@ -228,19 +228,41 @@ static bool all_finite(const qn_tensor *tensor)
     return true;
 }
 
+static void describe_step(const qn_plan_step *step, const char *what, char *dst, int size)
+{
+    snprintf(dst, (size_t)size, "%s%s%s%s", step->types.op->name, step->scope[0] ? " " : "",
+             step->scope, what);
+}
+
+/* A parameter was spoilt before this run. */
+static bool find_bad_state(const qn_plan_step *step)
+{
+    for (int k = 0; k < step->types.inputs_count; k++)
+        if (step->input_sources[k] == QN_SOURCE_STATE && !all_finite(&step->inputs[k]))
+            return true;
+    return false;
+}
+
 bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size)
 {
     qn_flush_denormals();
-    for (int i = 0; i < plan->main_count; i++) {
-        const qn_plan_step *at = &plan->steps[i];
-        run_calls(&plan->calls[i], 1, step);
-        for (int k = 0; k < at->types.outputs_count; k++) {
-            if (!at->wanted[k] || all_finite(&at->outputs[k]))
-                continue;
-            snprintf(dst, (size_t)size, "%s%s%s", at->types.op->name, at->scope[0] ? " " : "",
-                     at->scope);
+    for (int i = 0; i < plan->inputs_count; i++)
+        if (!all_finite(&plan->inputs[i].tensor)) {
+            snprintf(dst, (size_t)size, "input %s", plan->inputs[i].name);
             return true;
         }
+    for (int i = 0; i < plan->main_count; i++) {
+        const qn_plan_step *at = &plan->steps[i];
+        if (find_bad_state(at)) {
+            describe_step(at, ", in parameters left by an earlier update", dst, size);
+            return true;
+        }
+        run_calls(&plan->calls[i], 1, step);
+        for (int k = 0; k < at->types.outputs_count; k++)
+            if (at->wanted[k] && !all_finite(&at->outputs[k])) {
+                describe_step(at, "", dst, size);
+                return true;
+            }
     }
     return false;
 }

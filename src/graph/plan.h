@@ -56,9 +56,9 @@ void qn_plan_run(qn_plan *plan, uint32_t step);
 /* The last run found a guard that was not finite and left all states alone. */
 bool qn_plan_stopped(const qn_plan *plan);
 
-/* After a run that stopped: the first node whose result has a NaN or infinity, as text ("Conv
- * layers[0] conv2d"); re-runs node by node on the same inputs and step, without assigns. False =
- * all finite. */
+/* After a run that stopped: where the first NaN or infinity is, as text: "input x", "Conv layers[0]
+ * conv2d" (the node that made it), or the node and ", in parameters left by an earlier update".
+ * Re-runs node by node on the same inputs and step, without assigns. False = all finite. */
 bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size);
 
 int64_t qn_plan_bytes(const qn_plan *plan); /* arena */

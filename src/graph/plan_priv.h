@@ -53,6 +53,8 @@ typedef struct {
 QN_MUST_USE qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, qn_arena *arena,
                                      qn_layout *ret, qn_error *err);
 
+enum { QN_SOURCE_PLAN = -1, QN_SOURCE_STATE = -2 }; /* of memory that is no plan input */
+
 /*
  * Steps: what runs, with its tensors. Kept for printing, rebinding and the search for a NaN.
  */
@@ -61,7 +63,7 @@ typedef struct {
     const char *scope;
     qn_tensor *inputs, *outputs;
     bool *wanted;       /* by output: something reads it */
-    int *input_sources; /* by input: which plan input its memory is, or -1 */
+    int *input_sources; /* by input: which plan input its memory is, or a QN_SOURCE */
     uint32_t stream;
     size_t scratch_bytes;
     int joined; /* how many nodes this stands for */
@@ -71,7 +73,7 @@ typedef struct {
 typedef struct {
     const char *name;
     qn_tensor tensor;
-    int source; /* outputs: the plan input that it shows, or -1 */
+    int source; /* outputs: the plan input that it shows, or a QN_SOURCE */
 } qn_plan_name;
 
 struct qn_plan {

@@ -14,7 +14,7 @@ typedef struct {
     qn_plan *plan;
     const qn_layout *layout;
     void **input_data; /* address of each buffer */
-    int *sources;      /* by buffer: the plan input it is, or -1 */
+    int *sources;      /* by buffer: the plan input it is, or a QN_SOURCE */
     bool failed;       /* memory */
 } step_work;
 
@@ -158,7 +158,7 @@ static void push_node(step_work *work, const qn_node *node)
     step->stream = node->stream;
     for (int i = 0; i < node->inputs_count; i++) {
         qn_value value = node->inputs[i];
-        step->input_sources[i] = -1;
+        step->input_sources[i] = QN_SOURCE_PLAN;
         if (value == QN_NONE)
             continue;
         int buffer = work->layout->buffer_of[value];
@@ -398,7 +398,8 @@ static bool alloc_tables(step_work *work)
     work->input_data = QN_NEW(&plan->arena, void *, layout->buffers_count + 1);
     work->sources = QN_NEW(&plan->arena, int, layout->buffers_count + 1);
     for (int b = 0; work->sources && b < layout->buffers_count; b++)
-        work->sources[b] = -1;
+        work->sources[b] =
+            layout->buffers[b].kind == QN_BUFFER_STATE ? QN_SOURCE_STATE : QN_SOURCE_PLAN;
     return plan->steps && plan->calls && plan->inputs && plan->outputs && work->input_data &&
            work->sources;
 }

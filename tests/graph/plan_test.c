@@ -170,7 +170,14 @@ static void guard_leaves_states_alone_and_names_the_node(void **unused)
     assert_true(state_data(state, "w")[0] == 1 && state_data(state, "w")[1] == 1);
     assert_true(qn_plan_find_nonfinite(plan, 0, text, sizeof text));
     assert_string_equal(text, "Div layers[1] ratio");
-    in[0] = 2;
+    in[1] = NAN;
+    assert_true(qn_plan_find_nonfinite(plan, 0, text, sizeof text));
+    assert_string_equal(text, "input x");
+    in[0] = 2, in[1] = 1;
+    state_data(state, "w")[1] = INFINITY;
+    assert_true(qn_plan_find_nonfinite(plan, 0, text, sizeof text));
+    assert_string_equal(text, "Div layers[1] ratio, in parameters left by an earlier update");
+    state_data(state, "w")[1] = 1;
     qn_plan_run(plan, 0);
     assert_false(qn_plan_stopped(plan));
     assert_false(qn_plan_find_nonfinite(plan, 0, text, sizeof text));
