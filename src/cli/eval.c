@@ -74,10 +74,20 @@ static qn_status evaluate(qn_cli *cli, qn_predictor *predictor, qn_error *err)
         .paths = &path, .paths_count = 1, .target = qn_predictor_signature(predictor)->target};
     QN_TRY(qn_cli_i64(cli, "seed", 0, INT64_MAX, &seed, err));
     QN_TRY(qn_cli_bytes(cli, "mem", &data.memory_max, err));
+    const qn_transforms *transforms = qn_predictor_transforms(predictor);
+    if (transforms)
+        data.expected = qn_transforms_columns(transforms, &data.expected_count);
     QN_TRY(qn_dataset_open(&data, &dataset, err));
     const qn_eval_options options = {.ignore_unknown = qn_cli_has(cli, "ignore-unknown"),
                                      .seed = (uint64_t)seed};
-    qn_status status = qn_eval_run(predictor, &dataset->frame, &options, &cli->arena, &eval, err);
+    /* Data that brings its own test part (an IDX folder) is evaluated on that part. */
+    qn_frame frame = dataset->frame;
+    qn_status status = QN_OK;
+    if (dataset->rows_main < frame.rows)
+        status = qn_frame_rows(&dataset->frame, dataset->rows_main, frame.rows - dataset->rows_main,
+                               &cli->arena, &frame, err);
+    if (status == QN_OK)
+        status = qn_eval_run(predictor, &frame, &options, &cli->arena, &eval, err);
     if (status == QN_OK)
         status = to_tree(cli, &eval, &metrics, err);
     if (status == QN_OK)

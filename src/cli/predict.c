@@ -163,6 +163,10 @@ static qn_status predict_table(prediction_run *run, const char *path, qn_error *
     qn_dataset *dataset;
     qn_dataset_options options = {.paths = &path, .paths_count = 1};
     QN_TRY(qn_cli_bytes(run->cli, "mem", &options.memory_max, err));
+    const qn_transforms *transforms = qn_predictor_transforms(run->predictor);
+    if (transforms)
+        options.expected = qn_transforms_columns(transforms, &options.expected_count);
+    options.target = qn_predictor_signature(run->predictor)->target;
     QN_TRY(qn_dataset_open(&options, &dataset, err));
     run->frame = &dataset->frame;
     qn_status status = predict_rows(run, err);

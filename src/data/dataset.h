@@ -21,6 +21,10 @@ typedef struct {
     qn_header header;
     const char *const *names; /* column names of a table without a header */
     int64_t names_count;
+    const qn_str *
+        expected; /* columns that a model was trained on: a table without a header that has as many cells (or
+                             * as many without the target) has these; NULL = none */
+    int64_t expected_count;
     const char *const
         *texts; /* further columns to keep as text (id, categories declared in the recipe) */
     int64_t texts_count;

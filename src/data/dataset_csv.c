@@ -72,6 +72,32 @@ static qn_status read_table(reading *in, int64_t index, const qn_csv_options *op
     return status;
 }
 
+/* A first file without a header that looks like the one a model was trained on has its columns, and may lack the target. */
+static qn_status expect_names(const reading *in, qn_csv_options *options, bool *ret_again,
+                              qn_error *err)
+{
+    const qn_dataset_options *given = in->set->options;
+    const qn_csv *csv = &in->tables[0].csv;
+    int64_t count = 0;
+    bool whole = csv->columns_count == given->expected_count;
+    *ret_again = false;
+    if (csv->header || options->names ||
+        (!whole && csv->columns_count != given->expected_count - 1))
+        return QN_OK;
+    qn_str *names = QN_NEW(&in->set->arena, qn_str, given->expected_count);
+    if (!names)
+        return qn_dataset_no_memory(in->set, err);
+    for (int64_t i = 0; i < given->expected_count; i++)
+        if (whole || !given->target || !qn_str_is(given->expected[i], given->target))
+            names[count++] = given->expected[i];
+    *ret_again = count == csv->columns_count;
+    if (*ret_again) {
+        options->names = names;
+        options->names_count = count;
+    }
+    return QN_OK;
+}
+
 /* Later files without a header have the first one's columns, if they are as many. */
 static qn_status read_tables(reading *in, qn_error *err)
 {
@@ -91,6 +117,11 @@ static qn_status read_tables(reading *in, qn_error *err)
             options.names_count = in->tables[0].csv.columns_count;
         }
         QN_TRY(read_table(in, i, &options, err));
+        bool again = false;
+        if (i == 0 && given->expected_count > 0)
+            QN_TRY(expect_names(in, &options, &again, err));
+        if (again)
+            QN_TRY(read_table(in, i, &options, err));
         const qn_csv *csv = &in->tables[i].csv;
         if (i == 0 && !(first_names = QN_NEW(&in->set->arena, qn_str, csv->columns_count)))
             return qn_dataset_no_memory(in->set, err);
@@ -184,8 +215,8 @@ static qn_status make_frame(const reading *in, int64_t index, qn_frame *ret, qn_
 static void report_header(const reading *in)
 {
     const qn_csv *first = &in->tables[0].csv;
-    const qn_dataset_options *options = in->set->options;
-    if (!first->header && options->header == QN_HEADER_AUTO && options->names_count == 0)
+    bool guessed = in->set->options->header == QN_HEADER_AUTO;
+    if (!first->header && guessed && qn_str_is(first->columns[0].name, "c1"))
         qn_finding_add(&in->set->public.findings, QN_FINDING_NOTE, "NO_HEADER", (qn_str){"", 0},
                        "%s has no header: its columns are called c1 to c%lld", in->tables[0].path,
                        (long long)first->columns_count);

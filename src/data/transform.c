@@ -215,6 +215,12 @@ const qn_raw_input *qn_transforms_inputs(const qn_transforms *transforms, int64_
     return transforms->inputs;
 }
 
+const qn_str *qn_transforms_columns(const qn_transforms *transforms, int64_t *ret_count)
+{
+    *ret_count = transforms->columns_count;
+    return transforms->columns;
+}
+
 const qn_feature *qn_transforms_features(const qn_transforms *transforms, int64_t *ret_count)
 {
     *ret_count = transforms->features_count;

@@ -60,6 +60,9 @@ QN_MUST_USE qn_status qn_transforms_fit(const qn_schema *schema, const qn_frame 
 
 const qn_feature_tensor *qn_transforms_outputs(const qn_transforms *transforms, int64_t *ret_count);
 const qn_raw_input *qn_transforms_inputs(const qn_transforms *transforms, int64_t *ret_count);
+/* All columns of the training file in its order, target and unused ones among them: what a table without a header
+ * holds (qn_dataset_options.expected). */
+const qn_str *qn_transforms_columns(const qn_transforms *transforms, int64_t *ret_count);
 const qn_feature *qn_transforms_features(const qn_transforms *transforms,
                                          int64_t *ret_count); /* of "x" */
 

@@ -377,20 +377,23 @@ static qn_status fit_all(fitting *in, qn_transforms *out, qn_error *err)
 {
     const qn_schema *schema = in->schema;
     int64_t count = schema->columns_count;
-    qn_str *ignored = QN_NEW(in->arena, qn_str, count);
+    qn_str *ignored = QN_NEW(in->arena, qn_str, count), *columns = QN_NEW(in->arena, qn_str, count);
     out->encoders = QN_NEW(in->arena, qn_encoder, count);
-    if (!ignored || !out->encoders)
+    if (!ignored || !columns || !out->encoders)
         return no_memory(err);
     out->ignored = ignored;
+    out->columns = columns;
+    out->columns_count = count;
     for (int64_t i = 0; i < count; i++) {
+        columns[i] = schema->columns[i].name;
+        if (!keep_text(in->arena, &columns[i]))
+            return no_memory(err);
         if (is_used(schema, i)) {
             QN_TRY(fit_column(in, &schema->columns[i], &in->frame->columns[i],
                               &out->encoders[out->encoders_count], err));
             out->encoders_count++;
         } else if (i != schema->target) {
-            ignored[out->ignored_count] = schema->columns[i].name;
-            if (!keep_text(in->arena, &ignored[out->ignored_count++]))
-                return no_memory(err);
+            ignored[out->ignored_count++] = columns[i];
         }
     }
     if (out->encoders_count == 0)

@@ -138,6 +138,7 @@ void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w
     write_f64(w, "target_mean", transforms->target_mean);
     write_f64(w, "target_deviation", transforms->target_deviation);
     write_texts(w, "ignored", transforms->ignored, transforms->ignored_count);
+    write_texts(w, "file_columns", transforms->columns, transforms->columns_count);
     qn_json_key(w, "columns");
     qn_json_array_begin(w);
     for (int64_t i = 0; i < transforms->encoders_count; i++)
@@ -383,7 +384,7 @@ static qn_status read_encoder(const qn_json *object, qn_arena *arena, qn_encoder
 static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *ret, qn_error *err)
 {
     int64_t version;
-    qn_str task, *ignored;
+    qn_str task, *ignored, *columns;
     QN_TRY(qn_json_get_i64(json, "version", true, &version, err));
     if (version != VERSION)
         QN_FAIL(err, QN_ERR_DATA, "transforms of version %lld, this program reads version %d",
@@ -397,6 +398,8 @@ static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *
     QN_TRY(read_f64(json, "target_deviation", &ret->target_deviation, err));
     QN_TRY(read_texts(json, "ignored", LEVELS_MAX, arena, &ignored, &ret->ignored_count, err));
     ret->ignored = ignored;
+    QN_TRY(read_texts(json, "file_columns", LEVELS_MAX, arena, &columns, &ret->columns_count, err));
+    ret->columns = columns;
     return QN_OK;
 }
 

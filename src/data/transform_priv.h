@@ -80,6 +80,8 @@ struct qn_transforms {
     int64_t features_count;         /* width of "x" */
     int64_t indices_count;          /* width of "index" */
     int64_t x_output, index_output; /* -1 = absent */
+    const qn_str *columns;          /* of the training file, in order */
+    int64_t columns_count;
     const qn_str *ignored; /* columns of the training file that are not used but may come */
     int64_t ignored_count;
     qn_task task;

@@ -234,7 +234,16 @@ static void dataset_names_columns_without_a_header(void **state)
     assert_ok(qn_dataset_open(&options, &dataset, &f->err), &f->err);
     assert_true(qn_str_is(dataset->frame.columns[1].name, "y"));
     qn_dataset_close(dataset);
-    options.names_count = 1;
+    /* What a model was trained on names them too, with and without the target. */
+    const qn_str expected[] = {QN_STR("n"), QN_STR("z"), QN_STR("y")};
+    options = (qn_dataset_options){
+        .paths = &path, .paths_count = 1, .target = "z", .expected = expected, .expected_count = 3};
+    assert_ok(qn_dataset_open(&options, &dataset, &f->err), &f->err);
+    assert_true(qn_str_is(dataset->frame.columns[1].name, "y"));
+    assert_false(has_finding(&dataset->findings, "NO_HEADER"));
+    qn_dataset_close(dataset);
+    options =
+        (qn_dataset_options){.paths = &path, .paths_count = 1, .names = names, .names_count = 1};
     assert_int_equal(qn_dataset_open(&options, &dataset, &f->err), QN_ERR_DATA);
     assert_text(&f->err, "1 names are given for 2 columns");
 }

@@ -141,7 +141,7 @@ static void transform_refuses_json_that_lies(void **state)
 #define HEAD                                                                                       \
     "{\"version\":1,\"task\":\"binary\",\"target\":\"y\",\"labels\":[\"a\",\"b\"],\"target_"       \
     "mean\":0,"                                                                                    \
-    "\"target_deviation\":1,\"ignored\":[],\"columns\":["
+    "\"target_deviation\":1,\"ignored\":[],\"file_columns\":[],\"columns\":["
     static const struct {
         const char *text, *says;
     } cases[] = {
