@@ -85,9 +85,7 @@ static void report_findings(qn_fit *fit, const qn_findings *findings)
         const qn_finding *finding = &findings->items[i];
         if (finding->level == QN_FINDING_NOTE)
             continue;
-        qn_str column = finding->column;
-        qn_fit_note(fit, QN_FIT_WARNING, "%s%.*s%s%s", column.size ? "column '" : "",
-                    QN_STR_ARG(column), column.size ? "': " : "", finding->text);
+        qn_fit_note(fit, QN_FIT_WARNING, "%s", finding->text); /* names its column itself */
     }
 }
 
