@@ -479,15 +479,15 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-/* An answer that came before the request's end: tell the client to stop sending (RFC 9113 8.1). */
+/* An answer that came before the request's end: the client may finish its sentence for a while.
+ * RFC 9113 8.1 allows a reset at once, but curl 7.88 then throws the answer away. */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
-    (void)user;
     bool answer = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
-    if (answer && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+    qn_exchange *x = answer ? stream_of(session, frame->hd.stream_id) : NULL;
+    if (x && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
         nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) == 0)
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
-                                  NGHTTP2_NO_ERROR);
+        x->early_ms = qn_server_now_ms(conn_of(user)->server);
     return 0;
 }
 
@@ -631,6 +631,12 @@ void qn_h2_drain(qn_net_conn *conn)
 static void tick_stream(qn_exchange *x, int64_t now_ms, int64_t now_ns)
 {
     const qn_net_limits *limits = &x->server->limits;
+    if (x->early_ms && now_ms - x->early_ms > limits->linger_ms) {
+        nghttp2_submit_rst_stream(x->conn->h2.session, NGHTTP2_FLAG_NONE, x->stream_id,
+                                  NGHTTP2_NO_ERROR);
+        x->early_ms = 0;
+        qn_conn_dirty(x->conn);
+    }
     if (x->answered)
         return;
     if (x->request.deadline_ns && now_ns > x->request.deadline_ns) {

@@ -38,10 +38,11 @@ struct qn_exchange {
     qn_buf body, out;
     int64_t charged_bytes; /* counted in server->memory_bytes */
     int64_t start_ms;
-    bool held;      /* the handler has not given it back */
-    bool attached;  /* the connection still needs it */
-    bool answered;  /* the answer is complete */
-    bool cancelled; /* guarded by server->lock */
+    int64_t early_ms; /* HTTP/2: when an answer was sent before the request's end; 0 = it was not */
+    bool held;        /* the handler has not given it back */
+    bool attached;    /* the connection still needs it */
+    bool answered;    /* the answer is complete */
+    bool cancelled;   /* guarded by server->lock */
     /* HTTP/2 only */
     int32_t stream_id;
     bool streaming, wants, delivering, ended, end_told, head_done, head_large, submitted, deferred;

@@ -84,6 +84,23 @@ static qn_status list_versions(qn_serve *serve, const char *folder, qn_model *mo
     return QN_OK;
 }
 
+/* "churn" of "models/churn", "models/churn/" and "models/churn/3"; "" of a folder without a name. */
+static const char *folder_name(qn_serve *serve, const char *folder)
+{
+    qn_str rest = qn_str_from(folder), last = {0};
+    int64_t number;
+    do {
+        while (rest.size > 1 && rest.data[rest.size - 1] == '/')
+            rest.size--;
+        size_t from = rest.size;
+        while (from > 0 && rest.data[from - 1] != '/')
+            from--;
+        last = (qn_str){rest.data + from, rest.size - from};
+        rest.size = from;
+    } while (rest.size > 0 && qn_str_to_i64(last, &number));
+    return qn_arena_strndup(&serve->load, last.data, last.size);
+}
+
 static qn_status add_model(qn_serve *serve, const char *folder, const char *name, qn_error *err)
 {
     qn_model model = {.created_s = qn_wall_s()};
@@ -92,6 +109,9 @@ static qn_status add_model(qn_serve *serve, const char *folder, const char *name
     QN_TRY(open_predictor(serve, newest, err));
     const char *given = name ? name : newest->signature->name;
     model.name = qn_arena_strndup(&serve->load, given, strlen(given));
+    model.folder_name = folder_name(serve, folder);
+    if (!model.name || !model.folder_name)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; i < model.versions_count; i++)
         model.versions[i].name = model.name;
     serve->models[serve->models_count++] = model; /* from here on qn_models_close sees it */
@@ -150,6 +170,9 @@ qn_model *qn_models_find(const qn_serve *serve, qn_str name)
 {
     for (int64_t i = 0; i < serve->models_count; i++)
         if (qn_str_is(name, serve->models[i].name))
+            return &serve->models[i];
+    for (int64_t i = 0; i < serve->models_count && name.size > 0; i++)
+        if (qn_str_is(name, serve->models[i].folder_name))
             return &serve->models[i];
     return NULL;
 }

@@ -63,7 +63,8 @@ struct qn_served {
 
 typedef struct {
     const char *name;
-    qn_served *versions; /* ascending */
+    const char *folder_name; /* found by this too, where no model has it as its name */
+    qn_served *versions;     /* ascending */
     int64_t versions_count;
     int64_t created_s;
 } qn_model;
