@@ -19,7 +19,7 @@ static qn_status name_places(qn_fit *fit, qn_error *err)
     if (fit->out)
         fit->checkpoint =
             qn_arena_printf(&fit->load, "%s/checkpoint/checkpoint.safetensors", fit->out);
-    if (!fit->checkpoint)
+    if (!fit->name || !fit->checkpoint)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     return QN_OK;
 }

@@ -119,7 +119,7 @@ static void net_survives_each_failed_allocation(void **state)
     fail_each(use_net, 1);
 }
 
-static void __attribute__((unused)) table_survives_each_failed_allocation(void **state)
+static void table_survives_each_failed_allocation(void **state)
 {
     (void)state;
     fail_each(use_table, 1);
@@ -129,7 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(net_survives_each_failed_allocation),
-
+        cmocka_unit_test(table_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
