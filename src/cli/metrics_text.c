@@ -17,13 +17,27 @@ static double number_at(const qn_json *object, const char *key)
     return value;
 }
 
+/* Shares and losses with four decimals, amounts with as many digits as tell something. */
+static const char *number_text(double value, char dst[32])
+{
+    double size = fabs(value);
+    if (isnan(value))
+        snprintf(dst, 32, "-");
+    else if (size < 1000)
+        snprintf(dst, 32, "%.4f", value);
+    else
+        snprintf(dst, 32, size < 1e7 ? "%.1f" : "%.4g", value);
+    return dst;
+}
+
 static void metric_line(qn_str name, const qn_json *value, const qn_json *baseline, qn_buf *dst)
 {
-    char interval[64];
-    snprintf(interval, sizeof interval, "[%.4g, %.4g]", number_at(value, "low"),
-             number_at(value, "high"));
-    qn_buf_printf(dst, "  %-18.*s %-10.4f %-20s %.4f\n", QN_STR_ARG(name),
-                  number_at(value, "value"), interval, number_at(baseline, "value"));
+    char interval[72], number[32], other[32];
+    snprintf(interval, sizeof interval, "[%s, %s]", number_text(number_at(value, "low"), number),
+             number_text(number_at(value, "high"), other));
+    qn_buf_printf(dst, "  %-18.*s %-10s %-22s %s\n", QN_STR_ARG(name),
+                  number_text(number_at(value, "value"), number), interval,
+                  number_text(number_at(baseline, "value"), other));
 }
 
 void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
@@ -34,7 +48,7 @@ void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
     if (qn_json_get_str(metrics, "task", false, &task, NULL) != QN_OK || !test ||
         test->kind != QN_JSON_OBJECT)
         return;
-    qn_buf_printf(dst, "%.*s, test part of %.0f rows\n  %-18s %-10s %-20s %s\n", QN_STR_ARG(task),
+    qn_buf_printf(dst, "%.*s, test part of %.0f rows\n  %-18s %-10s %-22s %s\n", QN_STR_ARG(task),
                   number_at(qn_json_find(metrics, "rows"), "test"), "metric", "value",
                   "95 % interval", "baseline");
     for (int64_t i = 0; i < test->count; i++) {

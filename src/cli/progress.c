@@ -49,10 +49,22 @@ static void append_rate(char *line, size_t size, const qn_fit_event *event)
     size_t used = strlen(line);
     if (event->rows_per_s > 0)
         used += (size_t)snprintf(line + used, size - used, "  %.0f rows/s", event->rows_per_s);
-    if (used < size && event->eta_s > 0 && isfinite(event->eta_s))
+    if (used < size && event->eta_s >= 0.5) /* NaN is not */
         used += (size_t)snprintf(line + used, size - used, "  %.0f s left", event->eta_s);
     if (used < size && event->memory_bytes > 0)
         snprintf(line + used, size - used, "  %.0f MiB", (double)event->memory_bytes / (1 << 20));
+}
+
+/* A candidate begins: "train mlp: dense 64 relu, dense 1"; is done: "train mlp: best auroc 0.9051 in epoch 3". */
+static void describe_candidate(const qn_fit_event *event, char *line, size_t size)
+{
+    if (!event->metric)
+        snprintf(line, size, "%s %s: %s", event->phase, event->candidate, event->text);
+    else if (isfinite(event->value))
+        snprintf(line, size, "%s %s: best %s %.4f in epoch %lld", event->phase, event->candidate,
+                 event->metric, event->value, (long long)event->epoch);
+    else
+        snprintf(line, size, "%s %s: done", event->phase, event->candidate);
 }
 
 /* "train mlp  epoch 3/20  step 512  loss 0.3121  auroc 0.9051  120000 rows/s  4 s left  31 MiB" */
@@ -61,8 +73,10 @@ static void describe(const qn_fit_event *event, char *line, size_t size)
     int used = snprintf(line, size, "%s%s%s", event->phase ? event->phase : "",
                         event->candidate ? " " : "", event->candidate ? event->candidate : "");
     if (event->epochs > 0 && (size_t)used < size)
-        used += snprintf(line + used, size - (size_t)used, "  epoch %lld/%lld  step %lld",
-                         (long long)event->epoch, (long long)event->epochs, (long long)event->step);
+        used += snprintf(line + used, size - (size_t)used, "  epoch %lld/%lld",
+                         (long long)event->epoch, (long long)event->epochs);
+    if (event->step > 0 && (size_t)used < size)
+        used += snprintf(line + used, size - (size_t)used, "  step %lld", (long long)event->step);
     if (isfinite(event->loss) && (size_t)used < size)
         used += snprintf(line + used, size - (size_t)used, "  loss %.4f", event->loss);
     if (event->metric && isfinite(event->value) && (size_t)used < size)
@@ -107,10 +121,13 @@ void qn_progress_event(void *context, const qn_fit_event *event)
     case QN_FIT_STEP:
         on_step(progress, event);
         break;
+    case QN_FIT_CANDIDATE:
+        progress->next_step = 1;
+        describe_candidate(event, line, sizeof line);
+        say(progress, line);
+        break;
     default:
         describe(event, line, sizeof line);
-        if (event->kind == QN_FIT_CANDIDATE)
-            progress->next_step = 1;
         say(progress, line);
     }
 }

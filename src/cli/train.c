@@ -17,6 +17,25 @@ static qn_status dry_run(const qn_recipe *recipe, qn_error *err)
     return status;
 }
 
+/* "chosen  mlp: dense 64 relu, dense 1 (7041 parameters)" */
+static void print_chosen(const qn_json *metrics, qn_buf *dst)
+{
+    const qn_json *candidates = qn_json_find(metrics, "candidates");
+    for (int64_t i = 0; candidates && i < candidates->count; i++) {
+        const qn_json *candidate = &candidates->items[i];
+        qn_str name, network;
+        int64_t parameters;
+        bool chosen = false;
+        if (qn_json_get_bool(candidate, "chosen", true, &chosen, NULL) != QN_OK || !chosen ||
+            qn_json_get_str(candidate, "name", true, &name, NULL) != QN_OK ||
+            qn_json_get_str(candidate, "network", true, &network, NULL) != QN_OK ||
+            qn_json_get_i64(candidate, "parameters", true, &parameters, NULL) != QN_OK)
+            continue;
+        qn_buf_printf(dst, "chosen  %.*s: %.*s (%lld parameters)\n", QN_STR_ARG(name),
+                      QN_STR_ARG(network), (long long)parameters);
+    }
+}
+
 static qn_status print_result(qn_cli *cli, const qn_fit_result *result, qn_error *err)
 {
     if (cli->json)
@@ -24,6 +43,7 @@ static qn_status print_result(qn_cli *cli, const qn_fit_result *result, qn_error
     qn_buf text;
     qn_buf_init(&text, 0);
     qn_cli_metrics_text(&result->metrics, &text);
+    print_chosen(&result->metrics, &text);
     qn_buf_printf(&text, "model   %s\nreport  %s/report.html\n", result->folder, result->folder);
     const char *slash = strrchr(result->folder, '/');
     qn_buf_printf(&text, "next    quern serve %.*s\n",

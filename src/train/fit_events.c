@@ -73,6 +73,18 @@ void qn_fit_event_write_json(const qn_fit_event *event, qn_json_writer *w)
     qn_json_object_end(w);
 }
 
+qn_fit_event qn_fit_event_of(qn_fit_kind kind)
+{
+    const double unknown = (double)NAN;
+    return (qn_fit_event){.kind = kind,
+                          .loss = unknown,
+                          .value = unknown,
+                          .best = unknown,
+                          .learning_rate = unknown,
+                          .rows_per_s = unknown,
+                          .eta_s = unknown};
+}
+
 double qn_fit_seconds(const qn_fit *fit)
 {
     return fit->seconds_before + (double)(qn_now_ns() - fit->begin_ns) / 1e9;
@@ -96,7 +108,7 @@ void qn_fit_emit(qn_fit *fit, qn_fit_event *event, bool logged)
 void qn_fit_phase(qn_fit *fit, const char *phase)
 {
     fit->phase = phase;
-    qn_fit_event event = {.kind = QN_FIT_PHASE};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_PHASE);
     qn_fit_emit(fit, &event, true);
 }
 
@@ -107,6 +119,7 @@ void qn_fit_note(qn_fit *fit, qn_fit_kind kind, const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    qn_fit_event event = {.kind = kind, .text = text};
+    qn_fit_event event = qn_fit_event_of(kind);
+    event.text = text;
     qn_fit_emit(fit, &event, true);
 }

@@ -84,6 +84,8 @@ typedef struct {
 void qn_fit_phase(qn_fit *fit, const char *phase);
 void qn_fit_note(qn_fit *fit, qn_fit_kind kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* An event that knows nothing yet: every number that may be unknown is NaN. */
+qn_fit_event qn_fit_event_of(qn_fit_kind kind);
 void qn_fit_emit(qn_fit *fit, qn_fit_event *event, bool logged);
 double qn_fit_seconds(const qn_fit *fit);
 

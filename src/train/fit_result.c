@@ -8,6 +8,21 @@
 #include "os/clock.h"
 #include "train/result_priv.h"
 
+/* --- a second signal --- */
+
+/* Evaluation can be stopped too. A run that was told to finish has left a checkpoint inside its candidate
+ * (fit_train.c); one that trained to the end leaves one with nothing left to train. */
+static qn_status check_stop(qn_fit *fit, qn_error *err)
+{
+    if (!fit->options->stop || *fit->options->stop != QN_STOP_NOW)
+        return QN_OK;
+    if (!fit->stopped)
+        QN_TRY(qn_checkpoint_write(fit, NULL, fit->candidates_count, err));
+    (void)qn_error_set(err, QN_ERR_CANCELLED, NULL, "stopped; the checkpoint is in '%s'",
+                       fit->checkpoint);
+    return qn_error_hint(err, QN_ERR_CANCELLED, "go on with --resume");
+}
+
 /* --- measuring --- */
 
 static qn_status measure_part(qn_fit *fit, qn_result *result, qn_part part, qn_arena *scratch,
@@ -18,6 +33,7 @@ static qn_status measure_part(qn_fit *fit, qn_result *result, qn_part part, qn_a
     (void)qn_fit_part_rows(fit, part, &count);
     if (count == 0)
         return QN_OK;
+    QN_TRY(check_stop(fit, err));
     QN_TRY(
         qn_learner_adapt(&fit->best, &result->winner->data->parts[part], &fit->load, &packed, err));
     float *answers = qn_arena_zero(&fit->load, count * fit->best.answer_count, sizeof(float));
@@ -135,10 +151,10 @@ static qn_status write_texts(qn_fit *fit, const qn_result *result, qn_arena *scr
     write_metrics(result, &texts->metrics);
     qn_card_write(result, &texts->card);
     QN_TRY(qn_report_write(result, scratch, &texts->report, err));
-    qn_fit_event event = {.kind = QN_FIT_RESULT,
-                          .candidate = result->winner->name,
-                          .text = result->winner->text,
-                          .metrics_json = qn_buf_view(&texts->metrics)};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_RESULT);
+    event.candidate = result->winner->name;
+    event.text = result->winner->text;
+    event.metrics_json = qn_buf_view(&texts->metrics);
     qn_json_writer w;
     event.phase = fit->phase;
     event.seconds = qn_fit_seconds(fit);
@@ -186,16 +202,17 @@ static qn_status finish_with(qn_fit *fit, qn_texts *texts, qn_arena *scratch, qn
     qn_result result = {.fit = fit, .winner = &fit->candidates[fit->winner]};
     qn_fit_phase(fit, "evaluate");
     QN_TRY(measure(fit, &result, scratch, err));
+    QN_TRY(check_stop(fit, err));
     qn_fit_phase(fit, "write");
     QN_TRY(write_texts(fit, &result, scratch, texts, err));
     qn_fit_result filled = {0};
     QN_TRY(fill_result(fit, texts, &filled, err));
     QN_TRY(write_folder(fit, &result, texts, &filled, err));
-    qn_fit_event event = {.kind = QN_FIT_RESULT,
-                          .candidate = result.winner->name,
-                          .text = result.winner->text,
-                          .folder = filled.folder,
-                          .metrics_json = filled.metrics_json};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_RESULT);
+    event.candidate = result.winner->name;
+    event.text = result.winner->text;
+    event.folder = filled.folder;
+    event.metrics_json = filled.metrics_json;
     qn_fit_emit(fit, &event, false);
     *ret = filled;
     return QN_OK;

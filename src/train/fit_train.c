@@ -173,6 +173,8 @@ static void fill_event(const qn_candidate_run *run, qn_fit_event *event)
     event->best = run->best ? run->best_value : (double)NAN;
     event->rows_per_s = speed;
     event->eta_s = speed > 0 ? left / speed : (double)NAN;
+    if (run->learner.options.lbfgs) /* passes over the rows as often as it likes */
+        event->rows_per_s = event->eta_s = (double)NAN;
 }
 
 static double current_rate(const qn_candidate_run *run)
@@ -185,7 +187,7 @@ static void show_step(qn_candidate_run *run, int64_t now_ns)
     if (now_ns - run->shown_ns < SHOW_NS)
         return;
     run->shown_ns = now_ns;
-    qn_fit_event event = {.kind = QN_FIT_STEP};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_STEP);
     fill_event(run, &event);
     event.learning_rate = current_rate(run);
     qn_fit_emit(run->fit, &event, false);
@@ -252,7 +254,7 @@ static qn_status end_epoch(qn_candidate_run *run, qn_error *err)
         .value = value,
         .rate = current_rate(run),
         .seconds = run->seconds_before + (double)(qn_now_ns() - run->begin_ns) / 1e9};
-    qn_fit_event event = {.kind = QN_FIT_EPOCH};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_EPOCH);
     fill_event(run, &event);
     event.value = value;
     event.learning_rate = record.rate;
@@ -290,6 +292,8 @@ static qn_status run_epochs(qn_candidate_run *run, qn_error *err)
         QN_TRY(run_steps(run, &verdict, err));
         if (verdict == STOP_NOW)
             return stop_now(run, err);
+        if (verdict == FINISH) /* for a second signal, during evaluation: see qn_fit_finish */
+            QN_TRY(qn_checkpoint_write(run->fit, run, run->index, err));
         if (verdict == FINISH && run->rows_seen < run->parts[QN_PART_TRAIN].rows && run->best)
             break; /* an unfinished epoch does not count when there is something better to keep */
         QN_TRY(end_epoch(run, err));
@@ -318,13 +322,11 @@ static bool lbfgs_progress(void *context, const qn_lbfgs_report *report)
     int64_t now_ns = qn_now_ns();
     if (now_ns - run->shown_ns >= SHOW_NS) {
         run->shown_ns = now_ns;
-        qn_fit_event event = {.kind = QN_FIT_STEP,
-                              .candidate = run->candidate->name,
-                              .step = report->iterations,
-                              .steps = LBFGS_ITERATIONS,
-                              .loss = report->loss,
-                              .rows_per_s = (double)NAN,
-                              .eta_s = (double)NAN};
+        qn_fit_event event = qn_fit_event_of(QN_FIT_STEP);
+        event.candidate = run->candidate->name;
+        event.step = report->iterations;
+        event.steps = LBFGS_ITERATIONS;
+        event.loss = report->loss;
         qn_fit_emit(run->fit, &event, false);
     }
     return should_stop(run) == GO_ON;
@@ -341,8 +343,10 @@ static qn_status run_lbfgs(qn_candidate_run *run, qn_error *err)
                                         .progress = lbfgs_progress,
                                         .context = run};
     QN_TRY(qn_learner_lbfgs(&run->learner, train, &options, &report, err));
-    if (should_stop(run) == STOP_NOW) {
+    qn_verdict verdict = should_stop(run);
+    if (verdict != GO_ON)
         QN_TRY(qn_checkpoint_write(run->fit, NULL, run->index, err));
+    if (verdict == STOP_NOW) {
         QN_FAIL(err, QN_ERR_CANCELLED, "stopped; the checkpoint is in '%s'", run->fit->checkpoint);
     }
     run->epochs = run->batches = 1;
@@ -356,11 +360,9 @@ static qn_status run_lbfgs(qn_candidate_run *run, qn_error *err)
 
 static void announce(qn_candidate_run *run, bool done)
 {
-    qn_fit_event event = {.kind = QN_FIT_CANDIDATE,
-                          .candidate = run->candidate->name,
-                          .text = run->candidate->text,
-                          .value = (double)NAN,
-                          .best = (double)NAN};
+    qn_fit_event event = qn_fit_event_of(QN_FIT_CANDIDATE);
+    event.candidate = run->candidate->name;
+    event.text = run->candidate->text;
     if (done) {
         event.metric = qn_metric_name(run->fit->metric);
         event.value = run->candidate->value;

@@ -4,6 +4,7 @@
  */
 #include "testing.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -62,7 +63,9 @@ static int teardown(void **state)
 typedef struct {
     volatile sig_atomic_t stop;
     bool stop_each_step;
+    bool stop_twice; /* at the first step, and again when evaluation begins */
     int steps, epochs, results;
+    int candidates; /* begun and done, none with a loss */
 } watcher;
 
 static void watch(void *context, const qn_fit_event *event)
@@ -73,6 +76,11 @@ static void watch(void *context, const qn_fit_event *event)
     seen->results += event->kind == QN_FIT_RESULT;
     if (seen->stop_each_step && event->kind == QN_FIT_STEP)
         seen->stop = QN_STOP_NOW;
+    if (seen->stop_twice && event->kind == QN_FIT_STEP)
+        seen->stop = QN_STOP_STEP;
+    if (seen->stop_twice && strcmp(event->phase, "evaluate") == 0)
+        seen->stop = QN_STOP_NOW;
+    seen->candidates += event->kind == QN_FIT_CANDIDATE && isnan(event->loss);
 }
 
 /* Trains `model` (the recipe's model and train sections) into FOLDER/name. */
@@ -156,6 +164,20 @@ static void stopped_after_every_step_is_the_same(void **state)
     assert_same_file(whole, pieces, "metrics.json");
 }
 
+static void stopped_again_in_evaluation_is_the_same(void **state)
+{
+    (void)state;
+    qn_error err;
+    char whole[128], pieces[128];
+    assert_ok(train(mlp, "all", 2, NULL, false, whole, &err), &err);
+    watcher seen = {.stop_twice = true};
+    assert_int_equal(train(mlp, "twice", 2, &seen, false, NULL, &err), QN_ERR_CANCELLED);
+    assert_text(&err, "checkpoint");
+    assert_ok(train(mlp, "twice", 2, NULL, true, pieces, &err), &err);
+    assert_same_file(whole, pieces, "model.safetensors");
+    assert_same_file(whole, pieces, "metrics.json");
+}
+
 static void resume_refuses_another_recipe(void **state)
 {
     (void)state;
@@ -212,6 +234,7 @@ static void every_kind_of_model_learns(void **state)
         char path[128];
         watcher seen = {0};
         assert_ok(train(kinds[i], "kinds", 1, &seen, false, path, &err), &err);
+        assert_int_equal(seen.candidates, 2);
         qn_predictor *predictor;
         assert_ok(qn_predictor_open(path, 0, NULL, &predictor, &err), &err);
         const qn_signature *signature = qn_predictor_signature(predictor);
@@ -240,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(stopped_after_every_step_is_the_same),
+        cmocka_unit_test(stopped_again_in_evaluation_is_the_same),
         cmocka_unit_test(resume_refuses_another_recipe),
         cmocka_unit_test(stop_after_the_step_writes_a_model),
         cmocka_unit_test(nan_names_step_and_op),
