@@ -3,6 +3,7 @@
  */
 #include "data_testing.h"
 
+#include "base/alloc.h"
 #include "format/image.h"
 #include "format/npy.h"
 
@@ -248,6 +249,38 @@ static void dataset_names_columns_without_a_header(void **state)
     assert_text(&f->err, "1 names are given for 2 columns");
 }
 
+/* Fails allocation after allocation until opening succeeds: clean errors all the way, and no leak (seen by ASan). */
+static int64_t fail_each_allocation(const qn_dataset_options *options)
+{
+    for (int64_t nth = 1; nth < 2000; nth++) {
+        qn_dataset *dataset = NULL;
+        qn_alloc_fail_at(nth);
+        qn_status status = qn_dataset_open(options, &dataset, NULL);
+        qn_alloc_fail_at(0);
+        if (status == QN_OK) {
+            qn_dataset_close(dataset);
+            return nth;
+        }
+        assert_int_equal(status, QN_ERR_MEMORY);
+        assert_null(dataset);
+    }
+    return -1;
+}
+
+static void dataset_survives_every_failed_allocation(void **state)
+{
+    fixture *f = *state;
+    const char *table = put_file(f, "a.csv", "a,b,y\n1,x,p\n2,\"q\"\"q\",q\n3,,p\n"),
+               *root = f->root;
+    qn_dataset_options with_test = {
+        .paths = &table, .paths_count = 1, .target = "y", .test = table};
+    assert_true(fail_each_allocation(&with_test) > 3);
+    put_idx(f, "train", 5, 0);
+    put_idx(f, "t10k", 3, 9);
+    qn_dataset_options idx = {.paths = &root, .paths_count = 1};
+    assert_true(fail_each_allocation(&idx) > 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -263,6 +296,7 @@ int main(void)
         TEST(dataset_opens_a_folder_of_classes),
         TEST(dataset_loads_images_that_a_table_names),
         TEST(dataset_names_columns_without_a_header),
+        TEST(dataset_survives_every_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
