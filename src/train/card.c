@@ -115,11 +115,16 @@ static void write_training(const qn_result *result, qn_buf *dst)
                   (long long)fit->split.valid_count, (long long)fit->split.test_count, winner->text,
                   (long long)winner->parameters, (long long)winner->best_epoch,
                   (long long)winner->history_count, qn_metric_name(fit->metric));
-    for (int i = 0; i < fit->candidates_count; i++)
-        if (fit->candidates[i].done && fit->candidates_count > 1)
-            qn_buf_printf(dst, "- Candidate %s: %s %.4f on the validation part%s.\n",
-                          fit->candidates[i].name, qn_metric_name(fit->metric),
-                          fit->candidates[i].value, i == fit->winner ? " (chosen)" : "");
+    for (int i = 0; i < fit->candidates_count && fit->candidates_count > 1; i++) {
+        const qn_candidate *candidate = &fit->candidates[i];
+        if (!candidate->done)
+            continue;
+        qn_buf_printf(dst, "- Candidate %s: %s %.4f on the validation part", candidate->name,
+                      qn_metric_name(fit->metric), candidate->value);
+        if (!isnan(candidate->test))
+            qn_buf_printf(dst, ", %.4f on the test part", candidate->test);
+        qn_buf_text(dst, i == fit->winner ? " (chosen).\n" : ".\n");
+    }
     qn_buf_text(dst, "- `recipe.yaml` is complete: training it again on the same data gives the "
                      "same weights.\n\n");
 }

@@ -90,6 +90,8 @@ static void write_candidates(const qn_fit *fit, qn_json_writer *w)
         qn_json_bool(w, candidate->done);
         qn_json_key(w, "value");
         qn_json_f64(w, candidate->value);
+        qn_json_key(w, "test");
+        qn_json_f64(w, candidate->test);
         qn_json_key(w, "best_epoch");
         qn_json_i64(w, candidate->best_epoch);
         qn_json_key(w, "seconds");
@@ -240,6 +242,7 @@ static qn_status read_candidates(qn_fit *fit, const qn_json *note, qn_error *err
         qn_candidate *candidate = &fit->candidates[i];
         QN_TRY(qn_json_get_bool(&item, "done", true, &candidate->done, err));
         QN_TRY(qn_json_get_f64(&item, "value", true, &candidate->value, err));
+        QN_TRY(qn_json_get_f64(&item, "test", true, &candidate->test, err));
         QN_TRY(qn_json_get_i64(&item, "best_epoch", true, &candidate->best_epoch, err));
         QN_TRY(qn_json_get_f64(&item, "seconds", true, &candidate->seconds, err));
         QN_TRY(read_history(&item, candidate, err));

@@ -178,7 +178,7 @@ static qn_status decide_hidden(qn_fit *fit, qn_candidate *candidate, qn_error *e
 static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
 {
     qn_candidate *candidate = &fit->candidates[fit->candidates_count];
-    *candidate = (qn_candidate){.recipe = fit->recipe, .value = (double)NAN};
+    *candidate = (qn_candidate){.recipe = fit->recipe, .value = (double)NAN, .test = (double)NAN};
     qn_recipe *recipe = &candidate->recipe;
     if (recipe->model.type == QN_MODEL_AUTO) {
         recipe->model.type = type;

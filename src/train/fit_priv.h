@@ -42,6 +42,7 @@ typedef struct {
     const char *text; /* the network in words */
     bool done;
     double value; /* best metric on the validation part (training part when there is none) */
+    double test;  /* the same metric on the test part; for the report, never for choosing */
     double seconds;
     int64_t best_epoch; /* from 1 */
     int64_t parameters;

@@ -116,19 +116,37 @@ qn_status qn_fit_outcome(const qn_fit *fit, qn_part part, const float *answers, 
     return QN_OK;
 }
 
-/* The metric on the validation part, or on the training part when there is no other. */
-static qn_status watch_metric(qn_candidate_run *run, double *ret, qn_error *err)
+static qn_status metric_of_part(qn_candidate_run *run, qn_part part, float *answers, double *ret,
+                                qn_error *err)
 {
-    qn_part part = run->parts[QN_PART_VALID].rows > 0 ? QN_PART_VALID : QN_PART_TRAIN;
-    QN_TRY(qn_learner_answer(&run->learner, &run->parts[part], run->answers, err));
+    QN_TRY(qn_learner_answer(&run->learner, &run->parts[part], answers, err));
     qn_arena scratch;
     qn_outcome outcome;
     qn_arena_init(&scratch, 0);
-    qn_status status = qn_fit_outcome(run->fit, part, run->answers, &scratch, &outcome, err);
+    qn_status status = qn_fit_outcome(run->fit, part, answers, &scratch, &outcome, err);
     if (status == QN_OK)
         status = qn_metric_of(run->fit->metric, &outcome, &scratch, ret, err);
     qn_arena_deinit(&scratch);
     return status;
+}
+
+/* The metric on the validation part, or on the training part when there is no other. */
+static qn_status watch_metric(qn_candidate_run *run, double *ret, qn_error *err)
+{
+    qn_part part = run->parts[QN_PART_VALID].rows > 0 ? QN_PART_VALID : QN_PART_TRAIN;
+    return metric_of_part(run, part, run->answers, ret, err);
+}
+
+/* What the chosen weights reach on the test part, so that the report can state every candidate. */
+static qn_status state_test(qn_candidate_run *run, qn_error *err)
+{
+    int64_t rows = run->parts[QN_PART_TEST].rows;
+    if (rows == 0)
+        return QN_OK;
+    float *answers = qn_arena_zero(&run->arena, rows * run->learner.answer_count, sizeof(float));
+    if (!answers)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory for answers of %lld rows", (long long)rows);
+    return metric_of_part(run, QN_PART_TEST, answers, &run->candidate->test, err);
 }
 
 static qn_status keep_if_best(qn_candidate_run *run, double value, qn_error *err)
@@ -412,6 +430,8 @@ qn_status qn_fit_train_candidate(qn_fit *fit, int index, const qn_checkpoint *re
     run.saved_ns = run.begin_ns;
     qn_arena_init(&run.arena, 0);
     qn_status status = train(&run, resume, err);
+    if (status == QN_OK)
+        status = state_test(&run, err);
     if (status == QN_OK)
         finish_candidate(&run);
     if (run.best)

@@ -105,13 +105,18 @@ static void write_head(qn_report *report)
     write_key_numbers(report);
 }
 
+static void write_number(qn_buf *dst, double value)
+{
+    if (isnan(value))
+        qn_buf_text(dst, "<td class='n'>-</td>");
+    else
+        qn_buf_printf(dst, "<td class='n'>%.4f</td>", value);
+}
+
 static void write_cell(qn_buf *dst, const qn_metric_set *set, qn_metric metric, bool interval)
 {
     const qn_metric_value *item = qn_metric_set_find(set, metric);
-    if (!item || isnan(item->value))
-        qn_buf_text(dst, "<td class='n'>-</td>");
-    else
-        qn_buf_printf(dst, "<td class='n'>%.4f</td>", item->value);
+    write_number(dst, item ? item->value : (double)NAN);
     if (!interval)
         return;
     if (!item || isnan(item->value))
@@ -154,7 +159,7 @@ static void write_candidates(qn_report *report)
     qn_buf_printf(dst,
                   "<h2>How it was chosen</h2><div class='wide'><table><tr><th>candidate</th>"
                   "<th>network</th><th class='n'>parameters</th><th class='n'>best epoch</th><th "
-                  "class='n'>%s, valid</th><th></th></tr>",
+                  "class='n'>%s, valid</th><th class='n'>test</th><th></th></tr>",
                   qn_metric_name(fit->metric));
     for (int i = 0; i < fit->candidates_count; i++) {
         const qn_candidate *candidate = &fit->candidates[i];
@@ -162,11 +167,11 @@ static void write_candidates(qn_report *report)
             continue;
         qn_buf_printf(dst, "<tr><td>%s</td><td>", candidate->name);
         qn_html_text(dst, qn_str_from(candidate->text));
-        qn_buf_printf(dst,
-                      "</td><td class='n'>%lld</td><td class='n'>%lld</td><td class='n'>%.4f</td>"
-                      "<td class='good'>%s</td></tr>",
-                      (long long)candidate->parameters, (long long)candidate->best_epoch,
-                      candidate->value, i == fit->winner ? "chosen" : "");
+        qn_buf_printf(dst, "</td><td class='n'>%lld</td><td class='n'>%lld</td>",
+                      (long long)candidate->parameters, (long long)candidate->best_epoch);
+        write_number(dst, candidate->value);
+        write_number(dst, candidate->test);
+        qn_buf_printf(dst, "<td class='good'>%s</td></tr>", i == fit->winner ? "chosen" : "");
     }
     qn_buf_text(dst, "</table></div>\n");
 }
