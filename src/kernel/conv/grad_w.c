@@ -12,7 +12,7 @@
 #include "kernel/split.h"
 
 enum {
-    BLOCK_PIXELS = 256,
+    BLOCK_PIXELS = 128, /* x and dy of a block together fit L1 */
     PARTS_MAX = 8,
     PARTS_BYTES = 16 << 20, /* of all copies together */
     PART_FLOPS = 2 << 20,   /* a smaller part is not worth its copy */

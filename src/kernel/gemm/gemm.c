@@ -24,8 +24,8 @@ enum {
     PANEL_MAX = 48,     /* columns of the widest register tile */
     COPY_B_ROWS = 24,   /* fewer rows of C do not pay for a copy of B */
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
-    SERIAL_FLOPS = 4 << 20, /* about 15 us: not worth waking another core */
-    CHUNK_FLOPS = 2 << 20,
+    SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
+    CHUNK_FLOPS = 1 << 20,
 };
 
 /* How a product is cut. All of it follows from the sizes and flags. */
@@ -61,7 +61,6 @@ static void job_plan(job *j, const qn_gemm *g)
 {
     *j = (job){.gemm = g, .kernels = qn_tile_f32(), .batches = batch_count(g)};
     j->general = g->alpha != 1 || (g->beta != 0 && g->beta != 1);
-    j->block_m = g->m < BLOCK_M ? g->m : BLOCK_M;
     j->copy_b =
         (g->trans_b && g->k > 0) || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
     j->copy_a = g->k > 32 && g->n > 4 * PANEL_MAX &&
@@ -69,6 +68,11 @@ static void job_plan(job *j, const qn_gemm *g)
     bool whole_k = j->general || (!j->copy_a && !j->copy_b && g->k <= 4 * BLOCK_K);
     j->block_k = whole_k || g->k < BLOCK_K ? g->k : BLOCK_K;
     j->panels = qn_tile_panels(j->kernels, g->n);
+    j->block_m = qn_min_i64(g->m, BLOCK_M);
+    if (!j->copy_b) { /* smaller blocks cost nothing then, and give every core some */
+        int64_t rows = CHUNK_FLOPS / (2 * PANEL_MAX * (g->k + 1)) / 16 * 16;
+        j->block_m = qn_min_i64(j->block_m, qn_max_i64(rows, 16));
+    }
     double panel_flops = 2.0 * (double)j->block_m * (double)g->k * (double)g->n / (double)j->panels;
     double wanted = CHUNK_FLOPS / (panel_flops + 1);
     j->panels_per_block = wanted < 1 ? 1 : wanted < (double)j->panels ? (int64_t)wanted : j->panels;
@@ -122,6 +126,24 @@ static const float *block_take_a(block *w, int64_t k, int64_t depth)
     return w->copy_a;
 }
 
+/* One row of a panel; the common widths are known to the compiler. */
+static void copy_row(float *dst, const float *src, int64_t cols)
+{
+    switch (cols) {
+    case 48:
+        memcpy(dst, src, 48 * sizeof *dst);
+        break;
+    case 32:
+        memcpy(dst, src, 32 * sizeof *dst);
+        break;
+    case 16:
+        memcpy(dst, src, 16 * sizeof *dst);
+        break;
+    default:
+        memcpy(dst, src, (size_t)cols * sizeof *dst);
+    }
+}
+
 static const float *block_take_b(const block *w, int64_t k, int64_t depth, int64_t col,
                                  int64_t cols, int64_t *ret_ldb)
 {
@@ -138,7 +160,7 @@ static const float *block_take_b(const block *w, int64_t k, int64_t depth, int64
     }
     const float *src = w->b + k * g->ldb + col;
     for (int64_t i = 0; i < depth; i++)
-        memcpy(w->copy_b + i * PANEL_MAX, src + i * g->ldb, (size_t)cols * sizeof(float));
+        copy_row(w->copy_b + i * PANEL_MAX, src + i * g->ldb, cols);
     return w->copy_b;
 }
 

@@ -27,9 +27,9 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
     }
     const float *b = s->b;
     const int64_t ldb = s->ldb, step = s->step, len = s->seg_len;
+    UNROLL for (int i = 0; i < R; i++) p[i] = s->a + s->row[first + i];
     for (int64_t seg = 0; seg < s->segs; seg++) {
-        UNROLL for (int i = 0; i < R; i++) p[i] = s->a + s->row[first + i] + s->seg[seg];
-        int64_t at = 0;
+        int64_t at = s->seg[seg]; /* one moving index: the row pointers stay in registers */
         for (int64_t k = len; k > 0; k--, at += step, b += ldb) {
             vf x[TILE_VECS];
             UNROLL for (int j = 0; j < V - 1; j++) x[j] = vf_load(b + j * VL);
