@@ -90,7 +90,7 @@ def main():
     folder = tempfile.mkdtemp()
     try:
         name = json.load(urllib.request.urlopen(url + "/v2/models"))
-        name = name["models"][0]["name"] if isinstance(name, dict) else name[0]["name"]
+        name = name["models"][0]
         about = json.load(urllib.request.urlopen(f"{url}/v2/models/{name}"))
         tensor = about["inputs"][0]["name"]
         infer = {"inputs": [{"name": tensor, "shape": [1, 2], "datatype": "FP32", "data": [9, 10]}]}
@@ -98,7 +98,7 @@ def main():
                                  ("rest_infer", f"/v2/models/{name}/infer", infer)]:
             script = os.path.join(folder, case + ".lua")
             with open(script, "w") as file:
-                file.write(f'wrk.method = "POST"\nwrk.body = [[{json.dumps(body)}]]\n'
+                file.write(f'wrk.method = "POST"\nwrk.body = [==[{json.dumps(body)}]==]\n'
                            'wrk.headers["content-type"] = "application/json"\n')
             measure(process.pid, case, ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", script, url + path], r"(\d+) requests in")
         frame = os.path.join(folder, "frame")
