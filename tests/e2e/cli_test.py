@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""The program as its users type it: every verb, help, exit codes, --json, files in and files out."""
+import csv
+import io
+import json
+import re
+import signal
+import subprocess
+import time
+
+from harness import (QUERN, WORK, adult, bars_images, case, churn_model, churn_table, expect, finish, newest, ok, price_table, quern,
+                     shared, write)
+
+VERBS = ["look", "init", "check", "train", "eval", "predict", "serve", "doctor", "schema"]
+
+
+@case("version_and_help_name_every_verb")
+def _():
+    assert re.search(r"\d+\.\d+\.\d+", ok("--version").out)
+    text = ok("help").out
+    for verb in VERBS:
+        assert re.search(rf"^\s*{verb}\b", text, re.M), f"'{verb}' is not in help:\n{text}"
+    assert ok("--help").out == text
+
+
+@case("each_verb_explains_itself_with_examples")
+def _():
+    for verb in VERBS:
+        text = ok(verb, "--help").out
+        assert ok("help", verb).out == text, verb
+        assert text.count(f"quern {verb}") >= 3, f"{verb}: a usage line and two examples expected:\n{text}"
+
+
+@case("help_answers_within_ten_milliseconds")
+def _():
+    best = min(ok("train", "--help").seconds for _ in range(15))
+    assert best < 0.010, f"{best * 1e3:.1f} ms"
+
+
+@case("no_verb_is_wrong_use")
+def _():
+    expect(quern(), 2)
+
+
+@case("look_says_types_and_why")
+def _():
+    text = ok("look", churn_table()).out
+    for word in ("400", "age", "city", "spend", "churn", "number", "category"):
+        assert word in text, f"'{word}' is missing:\n{text}"
+
+
+@case("look_json_ends_with_a_result")
+def _():
+    events = ok("look", churn_table(), "--json").events()
+    assert events[-1]["event"] == "result", events[-1]
+
+
+@case("look_reads_a_table_without_a_header")
+def _():
+    text = ok("look", shared("adult", "adult-train.csv")).out
+    assert "32,561" in text or "32561" in text, text
+    assert re.search(r"\bc15\b", text), text
+
+
+@case("schema_is_json_schema")
+def _():
+    tree = json.loads(ok("schema", "recipe").out)
+    assert "properties" in tree and "data" in tree["properties"], list(tree)
+
+
+@case("init_writes_a_recipe_that_checks_and_trains_to_the_same_bits")
+def _():
+    table = churn_table()
+    text = ok("init", table, "--target", "churn").out
+    assert "#" in text and "quern: 1" in text, text
+    recipe = write("init.yaml", text)
+    ok("check", recipe)
+    ok("train", table, "--target", "churn", "--out", WORK / "zero", "--set", "train.epochs=3", "--quiet")
+    ok("train", recipe, "--out", WORK / "init", "--set", "train.epochs=3", "--quiet")
+    weights = [newest(WORK / name).joinpath("model.safetensors").read_bytes() for name in ("zero", "init")]
+    assert weights[0] == weights[1]
+
+
+@case("the_stored_recipe_trains_to_the_same_bits")
+def _():
+    first = newest(churn_model())
+    ok("train", first / "recipe.yaml", "--out", WORK / "again", "--quiet")
+    assert (first / "model.safetensors").read_bytes() == (newest(WORK / "again") / "model.safetensors").read_bytes()
+
+
+@case("a_model_is_a_folder_of_known_files")
+def _():
+    folder = newest(churn_model())
+    for name in ("quern.json", "model.safetensors", "recipe.yaml", "metrics.json", "README.md", "report.html", "run.jsonl"):
+        assert (folder / name).stat().st_size > 0, name
+    assert not (folder / "checkpoint").exists()
+    for line in (folder / "run.jsonl").read_text().splitlines():
+        json.loads(line)
+
+
+@case("metrics_stand_beside_the_baseline_with_intervals")
+def _():
+    metrics = json.loads((newest(churn_model()) / "metrics.json").read_text())
+    assert metrics["task"] == "binary", metrics["task"]
+    test = metrics["test"]["auroc"]
+    assert test["low"] <= test["value"] <= test["high"], test
+    assert test["value"] > 0.85, test
+    assert metrics["baseline"], metrics
+    rows = metrics["rows"]
+    assert rows["train"] + rows["valid"] + rows["test"] == 400, rows
+
+
+@case("the_report_is_one_offline_file_without_script")
+def _():
+    text = (newest(churn_model()) / "report.html").read_text()
+    assert "<svg" in text
+    assert "<script" not in text
+    assert not re.search(r"""(?:src|href)\s*=\s*["']https?:""", text)
+
+
+@case("regression_beats_the_mean")
+def _():
+    ok("train", price_table(), "--target", "price", "--out", WORK / "price", "--quiet")
+    metrics = json.loads((newest(WORK / "price") / "metrics.json").read_text())
+    assert metrics["task"] == "regression"
+    assert metrics["test"]["r2"]["value"] > 0.95, metrics["test"]
+
+
+@case("training_again_adds_a_version")
+def _():
+    table = churn_table(name="versions.csv")
+    for _ in range(2):
+        ok("train", table, "--target", "churn", "--out", WORK / "versions", "--set", "train.epochs=1", "--quiet")
+    assert sorted(path.name for path in (WORK / "versions").iterdir() if path.name.isdigit()) == ["1", "2"]
+
+
+@case("train_json_streams_events_and_ends_with_a_result")
+def _():
+    done = ok("train", churn_table(), "--target", "churn", "--out", WORK / "events", "--set", "train.epochs=2", "--json")
+    events = done.events()
+    assert events[-1]["event"] == "result", events[-1]
+    assert len(events) > 3
+
+
+@case("results_on_stdout_everything_else_on_stderr")
+def _():
+    done = ok("train", churn_table(), "--target", "churn", "--out", WORK / "quiet", "--set", "train.epochs=1", "--quiet")
+    assert done.err.strip() == "", done.err
+
+
+@case("dry_run_prints_the_recipe_with_origins_and_trains_nothing")
+def _():
+    done = ok("train", churn_table(), "--target", "churn", "--out", WORK / "dry", "--dry-run", "--set", "train.epochs=3",
+              env={"QUERN_SEED": "9"})
+    assert "epochs" in done.out and re.search(r"flag|--set", done.out), done.out
+    assert not (WORK / "dry").exists()
+
+
+@case("eval_scores_and_fails_under")
+def _():
+    events = ok("eval", churn_model(), churn_table(), "--json").events()
+    assert events[-1]["event"] == "result"
+    ok("eval", churn_model(), churn_table(), "--fail-under", "auroc=0.5")
+    expect(quern("eval", churn_model(), churn_table(), "--fail-under", "auroc=0.99999"), 1, "auroc")
+
+
+@case("predict_answers_each_row_in_order")
+def _():
+    table = churn_table()
+    rows = list(csv.DictReader(io.StringIO(ok("predict", churn_model(), table).out)))
+    assert len(rows) == 400
+    assert list(rows[0]) == ["prediction", "probability_no", "probability_yes"], list(rows[0])
+    for row in rows:
+        high = max(("no", "yes"), key=lambda label: float(row[f"probability_{label}"]))
+        assert row["prediction"] == high, row
+        assert abs(float(row["probability_no"]) + float(row["probability_yes"]) - 1) < 1e-5, row
+
+
+@case("predict_does_not_need_the_target")
+def _():
+    lines = churn_table().read_text().splitlines()
+    without = write("no-target.csv", "\n".join(line.rsplit(",", 1)[0] for line in lines) + "\n")
+    assert ok("predict", churn_model(), without).out == ok("predict", churn_model(), churn_table()).out
+
+
+@case("predict_keeps_columns_and_writes_files")
+def _():
+    out = WORK / "kept.csv"
+    ok("predict", churn_model(), churn_table(), "--keep", "--out", out)
+    rows = list(csv.DictReader(out.open()))
+    assert list(rows[0])[:2] == ["age", "city"] and "prediction" in rows[0], list(rows[0])
+
+
+@case("predict_writes_json_lines")
+def _():
+    out = WORK / "rows.jsonl"
+    ok("predict", churn_model(), churn_table(), "--out", out)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(lines) == 400
+    assert set(lines[0]) == {"prediction", "probability"} and set(lines[0]["probability"]) == {"no", "yes"}, lines[0]
+
+
+@case("predict_reads_standard_input")
+def _():
+    text = churn_table().read_text()
+    assert ok("predict", churn_model(), stdin=text).out == ok("predict", churn_model(), churn_table()).out
+
+
+@case("predict_does_not_depend_on_its_neighbours")
+def _():
+    lines = churn_table().read_text().splitlines()
+    whole = ok("predict", churn_model(), churn_table()).out.splitlines()
+    for at in (1, 17, 400):
+        alone = write("one.csv", lines[0] + "\n" + lines[at] + "\n")
+        assert ok("predict", churn_model(), alone).out.splitlines()[1] == whole[at], at
+
+
+@case("missing_and_unseen_values_still_get_an_answer")
+def _():
+    odd = write("odd.csv", "age,city,spend,calls\n,Atlantis,,3\n41,,12.5,\n")
+    rows = list(csv.DictReader(io.StringIO(ok("predict", churn_model(), odd).out)))
+    assert len(rows) == 2 and all(row["prediction"] in ("yes", "no") for row in rows), rows
+
+
+@case("images_in_idx_files_train_and_predict")
+def _():
+    folder = bars_images("bars")
+    recipe = write("bars.yaml", f"quern: 1\nname: bars\ndata: {{path: {folder}}}\nmodel: {{type: cnn}}\ntrain: {{epochs: 2}}\n")
+    ok("train", recipe, "--out", WORK / "bars-model", "--quiet")
+    metrics = json.loads((newest(WORK / "bars-model") / "metrics.json").read_text())
+    assert metrics["test"]["accuracy"]["value"] > 0.95, metrics["test"]
+
+
+@case("check_accepts_a_model_and_finds_a_changed_byte")
+def _():
+    folder = WORK / "checked"
+    subprocess.run(["cp", "-r", str(newest(churn_model())), str(folder)], check=True)
+    ok("check", folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    done = quern("check", folder)
+    assert done.code == 1 and "model.safetensors" in done.err + done.out, done
+
+
+@case("doctor_tests_this_machine_in_five_seconds")
+def _():
+    done = ok("doctor")
+    assert done.seconds < 10, f"{done.seconds:.1f} s"
+    assert re.search(r"avx|neon|portable", done.out, re.I), done.out
+
+
+@case("resume_without_a_checkpoint_says_so_and_begins")
+def _():
+    done = ok("train", churn_table(), "--target", "churn", "--out", WORK / "fresh", "--resume", "--set", "train.epochs=1")
+    assert "no checkpoint" in done.err, done.err
+
+
+@case("an_interrupt_keeps_what_was_learned")
+def _():
+    recipe = write("long.yaml", f"quern: 1\nname: long\ndata: {{path: {churn_table(4000, name='long.csv')}, target: churn}}\n"
+                                "model: {type: mlp}\ntrain: {epochs: 100000, early_stop: 0}\n")
+    process = subprocess.Popen([QUERN, "train", str(recipe), "--out", str(WORK / "long")], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, cwd=WORK)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, f"exit {process.returncode}: {err[-800:]}"
+    assert (newest(WORK / "long") / "report.html").exists()
+    ok("predict", WORK / "long", churn_table())
+
+
+@case("penguins_train_without_a_word_of_configuration")
+def _():
+    table = shared("penguins", "penguins.csv")
+    target = "species" if "species" in table.read_text().splitlines()[0] else table.read_text().splitlines()[0].split(",")[0]
+    ok("train", table, "--target", target, "--out", WORK / "penguins", "--quiet")
+    metrics = json.loads((newest(WORK / "penguins") / "metrics.json").read_text())
+    assert metrics["task"] == "multiclass"
+    assert metrics["test"]["accuracy"]["value"] > 0.9, metrics["test"]
+
+
+@case("a_threads_flag_does_not_change_the_weights")
+def _():
+    table = adult("test")
+    for threads in (1, 2):
+        ok("train", table, "--target", "income", "--threads", threads, "--out", WORK / f"threads{threads}", "--set", "train.epochs=1",
+           "--set", "model.type=mlp", "--quiet")
+    weights = [(newest(WORK / f"threads{threads}") / "model.safetensors").read_bytes() for threads in (1, 2)]
+    assert weights[0] == weights[1]
+
+
+finish()
