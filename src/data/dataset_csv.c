@@ -1,5 +1,5 @@
 /*
- * Tables: one or more CSV or TSV files for training, and perhaps others for the test, as one frame. A column must mean the same
+ * Tables: one or more CSV, TSV or JSON Lines files for training, and perhaps others for the test, as one frame. A column must mean the same
  * in every file: where one of the training files holds text, it is text in all of them.
  */
 #include <stdio.h>
@@ -7,10 +7,12 @@
 #include "data/dataset_priv.h"
 #include "data/measure_priv.h"
 #include "format/csv.h"
+#include "format/jsonl.h"
 
 typedef struct {
     qn_str bytes;
     const char *path;
+    bool json; /* JSON Lines */
     qn_csv csv;
 } table;
 
@@ -42,6 +44,17 @@ static qn_status add_text(reading *in, qn_str name, qn_error *err)
     return QN_OK;
 }
 
+/* By name; a name that says nothing (standard input) by the first bytes. */
+static bool is_json(const table *here)
+{
+    static const char *const endings[] = {".jsonl", ".ndjson", ".json"};
+    qn_str name = qn_str_from(here->path);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (qn_str_ends(name, endings[i]))
+            return true;
+    return !qn_str_ends(name, ".csv") && !qn_str_ends(name, ".tsv") && qn_jsonl_is(here->bytes);
+}
+
 static qn_status prepare(reading *in, const qn_path_list *paths, qn_error *err)
 {
     const qn_dataset_options *options = in->set->options;
@@ -58,6 +71,7 @@ static qn_status prepare(reading *in, const qn_path_list *paths, qn_error *err)
     for (int64_t i = 0; i < paths->count; i++) {
         in->tables[i].path = paths->paths[i];
         QN_TRY(qn_dataset_map(in->set, paths->paths[i], &in->tables[i].bytes, err));
+        in->tables[i].json = is_json(&in->tables[i]);
     }
     return QN_OK;
 }
@@ -66,7 +80,9 @@ static qn_status read_table(reading *in, int64_t index, const qn_csv_options *op
                             qn_error *err)
 {
     table *here = &in->tables[index];
-    qn_status status = qn_csv_read(here->bytes, options, &in->set->arena, &here->csv, err);
+    qn_arena *arena = &in->set->arena;
+    qn_status status = here->json ? qn_jsonl_read(here->bytes, options, arena, &here->csv, err)
+                                  : qn_csv_read(here->bytes, options, arena, &here->csv, err);
     if (status == QN_ERR_BUDGET && in->set->arena.limit_bytes)
         return qn_dataset_no_memory(in->set, err);
     return status;
@@ -144,7 +160,7 @@ static qn_status text_in_test(const reading *in, int64_t index, const qn_csv_col
                               qn_error *err)
 {
     const qn_csv *csv = &in->tables[index].csv;
-    qn_frame_part part = {in->tables[index].path, 0, csv->header ? 2 : 1};
+    qn_frame_part part = {in->tables[index].path, 0, csv->row_first};
     for (int64_t row = 0; row < csv->rows; row++) {
         double value;
         qn_column cell = {.name = column->name,
@@ -195,7 +211,7 @@ static qn_status make_frame(const reading *in, int64_t index, qn_frame *ret, qn_
     QN_TRY(qn_frame_init(ret, arena, csv->columns_count, csv->rows, err));
     if (!part)
         return qn_dataset_no_memory(in->set, err);
-    *part = (qn_frame_part){in->tables[index].path, 0, csv->header ? 2 : 1};
+    *part = (qn_frame_part){in->tables[index].path, 0, csv->row_first};
     ret->parts = part;
     ret->parts_count = 1;
     for (int64_t c = 0; c < csv->columns_count; c++) {
@@ -240,7 +256,9 @@ qn_status qn_dataset_open_csv(qn_open_dataset *set, const qn_path_list *paths, i
         QN_TRY(make_frame(&in, i, &frames[i], err));
         set->public.rows_main += i < main_count ? frames[i].rows : 0;
     }
-    set->public.kind = in.tables[0].csv.delimiter == '\t' ? "tsv" : "csv";
+    set->public.kind = in.tables[0].json                    ? "json lines"
+                       : in.tables[0].csv.delimiter == '\t' ? "tsv"
+                                                            : "csv";
     report_header(&in);
     return qn_dataset_join(set, frames, in.count, err);
 }

@@ -296,6 +296,7 @@ qn_status qn_csv_read(qn_str text, const qn_csv_options *given, qn_arena *arena,
         if (read_table(&r, scan, &unquoted) == QN_OK)
             status = QN_OK;
     }
+    table.row_first = table.header ? 2 : 1;
     if (status == QN_OK)
         *ret = table;
     return status;

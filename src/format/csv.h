@@ -52,7 +52,8 @@ typedef struct {
     int64_t columns_count;
     int64_t rows;
     char delimiter;
-    bool header; /* the first row was taken for names */
+    bool header;       /* the first row was taken for names */
+    int64_t row_first; /* what messages call the first row of data */
 } qn_csv;
 
 /* Reads a whole text. `text` must outlive the result (map it).

@@ -220,6 +220,30 @@ static void dataset_loads_images_that_a_table_names(void **state)
     qn_dataset_close(dataset);
 }
 
+static void dataset_reads_json_lines_as_a_table(void **state)
+{
+    fixture *f = *state;
+    qn_dataset *dataset = open_table(
+        f,
+        put_file(f, "t.jsonl",
+                 "{\"a\": 1, \"y\": 1}\n{\"a\": null, \"y\": 0}\n{\"y\": 1, \"a\": 3}\n"),
+        "y");
+    assert_string_equal(dataset->kind, "json lines");
+    assert_int_equal(dataset->frame.rows, 3);
+    const qn_column *a = qn_frame_find(&dataset->frame, QN_STR("a"));
+    assert_int_equal(a->kind, QN_COLUMN_NUMBER);
+    assert_true(qn_column_missing(a, 1));
+    assert_near(a->numbers[2], 3, 0);
+    char where[160];
+    qn_frame_where(&dataset->frame, a, 2, where);
+    assert_non_null(strstr(where, "t.jsonl, row 3, column 1 'a'"));
+    qn_dataset_close(dataset);
+    dataset =
+        open_table(f, put_file(f, "t.data", "{\"a\": 1, \"y\": 1}\n"), "y"); /* by its bytes */
+    assert_int_equal(dataset->frame.columns_count, 2);
+    qn_dataset_close(dataset);
+}
+
 static void dataset_names_columns_without_a_header(void **state)
 {
     fixture *f = *state;
@@ -295,6 +319,7 @@ int main(void)
         TEST(dataset_opens_npz_arrays),
         TEST(dataset_opens_a_folder_of_classes),
         TEST(dataset_loads_images_that_a_table_names),
+        TEST(dataset_reads_json_lines_as_a_table),
         TEST(dataset_names_columns_without_a_header),
         TEST(dataset_survives_every_failed_allocation),
     };
