@@ -4,75 +4,22 @@
  */
 #include "nn/layers.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
-
-enum { NAME_SIZE = 256 };
-
-static const char *label_of(const qn_nn_scope *at)
-{
-    return at->label ? at->label : at->name;
-}
-
-/* A sticky error whose text begins with the layer. The scope is dropped: it would say the same again. */
-static qn_value fail(const qn_nn_scope *at, const char *format, ...) QN_PRINTF(2, 3);
-static qn_value fail(const qn_nn_scope *at, const char *format, ...)
-{
-    char text[400];
-    va_list list;
-    va_start(list, format);
-    vsnprintf(text, sizeof(text), format, list);
-    va_end(list);
-    qn_graph_scope(at->graph, NULL);
-    return qn_graph_fail(at->graph, QN_ERR_ARG, "%s %s", label_of(at), text);
-}
-
-/* Begins a layer: labels its nodes. false = an earlier call failed. */
-static bool begin(const qn_nn_scope *at, qn_value x)
-{
-    if (x == QN_NONE || qn_graph_check(at->graph, NULL) != QN_OK)
-        return false;
-    qn_graph_scope(at->graph, label_of(at));
-    return true;
-}
-
-static qn_shape shape_of(const qn_nn_scope *at, qn_value x)
-{
-    return qn_graph_type(at->graph, x)->shape;
-}
-
-/* One sample's shape, "[28, 28, 1]": users count without the batch. */
-static const char *sample_text(qn_shape shape, char dst[128])
-{
-    if (shape.rank > 0) {
-        shape.rank--;
-        memmove(shape.dims, shape.dims + 1, (size_t)shape.rank * sizeof(*shape.dims));
-    }
-    return qn_shape_text(&shape, dst);
-}
+#include "nn/scope_priv.h"
 
 static bool want_image(const qn_nn_scope *at, qn_value x)
 {
-    qn_shape shape = shape_of(at, x);
+    qn_shape shape = qn_nn_shape(at, x);
     char text[128];
     bool known = shape.rank == 4;
     for (int d = 1; known && d < 4; d++)
         known = shape.dims[d] > 0;
     if (!known)
-        fail(at, "expects input of 3 dimensions [H, W, C], got %s", sample_text(shape, text));
+        qn_nn_fail(at, "expects input of 3 dimensions [H, W, C], got %s",
+                   qn_nn_sample_text(shape, text));
     return known;
-}
-
-static qn_value state(const qn_nn_scope *at, const char *what, qn_value like, qn_shape shape,
-                      qn_init init, bool trainable)
-{
-    char name[NAME_SIZE];
-    snprintf(name, sizeof(name), "%s.%s", at->name, what);
-    return qn_graph_state(at->graph, name, qn_graph_type(at->graph, like)->dtype, shape, init,
-                          trainable);
 }
 
 /*
@@ -103,13 +50,13 @@ static qn_value fail_activation(const qn_nn_scope *at, const char *name)
         names[i] = activations[i].name;
     const char *nearest = qn_error_nearest(name, names, ACTIVATIONS_COUNT);
     if (nearest)
-        return fail(at, "has no activation '%s'; did you mean '%s'?", name, nearest);
-    return fail(at, "has no activation '%s'", name);
+        return qn_nn_fail(at, "has no activation '%s'; did you mean '%s'?", name, nearest);
+    return qn_nn_fail(at, "has no activation '%s'", name);
 }
 
 qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation)
 {
-    if (!begin(at, x) || !activation)
+    if (!qn_nn_begin(at, x) || !activation)
         return x;
     int i = 0;
     while (i < ACTIVATIONS_COUNT && strcmp(activations[i].name, activation) != 0)
@@ -127,7 +74,7 @@ qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activat
  */
 static qn_value product(const qn_nn_scope *at, qn_value x, qn_value weight, qn_value bias)
 {
-    if (shape_of(at, x).rank == 2)
+    if (qn_nn_shape(at, x).rank == 2)
         return qn_graph_node(at->graph, "Gemm", (qn_value[]){x, weight, bias}, 3, NULL, 0);
     qn_value y = qn_graph_op2(at->graph, "MatMul", x, weight);
     return bias == QN_NONE ? y : qn_graph_op2(at->graph, "Add", y, bias);
@@ -135,21 +82,21 @@ static qn_value product(const qn_nn_scope *at, qn_value x, qn_value weight, qn_v
 
 qn_value qn_nn_dense(const qn_nn_scope *at, qn_value x, const qn_nn_dense_options *options)
 {
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
-    qn_shape shape = shape_of(at, x);
+    qn_shape shape = qn_nn_shape(at, x);
     char text[128];
     int64_t in = shape.rank > 1 ? shape.dims[shape.rank - 1] : -1;
     if (in < 1)
-        return fail(at, "expects input of 1 dimension or more [..., features], got %s",
-                    sample_text(shape, text));
+        return qn_nn_fail(at, "expects input of 1 dimension or more [..., features], got %s",
+                          qn_nn_sample_text(shape, text));
     if (options->units < 1)
-        return fail(at, "has %lld units, expected 1 or more", (long long)options->units);
+        return qn_nn_fail(at, "has %lld units, expected 1 or more", (long long)options->units);
     qn_init init = qn_nn_init_of(options->init, in, options->units);
-    qn_value weight = state(at, "weight", x, QN_SHAPE(in, options->units), init, true);
+    qn_value weight = qn_nn_state(at, "weight", x, QN_SHAPE(in, options->units), init, true);
     qn_value bias = QN_NONE;
     if (!options->no_bias)
-        bias = state(at, "bias", x, QN_SHAPE(options->units), (qn_init){0}, true);
+        bias = qn_nn_state(at, "bias", x, QN_SHAPE(options->units), (qn_init){0}, true);
     if (qn_graph_check(at->graph, NULL) != QN_OK)
         return QN_NONE;
     return qn_nn_activation(at, product(at, x, weight, bias), options->activation);
@@ -179,7 +126,7 @@ static bool window_attrs(const qn_nn_scope *at, qn_value x, const qn_nn_window *
                          const int64_t strides[2], qn_attr attrs[3])
 {
     static const char *const sides[] = {"height", "width"};
-    qn_shape shape = shape_of(at, x);
+    qn_shape shape = qn_nn_shape(at, x);
     attrs[0] = QN_ATTR_2I("strides", strides[0], strides[1]);
     attrs[1] = (qn_attr){.name = "pads", .kind = QN_ATTR_INTS, .count = 4};
     attrs[2] =
@@ -189,8 +136,9 @@ static bool window_attrs(const qn_nn_scope *at, qn_value x, const qn_nn_window *
         int64_t *pads = attrs[1].ints;
         if (window->size[i] < 1 || strides[i] < 1 || dilation < 1 || window->size[i] > 1 << 20 ||
             strides[i] > 1 << 20 || dilation > 1 << 20) {
-            fail(at, "has a window of %lld with stride %lld and dilation %lld, expected 1 or more",
-                 (long long)window->size[i], (long long)strides[i], (long long)dilation);
+            qn_nn_fail(
+                at, "has a window of %lld with stride %lld and dilation %lld, expected 1 or more",
+                (long long)window->size[i], (long long)strides[i], (long long)dilation);
             return false;
         }
         int64_t covers = (window->size[i] - 1) * dilation + 1;
@@ -201,8 +149,8 @@ static bool window_attrs(const qn_nn_scope *at, qn_value x, const qn_nn_window *
             pads[2 + i] = window->pads[2 + i];
         }
         if (pads[i] < 0 || pads[2 + i] < 0 || covers > size + pads[i] + pads[2 + i]) {
-            fail(at, "has a window of %lld, which does not fit input of %s %lld", (long long)covers,
-                 sides[i], (long long)size);
+            qn_nn_fail(at, "has a window of %lld, which does not fit input of %s %lld",
+                       (long long)covers, sides[i], (long long)size);
             return false;
         }
     }
@@ -212,10 +160,10 @@ static bool window_attrs(const qn_nn_scope *at, qn_value x, const qn_nn_window *
 static bool check_groups(const qn_nn_scope *at, int64_t channels, int64_t groups, int64_t filters)
 {
     if (filters < 1)
-        fail(at, "has %lld filters, expected 1 or more", (long long)filters);
+        qn_nn_fail(at, "has %lld filters, expected 1 or more", (long long)filters);
     else if (groups < 1 || channels % groups || filters % groups)
-        fail(at, "has %lld groups, which do not divide %lld channels and %lld filters",
-             (long long)groups, (long long)channels, (long long)filters);
+        qn_nn_fail(at, "has %lld groups, which do not divide %lld channels and %lld filters",
+                   (long long)groups, (long long)channels, (long long)filters);
     return qn_graph_check(at->graph, NULL) == QN_OK;
 }
 
@@ -225,17 +173,17 @@ qn_value qn_nn_conv2d(const qn_nn_scope *at, qn_value x, const qn_nn_conv2d_opti
     int64_t strides[2] = {or_else(kernel->stride[0], 1), or_else(kernel->stride[1], 1)};
     int64_t groups = or_else(options->groups, 1), filters = options->filters;
     qn_attr attrs[4];
-    if (!begin(at, x) || !want_image(at, x) || !window_attrs(at, x, kernel, strides, attrs))
+    if (!qn_nn_begin(at, x) || !want_image(at, x) || !window_attrs(at, x, kernel, strides, attrs))
         return QN_NONE;
-    int64_t channels = shape_of(at, x).dims[3], places = kernel->size[0] * kernel->size[1];
+    int64_t channels = qn_nn_shape(at, x).dims[3], places = kernel->size[0] * kernel->size[1];
     if (!check_groups(at, channels, groups, filters))
         return QN_NONE;
     attrs[3] = QN_ATTR_I("group", groups);
     qn_init init = qn_nn_init_of(options->init, places * (channels / groups), places * filters);
     qn_shape weight = QN_SHAPE(kernel->size[0], kernel->size[1], channels / groups, filters);
-    qn_value inputs[3] = {x, state(at, "weight", x, weight, init, true), QN_NONE};
+    qn_value inputs[3] = {x, qn_nn_state(at, "weight", x, weight, init, true), QN_NONE};
     if (!options->no_bias)
-        inputs[2] = state(at, "bias", x, QN_SHAPE(filters), (qn_init){0}, true);
+        inputs[2] = qn_nn_state(at, "bias", x, QN_SHAPE(filters), (qn_init){0}, true);
     if (qn_graph_check(at->graph, NULL) != QN_OK)
         return QN_NONE;
     qn_value y = qn_graph_node(at->graph, "Conv", inputs, 3, attrs, 4);
@@ -248,7 +196,7 @@ static qn_value pool(const qn_nn_scope *at, qn_value x, const qn_nn_window *wind
     int64_t strides[2] = {or_else(window->stride[0], window->size[0]),
                           or_else(window->stride[1], window->size[1])};
     qn_attr attrs[4];
-    if (!begin(at, x) || !want_image(at, x) || !window_attrs(at, x, window, strides, attrs))
+    if (!qn_nn_begin(at, x) || !want_image(at, x) || !window_attrs(at, x, window, strides, attrs))
         return QN_NONE;
     attrs[3] = attrs[2];
     attrs[2] = QN_ATTR_2I("kernel_shape", window->size[0], window->size[1]);
@@ -267,7 +215,7 @@ qn_value qn_nn_avg_pool2d(const qn_nn_scope *at, qn_value x, const qn_nn_window 
 
 static qn_value global_pool(const qn_nn_scope *at, qn_value x, const char *op)
 {
-    if (!begin(at, x) || !want_image(at, x))
+    if (!qn_nn_begin(at, x) || !want_image(at, x))
         return QN_NONE;
     return qn_nn_flatten(at, qn_graph_op1(at->graph, op, x));
 }
@@ -288,22 +236,19 @@ qn_value qn_nn_global_avg_pool2d(const qn_nn_scope *at, qn_value x)
 qn_value qn_nn_batch_norm(const qn_nn_scope *at, qn_value x,
                           const qn_nn_batch_norm_options *options)
 {
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
-    qn_shape shape = shape_of(at, x);
-    char text[128];
-    int64_t channels = shape.rank > 1 ? shape.dims[shape.rank - 1] : -1;
+    int64_t channels = qn_nn_channels(at, x);
     if (channels < 1)
-        return fail(at, "expects input of 1 dimension or more [..., C], got %s",
-                    sample_text(shape, text));
+        return QN_NONE;
     qn_shape each = QN_SHAPE(channels);
     qn_init zero = {.kind = QN_INIT_ZERO}, one = {.kind = QN_INIT_ONE};
     qn_value inputs[] = {
         x,
-        state(at, "scale", x, each, one, true),
-        state(at, "shift", x, each, zero, true),
-        state(at, "running_mean", x, each, zero, false),
-        state(at, "running_var", x, each, one, false),
+        qn_nn_state(at, "scale", x, each, one, true),
+        qn_nn_state(at, "shift", x, each, zero, true),
+        qn_nn_state(at, "running_mean", x, each, zero, false),
+        qn_nn_state(at, "running_var", x, each, one, false),
     };
     qn_attr attrs[] = {
         QN_ATTR_F("momentum", options->momentum > 0 ? options->momentum : 0.9),
@@ -322,10 +267,10 @@ qn_value qn_nn_batch_norm(const qn_nn_scope *at, qn_value x,
 
 qn_value qn_nn_dropout(const qn_nn_scope *at, qn_value x, double rate)
 {
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
     if (!(rate >= 0 && rate < 1))
-        return fail(at, "has a rate of %g, expected 0 to 1, without 1", rate);
+        return qn_nn_fail(at, "has a rate of %g, expected 0 to 1, without 1", rate);
     /* of the name, so that another layer in front changes nothing here; never 0, which asks for any */
     uint32_t stream = (uint32_t)qn_hash64(at->name, strlen(at->name), 0) | 1;
     qn_attr attrs[] = {QN_ATTR_F("ratio", rate), QN_ATTR_I("stream", stream)};
@@ -334,20 +279,21 @@ qn_value qn_nn_dropout(const qn_nn_scope *at, qn_value x, double rate)
 
 qn_value qn_nn_flatten(const qn_nn_scope *at, qn_value x)
 {
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
     qn_attr axis = QN_ATTR_I("axis", 1);
-    return shape_of(at, x).rank == 2 ? x : qn_graph_node(at->graph, "Flatten", &x, 1, &axis, 1);
+    return qn_nn_shape(at, x).rank == 2 ? x : qn_graph_node(at->graph, "Flatten", &x, 1, &axis, 1);
 }
 
 qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, int count)
 {
     char came[128], want[128];
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
-    qn_shape shape = shape_of(at, x), wanted = {.rank = count + 1};
+    qn_shape shape = qn_nn_shape(at, x), wanted = {.rank = count + 1};
     if (count < 1 || count >= QN_RANK_MAX)
-        return fail(at, "reshapes to %d dimensions, expected 1 to %d", count, QN_RANK_MAX - 1);
+        return qn_nn_fail(at, "reshapes to %d dimensions, expected 1 to %d", count,
+                          QN_RANK_MAX - 1);
     int64_t have = 1, need = 1;
     int open = 0;
     for (int d = 1; d < shape.rank; d++)
@@ -356,13 +302,13 @@ qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, i
         open += dims[i] == -1;
         wanted.dims[i + 1] = dims[i];
         if (dims[i] == 0 || dims[i] < -1 || (dims[i] > 0 && need > have / dims[i] + 1))
-            return fail(at, "cannot reshape %s to %s", sample_text(shape, came),
-                        sample_text(wanted, want));
+            return qn_nn_fail(at, "cannot reshape %s to %s", qn_nn_sample_text(shape, came),
+                              qn_nn_sample_text(wanted, want));
         need *= dims[i] > 0 ? dims[i] : 1;
     }
     if (open > 1 || have % need || (open == 0 && have != need))
-        return fail(at, "cannot reshape %s to %s", sample_text(shape, came),
-                    sample_text(wanted, want));
+        return qn_nn_fail(at, "cannot reshape %s to %s", qn_nn_sample_text(shape, came),
+                          qn_nn_sample_text(wanted, want));
     qn_attr attr = {.name = "shape", .kind = QN_ATTR_INTS, .count = wanted.rank};
     for (int i = 1; i < wanted.rank; i++)
         attr.ints[i] = wanted.dims[i] == -1 ? have / need : wanted.dims[i];
@@ -371,17 +317,15 @@ qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, i
 
 qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size)
 {
-    if (!begin(at, x))
+    if (!qn_nn_begin(at, x))
         return QN_NONE;
     qn_dtype dtype = qn_graph_type(at->graph, x)->dtype;
     if (dtype != QN_DTYPE_I64)
-        return fail(at, "expects integers, got %s", qn_dtype_name(dtype));
+        return qn_nn_fail(at, "expects integers, got %s", qn_dtype_name(dtype));
     if (count < 1 || size < 1)
-        return fail(at, "has %lld rows of %lld, expected 1 or more of each", (long long)count,
-                    (long long)size);
-    char name[NAME_SIZE];
-    snprintf(name, sizeof(name), "%s.weight", at->name);
-    qn_value weight = qn_graph_state(at->graph, name, QN_DTYPE_F32, QN_SHAPE(count, size),
+        return qn_nn_fail(at, "has %lld rows of %lld, expected 1 or more of each", (long long)count,
+                          (long long)size);
+    qn_value weight = qn_nn_state_of(at, "weight", QN_DTYPE_F32, QN_SHAPE(count, size),
                                      (qn_init){.kind = QN_INIT_UNIFORM, .value = 0.05}, true);
     if (weight == QN_NONE)
         return QN_NONE;

@@ -91,6 +91,14 @@ typedef struct {
 qn_value qn_nn_batch_norm(const qn_nn_scope *at, qn_value x,
                           const qn_nn_batch_norm_options *options);
 
+/* Each sample by its own statistics. layer_norm and rms_norm: over the last dimension (states scale,
+ * and shift of layer_norm). group_norm: channels-last, over pixels and a group's channels; as many
+ * groups as channels is instance norm (torch.nn.InstanceNorm2d with affine). eps: 0 = 1e-5.
+ * Source: Ba et al. 2016; Zhang and Sennrich 2019; Wu and He 2018. */
+qn_value qn_nn_layer_norm(const qn_nn_scope *at, qn_value x, double eps);
+qn_value qn_nn_rms_norm(const qn_nn_scope *at, qn_value x, double eps);
+qn_value qn_nn_group_norm(const qn_nn_scope *at, qn_value x, int64_t groups, double eps);
+
 /* Identity in a plan that does not train. The stream of its random numbers is keyed by the name. */
 qn_value qn_nn_dropout(const qn_nn_scope *at, qn_value x, double rate);
 qn_value qn_nn_flatten(const qn_nn_scope *at, qn_value x); /* [B, ...] -> [B, product] */

@@ -11,16 +11,8 @@
 
 enum { LAYERS_MAX = 1000 };
 
-typedef struct {
-    const qn_nn_layers_options *options;
-    const char **closing; /* set for the last layer where its activation may be left out */
-} building;
-
-typedef qn_value (*build_fn)(const qn_nn_scope *at, const building *b, qn_value x,
-                             const qn_nn_slot *slots);
-
 /* A closing softmax or sigmoid is left to the loss where asked. */
-static const char *activation(const building *b, const qn_nn_slot *s)
+static const char *activation(const qn_nn_building *b, const qn_nn_slot *s)
 {
     bool closes = strcmp(s->word, "softmax") == 0 || strcmp(s->word, "log_softmax") == 0 ||
                   strcmp(s->word, "sigmoid") == 0;
@@ -51,7 +43,7 @@ static qn_nn_window window_of(const qn_nn_slot *size, const qn_nn_slot *stride,
     return window;
 }
 
-static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_dense(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                             const qn_nn_slot *s)
 {
     qn_nn_dense_options options = {.units = s[0].i,
@@ -61,7 +53,7 @@ static qn_value build_dense(const qn_nn_scope *at, const building *b, qn_value x
     return qn_nn_dense(at, x, &options);
 }
 
-static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_conv2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                              const qn_nn_slot *s)
 {
     qn_nn_conv2d_options options = {.filters = s[0].i,
@@ -74,7 +66,7 @@ static qn_value build_conv2d(const qn_nn_scope *at, const building *b, qn_value 
     return qn_nn_conv2d(at, x, &options);
 }
 
-static qn_value build_max_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_max_pool2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     (void)b;
@@ -82,7 +74,7 @@ static qn_value build_max_pool2d(const qn_nn_scope *at, const building *b, qn_va
     return qn_nn_max_pool2d(at, x, &window);
 }
 
-static qn_value build_avg_pool2d(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_avg_pool2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     (void)b;
@@ -90,7 +82,7 @@ static qn_value build_avg_pool2d(const qn_nn_scope *at, const building *b, qn_va
     return qn_nn_avg_pool2d(at, x, &window);
 }
 
-static qn_value build_global_max(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_global_max(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     (void)b;
@@ -98,7 +90,7 @@ static qn_value build_global_max(const qn_nn_scope *at, const building *b, qn_va
     return qn_nn_global_max_pool2d(at, x);
 }
 
-static qn_value build_global_avg(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_global_avg(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     (void)b;
@@ -106,21 +98,21 @@ static qn_value build_global_avg(const qn_nn_scope *at, const building *b, qn_va
     return qn_nn_global_avg_pool2d(at, x);
 }
 
-static qn_value build_batch_norm(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_batch_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_batch_norm(at, x, &(qn_nn_batch_norm_options){.momentum = s[0].f, .eps = s[1].f});
 }
 
-static qn_value build_dropout(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_dropout(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                               const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_dropout(at, x, s[0].f);
 }
 
-static qn_value build_flatten(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_flatten(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                               const qn_nn_slot *s)
 {
     (void)b;
@@ -128,21 +120,21 @@ static qn_value build_flatten(const qn_nn_scope *at, const building *b, qn_value
     return qn_nn_flatten(at, x);
 }
 
-static qn_value build_reshape(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_reshape(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                               const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_reshape(at, x, s[0].ints, s[0].count);
 }
 
-static qn_value build_embedding(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_embedding(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                 const qn_nn_slot *s)
 {
     (void)b;
     return qn_nn_embedding(at, x, s[0].i, s[1].i);
 }
 
-static qn_value build_activation(const qn_nn_scope *at, const building *b, qn_value x,
+static qn_value build_activation(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
     return qn_nn_activation(at, x, activation(b, &s[0]));
@@ -295,10 +287,7 @@ static const qn_nn_attr activation_attrs[] = {
 };
 static const qn_nn_attr no_attrs[] = {{0}};
 
-static const struct {
-    qn_nn_layer layer;
-    build_fn build;
-} table[] = {
+static const qn_nn_row rows_basic[] = {
     {{"dense", "every output is a weighted sum of all inputs", dense_attrs}, build_dense},
     {{"conv2d", "filters that slide over an image [H, W, C]", conv2d_attrs}, build_conv2d},
     {{"max_pool2d", "the largest of each window of an image", pool_attrs}, build_max_pool2d},
@@ -311,25 +300,48 @@ static const struct {
     {{"reshape", "the same numbers in another shape", reshape_attrs}, build_reshape},
     {{"embedding", "a trained row of numbers for each integer", embedding_attrs}, build_embedding},
     {{"activation", "a function of each number", activation_attrs}, build_activation},
+    {{0}, NULL},
 };
-enum { TABLE_COUNT = sizeof(table) / sizeof(table[0]) };
+static const qn_nn_row *const families[] = {rows_basic, qn_nn_rows_norm, NULL /* the end */};
+enum { ROWS_MAX = 64 };
+
+static const qn_nn_row *row_at(int index)
+{
+    for (int family = 0; families[family] && index >= 0; family++)
+        for (const qn_nn_row *row = families[family]; row->layer.name; row++)
+            if (index-- == 0)
+                return row;
+    return NULL;
+}
 
 const qn_nn_layer *qn_nn_layer_at(int index)
 {
-    return index >= 0 && index < TABLE_COUNT ? &table[index].layer : NULL;
+    const qn_nn_row *row = row_at(index);
+    return row ? &row->layer : NULL;
 }
 
-static int find_row(qn_str name)
+static const qn_nn_row *find_row(qn_str name)
 {
-    for (int i = 0; i < TABLE_COUNT; i++)
-        if (qn_str_is(name, table[i].layer.name))
-            return i;
-    return -1;
+    const qn_nn_row *row;
+    for (int i = 0; (row = row_at(i)); i++)
+        if (qn_str_is(name, row->layer.name))
+            return row;
+    return NULL;
 }
 
 const qn_nn_layer *qn_nn_layer_find(const char *name)
 {
-    return qn_nn_layer_at(find_row(qn_str_from(name)));
+    const qn_nn_row *row = find_row(qn_str_from(name));
+    return row ? &row->layer : NULL;
+}
+
+static qn_status fail_layer(qn_str word, const char *label, qn_error *err)
+{
+    const char *names[ROWS_MAX];
+    int count = 0;
+    for (; count < ROWS_MAX && row_at(count); count++)
+        names[count] = row_at(count)->layer.name;
+    return qn_nn_fail_unknown("layer", word, names, count, label, err);
 }
 
 /* An entry's name and attributes. */
@@ -349,10 +361,9 @@ static qn_status read_entry(const char *label, const qn_json *entry, qn_str *ret
     return QN_OK;
 }
 
-static qn_status build_one(qn_graph *graph, const building *b, const qn_json *entry, int64_t index,
-                           qn_value *x, qn_error *err)
+static qn_status build_one(qn_graph *graph, const qn_nn_building *b, const qn_json *entry,
+                           int64_t index, qn_value *x, qn_error *err)
 {
-    const char *names[TABLE_COUNT];
     char name[32], label[160];
     qn_nn_slot slots[QN_NN_ATTRS_MAX] = {0};
     qn_str word = {0};
@@ -361,15 +372,13 @@ static qn_status build_one(qn_graph *graph, const building *b, const qn_json *en
     snprintf(name, sizeof(name), "layers.%lld", (long long)index);
     snprintf(label, sizeof(label), "%s[%lld]", path, (long long)index);
     QN_TRY(read_entry(label, entry, &word, &attrs, err));
-    for (int i = 0; i < TABLE_COUNT; i++)
-        names[i] = table[i].layer.name;
-    int row = find_row(word);
-    if (row < 0)
-        return qn_nn_fail_unknown("layer", word, names, TABLE_COUNT, label, err);
-    snprintf(label, sizeof(label), "%s[%lld] %s", path, (long long)index, table[row].layer.name);
-    QN_TRY(qn_nn_slots_read(label, &table[row].layer, &attrs, b->options->units_auto, slots, err));
+    const qn_nn_row *row = find_row(word);
+    if (!row)
+        return fail_layer(word, label, err);
+    snprintf(label, sizeof(label), "%s[%lld] %s", path, (long long)index, row->layer.name);
+    QN_TRY(qn_nn_slots_read(label, &row->layer, &attrs, b->options->units_auto, slots, err));
     qn_nn_scope at = {.graph = graph, .name = name, .label = label};
-    *x = table[row].build(&at, b, *x, slots);
+    *x = row->build(&at, b, *x, slots);
     qn_graph_scope(graph, NULL);
     return qn_graph_check(graph, err);
 }
@@ -387,7 +396,7 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
         QN_FAIL(err, QN_ERR_ARG, "%s is %s, expected a list of 1 to %d layers", path,
                 qn_json_kind_name(layers), (int)LAYERS_MAX);
     for (int64_t i = 0; i < count; i++) {
-        building b = {options, options->logits && i == count - 1 ? &closing : NULL};
+        qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL};
         QN_TRY(build_one(graph, &b, &layers->items[i], i, &x, err));
     }
     *ret = x;

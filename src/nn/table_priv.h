@@ -22,6 +22,22 @@ typedef struct {
     qn_nn_padding padding;
 } qn_nn_slot;
 
+/* What building an entry knows of the list. */
+typedef struct {
+    const qn_nn_layers_options *options;
+    const char **closing; /* set for the last layer where its activation may be left out */
+} qn_nn_building;
+
+/* A row of the table: what people see, and the function that turns slots into a call of layers.h. */
+typedef struct {
+    qn_nn_layer layer;
+    qn_value (*build)(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                      const qn_nn_slot *slots);
+} qn_nn_row;
+
+/* Families of rows beside those of table.c, each ended by a NULL name. */
+extern const qn_nn_row qn_nn_rows_norm[];
+
 /* Reads a layer's attributes into one slot each, in the table's order, with defaults filled in. label: what
  * messages begin with. Errors: ERR_ARG naming attribute, value and what was expected. */
 QN_MUST_USE qn_status qn_nn_slots_read(const char *label, const qn_nn_layer *layer,

@@ -221,6 +221,31 @@ static qn_value norm_parts(qn_graph *g, const qn_value *x, int option)
     return two(g, "Add", two(g, "Mul", normal, x[1]), x[2]);
 }
 
+/* x [2, 3, 6]: layer, RMS, group (3 groups) and instance norm */
+static qn_value own_norm_fused(qn_graph *g, const qn_value *x, int option)
+{
+    static const char *const ops[] = {"LayerNormalization", "RMSNormalization",
+                                      "GroupNormalization", "InstanceNormalization"};
+    qn_attr attrs[] = {QN_ATTR_F("epsilon", 0.01), QN_ATTR_I("num_groups", 3)};
+    return qn_graph_node(g, ops[option], x, option == 1 ? 2 : 3, attrs, option == 2 ? 2 : 1);
+}
+static qn_value own_norm_parts(qn_graph *g, const qn_value *x, int option)
+{
+    const int64_t last[] = {2}, group[] = {1, 3}, pixels[] = {1};
+    const int64_t split[] = {2, 3, 3, 2}, whole[] = {2, 3, 6};
+    const int64_t *axes = option < 2 ? last : option == 2 ? group : pixels;
+    int count = option == 2 ? 2 : 1;
+    qn_value seen = option == 2 ? with_ints(g, "Reshape", x[0], "shape", 4, split) : x[0];
+    if (option != 1)
+        seen = two(g, "Sub", seen, with_ints(g, "ReduceMean", seen, "axes", count, axes));
+    qn_value var = with_ints(g, "ReduceMean", one(g, "Square", seen), "axes", count, axes);
+    qn_value normal = two(g, "Div", seen, one(g, "Sqrt", plus(g, var, 0.01)));
+    if (option == 2)
+        normal = with_ints(g, "Reshape", normal, "shape", 3, whole);
+    normal = two(g, "Mul", normal, x[1]);
+    return option == 1 ? normal : two(g, "Add", normal, x[2]);
+}
+
 /* x [2, 4, 6, 3] in windows of 2 x 2 */
 static qn_value pool_fused(qn_graph *g, const qn_value *x, int option)
 {
@@ -379,6 +404,15 @@ static const fusion fusions[] = {
      2},
     {"losses", loss_fused, loss_parts, 3, {F64(2, 5, 3), F64(2, 5, 3), F64(2, 5, 3)}, 0, 1, 1, 4},
     {"BatchNormalization", norm_fused, norm_parts, 5, {F64(2, 6, 3), C3, C3, C3, C3}, 0.1, 2, 3, 2},
+    {"own norms",
+     own_norm_fused,
+     own_norm_parts,
+     3,
+     {F64(3, 2, 3, 6), F64(1, 6), F64(1, 6)},
+     -1,
+     2,
+     3,
+     4},
     {"pooling", pool_fused, pool_parts, 1, {F64(4, 2, 4, 6, 3)}, -1, 1, 1, 4},
     {"ConvReluPool",
      conv_pool_fused,

@@ -80,6 +80,7 @@ bool qn_bind_activation(const qn_bind *bind, qn_act *ret, float *ret_slope);
 extern const qn_binding qn_bindings_conv[];
 extern const qn_binding qn_bindings_elementwise[];
 extern const qn_binding qn_bindings_index[];
+extern const qn_binding qn_bindings_layer_norm[];
 extern const qn_binding qn_bindings_loss[];
 extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];

@@ -1,0 +1,25 @@
+/*
+ * What the files of layers share: beginning a layer, its states, and refusals that name it.
+ */
+#ifndef QN_NN_SCOPE_PRIV_H
+#define QN_NN_SCOPE_PRIV_H
+
+#include "nn/layers.h"
+
+/* A sticky error whose text begins with the layer. Returns QN_NONE. */
+qn_value qn_nn_fail(const qn_nn_scope *at, const char *format, ...) QN_PRINTF(2, 3);
+/* Begins a layer: labels its nodes. false = an earlier call failed. */
+bool qn_nn_begin(const qn_nn_scope *at, qn_value x);
+qn_shape qn_nn_shape(const qn_nn_scope *at, qn_value x);
+/* One sample's shape, "[28, 28, 1]": users count without the batch. */
+const char *qn_nn_sample_text(qn_shape shape, char dst[128]);
+/* The size of the last dimension of [B, ..., C]; -1 with a sticky error when it is not known. */
+int64_t qn_nn_channels(const qn_nn_scope *at, qn_value x);
+
+/* A state "NAME.what": of the type of `like`, or of the given one. */
+qn_value qn_nn_state(const qn_nn_scope *at, const char *what, qn_value like, qn_shape shape,
+                     qn_init init, bool trainable);
+qn_value qn_nn_state_of(const qn_nn_scope *at, const char *what, qn_dtype dtype, qn_shape shape,
+                        qn_init init, bool trainable);
+
+#endif
