@@ -13,7 +13,8 @@ static qn_serve *serving; /* for the signal handler; set once before signals are
 static void stop_serving(int signal)
 {
     (void)signal;
-    qn_serve_stop(serving);
+    if (serving)
+        qn_serve_stop(serving);
 }
 
 static qn_status read_options(qn_cli *cli, qn_serve_options *options, qn_error *err)
@@ -73,7 +74,9 @@ static qn_status run(qn_cli *cli, qn_error *err)
     qn_status status = say_ready(cli, err);
     if (status == QN_OK)
         status = qn_serve_run(serving, err);
-    qn_serve_destroy(serving);
+    qn_serve *ended = serving;
+    serving = NULL; /* a late signal finds nothing to stop */
+    qn_serve_destroy(ended);
     return status;
 }
 

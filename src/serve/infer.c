@@ -27,7 +27,7 @@ void qn_infer_submit(qn_infer *x)
     qn_serve *serve = x->serve;
     qn_served *served = x->served;
     bool small = !served->pooled &&
-                 qn_predictor_cost_ns(served->predictor, x->rows) <= serve->limits.inline_us * 1000;
+                 x->rows <= (serve->limits.inline_us * 1000 - served->run_ns) / served->row_ns;
     if (small && uv_mutex_trylock(&served->lock) == 0) {
         qn_infer_run(x);
         uv_mutex_unlock(&served->lock);

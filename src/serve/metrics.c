@@ -132,29 +132,33 @@ static const char *escaped(const char *text, qn_arena *arena)
 
 typedef struct {
     const char *name, *type, *help;
-    int64_t (*value)(const qn_served *served);
+    int64_t (*value)(qn_served *served);
     const qn_histogram *(*histogram)(const qn_served *served);
 } model_metric;
 
-static int64_t success_of(const qn_served *served)
+static int64_t success_of(qn_served *served)
 {
     return served->success.count;
 }
-static int64_t failure_of(const qn_served *served)
+static int64_t failure_of(qn_served *served)
 {
     return served->fail.count;
 }
-static int64_t rows_of(const qn_served *served)
+static int64_t rows_of(qn_served *served)
 {
     return served->rows;
 }
-static int64_t runs_of(const qn_served *served)
+static int64_t runs_of(qn_served *served)
 {
     return served->executions;
 }
-static int64_t bytes_of(const qn_served *served)
+static int64_t bytes_of(qn_served *served)
 {
-    return served->pooled ? 0 : qn_predictor_bytes(served->predictor);
+    if (uv_mutex_trylock(&served->lock) != 0)
+        return served->bytes; /* it runs: what it was when last asked */
+    served->bytes = qn_predictor_bytes(served->predictor);
+    uv_mutex_unlock(&served->lock);
+    return served->bytes;
 }
 static const qn_histogram *queue_of(const qn_served *served)
 {
@@ -172,13 +176,12 @@ static const model_metric model_metrics[] = {
     {"quern_rows_total", "counter", "Rows answered", rows_of, NULL},
     {"quern_runs_total", "counter", "Runs of the model; several requests may share one", runs_of,
      NULL},
-    {"quern_model_bytes", "gauge", "Weights and plans of small models", bytes_of, NULL},
+    {"quern_model_bytes", "gauge", "Weights and plans", bytes_of, NULL},
     {"quern_queue_seconds", "histogram", "Waiting for the compute thread", NULL, queue_of},
     {"quern_infer_seconds", "histogram", "One run of the model", NULL, infer_of},
 };
 
-static void write_model(const model_metric *metric, const qn_served *served, qn_buf *out,
-                        qn_arena *arena)
+static void write_model(const model_metric *metric, qn_served *served, qn_buf *out, qn_arena *arena)
 {
     const char *labels = qn_arena_printf(arena, "model=\"%s\",version=\"%s\"",
                                          escaped(served->name, arena), served->version_text);

@@ -12,24 +12,6 @@
 #include "os/clock.h"
 #include "os/file.h"
 
-/* Opens with the pool when the estimate says that one thread is too slow for the loop. */
-static qn_status open_predictor(qn_serve *serve, qn_served *served, qn_error *err)
-{
-    qn_predictor_options options = {.batch_max = serve->limits.batch_max};
-    QN_TRY(qn_predictor_open(served->folder, 0, &options, &served->predictor, err));
-    served->pooled = qn_predictor_cost_ns(served->predictor, 1) > serve->limits.inline_us * 1000;
-    if (served->pooled) {
-        qn_predictor_close(served->predictor);
-        served->predictor = NULL;
-        if (!serve->pool)
-            QN_TRY(qn_pool_create(serve->threads, &serve->pool, err));
-        options.pool = serve->pool;
-        QN_TRY(qn_predictor_open(served->folder, 0, &options, &served->predictor, err));
-    }
-    served->signature = qn_predictor_signature(served->predictor);
-    return QN_OK;
-}
-
 /* One row of zeros, so that the first request does not wait for a plan. A model that cannot take zeros says so later. */
 static void warm_up(qn_served *served)
 {
@@ -51,6 +33,35 @@ static void warm_up(qn_served *served)
                                      outputs, NULL) != QN_OK)
         qn_log(QN_LOG_DEBUG, "model '%s' takes no row of zeros", served->name);
     qn_arena_deinit(&scratch);
+}
+
+/* Kept apart from the predictor, which the compute thread may be using when the loop decides. */
+static void estimate(qn_served *served)
+{
+    int64_t one = qn_predictor_cost_ns(served->predictor, 1);
+    int64_t two = qn_predictor_cost_ns(served->predictor, 2);
+    served->row_ns = two > one ? two - one : 1;
+    served->run_ns = one - served->row_ns;
+}
+
+/* Opens with the pool when the estimate says that one thread is too slow for the loop. */
+static qn_status open_predictor(qn_serve *serve, qn_served *served, qn_error *err)
+{
+    qn_predictor_options options = {.batch_max = serve->limits.batch_max};
+    QN_TRY(qn_predictor_open(served->folder, 0, &options, &served->predictor, err));
+    served->pooled = qn_predictor_cost_ns(served->predictor, 1) > serve->limits.inline_us * 1000;
+    if (served->pooled) {
+        qn_predictor_close(served->predictor);
+        served->predictor = NULL;
+        if (!serve->pool)
+            QN_TRY(qn_pool_create(serve->threads, &serve->pool, err));
+        options.pool = serve->pool;
+        QN_TRY(qn_predictor_open(served->folder, 0, &options, &served->predictor, err));
+    }
+    served->signature = qn_predictor_signature(served->predictor);
+    warm_up(served);
+    estimate(served);
+    return QN_OK;
 }
 
 static void name_version(qn_served *served, int64_t version)
@@ -115,7 +126,6 @@ static qn_status add_model(qn_serve *serve, const char *folder, const char *name
     for (int64_t i = 0; i < model.versions_count; i++)
         model.versions[i].name = model.name;
     serve->models[serve->models_count++] = model; /* from here on qn_models_close sees it */
-    warm_up(newest);
     for (int64_t i = 0; i + 1 < serve->models_count; i++)
         if (strcmp(serve->models[i].name, model.name) == 0)
             QN_FAIL(err, QN_ERR_ARG, "two models are called '%s': '%s' and '%s'", model.name,

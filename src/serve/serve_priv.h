@@ -53,9 +53,10 @@ struct qn_served {
     char version_text[24];
     qn_predictor *predictor; /* NULL until the version is asked for */
     const qn_signature *signature;
-    bool pooled;     /* large: runs on the compute thread, with the pool */
-    uv_mutex_t lock; /* held while the predictor runs */
-    int64_t last_ms, rows, executions;
+    int64_t run_ns, row_ns; /* estimate of a run: fixed part and each row */
+    bool pooled;            /* large: runs on the compute thread, with the pool */
+    uv_mutex_t lock;        /* held while the predictor runs */
+    int64_t last_ms, rows, executions, bytes;
     qn_duration success, fail, queue, input, infer, output;
     qn_duration batches[QN_BATCH_SIZES];
     qn_histogram queue_seconds, infer_seconds;

@@ -40,10 +40,13 @@ if 'QUERN_CLIENTS_INSIDE' not in os.environ:
         print(f'1..0 # SKIP no virtual environment can be made: {problem}')
         sys.exit(0)
 
+import base64
 import json
 import queue
+import struct
 import urllib.error
 import urllib.request
+import zlib
 
 import grpc
 import numpy as np
@@ -294,6 +297,14 @@ def grpc_reflection():
     assert pool.FindMessageTypeByName('inference.ModelConfig')
 
 
+def png_of(pixels):
+    height, width = pixels.shape
+    rows = b''.join(b'\0' + bytes(row) for row in pixels)
+    chunks = [(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)), (b'IDAT', zlib.compress(rows)), (b'IEND', b'')]
+    return b'\x89PNG\r\n\x1a\n' + b''.join(struct.pack('>I', len(data)) + kind + data +
+                                            struct.pack('>I', zlib.crc32(kind + data)) for kind, data in chunks)
+
+
 def v1_forms():
     rows = v1_rows()
     columns = post('/v1/models/churn:predict', {'inputs': {'age': [39, 70], 'city': ['Oslo', 'Tromsø'],
@@ -309,6 +320,9 @@ def v1_forms():
     nested = post('/v1/models/picture:predict', {'instances': pixels})['predictions'][0]
     named = post('/v1/models/picture:predict', {'instances': [{'image': pixels[0]}]})['predictions'][0]
     assert nested == named and set(nested['probability']) == {'circle', 'cross', 'line'}
+    png = base64.b64encode(png_of(np.array(pixels[0], dtype=np.uint8))).decode()
+    file = post('/v1/models/picture:predict', {'instances': [{'image': {'b64': png}}]})['predictions'][0]
+    assert file == nested
     price = post('/v1/models/price:predict', {'instances': [{'size': 50, 'rooms': 2}]})['predictions'][0]['prediction']
     assert isinstance(price, float)
     assert post('/v1/models/churn:predict', {'instances': []}) == {'predictions': []}
