@@ -243,6 +243,11 @@ const qn_str *qn_transforms_labels(const qn_transforms *transforms, int64_t *ret
     return transforms->labels;
 }
 
+const double *qn_transforms_shares(const qn_transforms *transforms)
+{
+    return transforms->shares;
+}
+
 void qn_transforms_target_scale(const qn_transforms *transforms, double *ret_mean,
                                 double *ret_deviation)
 {

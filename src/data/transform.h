@@ -71,6 +71,8 @@ qn_task qn_transforms_task(const qn_transforms *transforms);
 qn_str qn_transforms_target(const qn_transforms *transforms); /* empty = none */
 const qn_str *qn_transforms_labels(const qn_transforms *transforms,
                                    int64_t *ret_count); /* classes in model order */
+/* Shares of the labels among the rows of the training part; NULL = no labels, or a folder that does not say. */
+const double *qn_transforms_shares(const qn_transforms *transforms);
 /* Regression: networks learn (y - mean) / deviation and answers are turned back with these. */
 void qn_transforms_target_scale(const qn_transforms *transforms, double *ret_mean,
                                 double *ret_deviation);

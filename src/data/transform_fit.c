@@ -339,6 +339,25 @@ static qn_status fit_column(fitting *in, const qn_schema_column *column, const q
                         qn_type_name(column->type));
 }
 
+/* Shares of the labels among the rows: the best answer of one who sees no column. */
+static qn_status fit_shares(fitting *in, qn_transforms *out, qn_error *err)
+{
+    qn_arena_reset(&in->scratch);
+    int64_t *classes = QN_NEW(&in->scratch, int64_t, in->rows_count);
+    double *shares = QN_NEW(in->arena, double, out->labels_count);
+    if (!classes || !shares)
+        return no_memory(err);
+    QN_TRY(qn_transforms_classes(out, in->frame, in->rows, in->rows_count, classes, err));
+    int64_t present = 0;
+    for (int64_t i = 0; i < in->rows_count; i++)
+        present += classes[i] >= 0;
+    for (int64_t i = 0; i < in->rows_count; i++)
+        if (classes[i] >= 0)
+            shares[classes[i]] += 1 / (double)present;
+    out->shares = shares;
+    return QN_OK;
+}
+
 static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
 {
     const qn_schema *schema = in->schema;
@@ -357,7 +376,7 @@ static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
             return no_memory(err);
     }
     if (schema->task != QN_TASK_REGRESSION)
-        return QN_OK;
+        return fit_shares(in, out, err);
     qn_column_stats s;
     qn_arena_reset(&in->scratch);
     QN_TRY(qn_measure_numbers(&in->frame->columns[schema->target], false, QN_DATE_ISO, in->rows,

@@ -126,6 +126,17 @@ static void write_encoder(qn_json_writer *w, const qn_encoder *encoder)
     qn_json_object_end(w);
 }
 
+static void write_shares(qn_json_writer *w, const qn_transforms *transforms)
+{
+    if (!transforms->shares)
+        return;
+    qn_json_key(w, "label_shares");
+    qn_json_array_begin(w);
+    for (int64_t i = 0; i < transforms->labels_count; i++)
+        qn_json_f64(w, transforms->shares[i]);
+    qn_json_array_end(w);
+}
+
 void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w)
 {
     qn_json_object_begin(w);
@@ -135,6 +146,7 @@ void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w
     qn_json_key(w, "target");
     qn_json_str(w, transforms->target);
     write_texts(w, "labels", transforms->labels, transforms->labels_count);
+    write_shares(w, transforms);
     write_f64(w, "target_mean", transforms->target_mean);
     write_f64(w, "target_deviation", transforms->target_deviation);
     write_texts(w, "ignored", transforms->ignored, transforms->ignored_count);
@@ -381,6 +393,26 @@ static qn_status read_encoder(const qn_json *object, qn_arena *arena, qn_encoder
     return bad_value("type", "one that is transformed", err);
 }
 
+static qn_status read_shares(const qn_json *json, qn_arena *arena, qn_transforms *ret,
+                             qn_error *err)
+{
+    const qn_json *array = qn_json_find(json, "label_shares");
+    if (!array)
+        return QN_OK;
+    double *shares = QN_NEW(arena, double, ret->labels_count);
+    if (!shares)
+        return no_memory(err);
+    if (qn_json_length(array) != ret->labels_count)
+        return bad_value("label_shares", "one number per label", err);
+    for (int64_t i = 0; i < ret->labels_count; i++) {
+        qn_json item = qn_json_at(array, i);
+        if (!qn_json_as_f64(&item, &shares[i]) || !(shares[i] >= 0 && shares[i] <= 1))
+            return bad_value("label_shares", "a list of shares from 0 to 1", err);
+    }
+    ret->shares = shares;
+    return QN_OK;
+}
+
 static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *ret, qn_error *err)
 {
     int64_t version;
@@ -394,6 +426,7 @@ static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *
         return bad_value("task", "a known task", err);
     QN_TRY(read_text(json, "target", arena, &ret->target, err));
     QN_TRY(read_texts(json, "labels", LEVELS_MAX, arena, &ret->labels, &ret->labels_count, err));
+    QN_TRY(read_shares(json, arena, ret, err));
     QN_TRY(read_f64(json, "target_mean", &ret->target_mean, err));
     QN_TRY(read_f64(json, "target_deviation", &ret->target_deviation, err));
     QN_TRY(read_texts(json, "ignored", LEVELS_MAX, arena, &ignored, &ret->ignored_count, err));

@@ -88,6 +88,7 @@ struct qn_transforms {
     qn_str target; /* empty = none */
     qn_str *labels;
     int64_t labels_count;
+    const double *shares; /* of the labels in the training part; NULL = not known */
     double target_mean, target_deviation;
 };
 

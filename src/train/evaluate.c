@@ -140,16 +140,29 @@ static qn_outcome outcome_of(const evaluation *e)
     return outcome;
 }
 
+/* The answer of one who saw only the training labels, as a regression's baseline is the training mean. */
+static qn_status label_shares(const evaluation *e, const qn_outcome *outcome, const double **ret,
+                              qn_error *err)
+{
+    *ret = qn_transforms_shares(e->transforms);
+    if (!e->classes || *ret)
+        return QN_OK;
+    double *shares = QN_NEW(e->arena, double, outcome->classes);
+    if (!shares)
+        return fail_memory(e, err);
+    for (int64_t i = 0; i < e->count; i++)
+        shares[e->labels[i]] += 1.0 / (double)e->count;
+    *ret = shares;
+    return QN_OK;
+}
+
 static qn_status add_baseline(const evaluation *e, const qn_outcome *outcome, qn_metric_set *ret,
                               qn_error *err)
 {
     double mean;
     double deviation;
-    double *shares = QN_NEW(e->arena, double, outcome->classes);
-    if (!shares)
-        return fail_memory(e, err);
-    for (int64_t i = 0; e->classes && i < e->count; i++)
-        shares[e->labels[i]] += 1.0 / (double)e->count;
+    const double *shares;
+    QN_TRY(label_shares(e, outcome, &shares, err));
     qn_transforms_target_scale(e->transforms, &mean, &deviation);
     return qn_metrics_baseline(outcome, shares, mean, e->arena, ret, err);
 }

@@ -46,7 +46,7 @@ typedef struct {
     int64_t rows_unlabelled; /* left out */
     qn_metric_set metrics;
     qn_metric_set
-        baseline; /* the best constant answer: class shares of these rows, or the training mean */
+        baseline; /* the best constant answer: class shares of the training part, or its mean */
     qn_slices slices;
 } qn_eval;
 

@@ -120,6 +120,9 @@ static void transform_survives_a_round_trip_through_json(void **state)
                         (size_t)(5 * width) * sizeof(float));
     assert_int_equal(qn_transforms_task(back), QN_TASK_BINARY);
     assert_true(qn_str_is(qn_transforms_labels(back, &labels)[1], "yes"));
+    assert_non_null(qn_transforms_shares(back));
+    assert_near(qn_transforms_shares(back)[0] + qn_transforms_shares(back)[1], 1, 1e-12);
+    assert_near(qn_transforms_shares(back)[1], qn_transforms_shares(t.transforms)[1], 0);
     /* Each byte changed or cut: an error or a valid reading, never a crash. */
     for (size_t at = 0; at < json.size; at++) {
         qn_arena arena;
@@ -148,6 +151,8 @@ static void transform_refuses_json_that_lies(void **state)
         {"{}", "version"},
         {"{\"version\":2}", "version 2"},
         {HEAD "]}", "'columns' is not"},
+        {HEAD "],\"label_shares\":[1]}", "'label_shares' is not one number per label"},
+        {HEAD "],\"label_shares\":[2,-1]}", "'label_shares' is not a list of shares"},
         {HEAD "{\"name\":\"a\",\"type\":\"drop\",\"kind\":\"number\"}]}",
          "one that is transformed"},
         {HEAD "{\"name\":\"a\",\"type\":\"number\",\"kind\":\"number\"}]}", "fill"},
