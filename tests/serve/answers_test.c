@@ -4,6 +4,7 @@
  */
 #include "testing.h"
 
+#include "base/alloc.h"
 #include "os/clock.h"
 #include "serve_fixture.h"
 
@@ -304,6 +305,31 @@ static void answers_do_not_depend_on_neighbours(void **state)
     free(alone);
 }
 
+/* Each allocation of an exchange fails in turn: an answer or a closed connection, and the server lives on. */
+static void failed_allocations_are_survived(void **state)
+{
+    static const struct {
+        const char *method, *path, *body;
+    } asked[] = {{"POST", C1, "{\"instances\":[{\"age\":39,\"city\":\"Oslo\"}]}"},
+                 {"POST", P1, "{\"inputs\":[[1,2],[3,4]]}"},
+                 {"POST", PLANE, X("[1,2]", "[1,2]")},
+                 {"GET", "/metrics", ""},
+                 {"GET", "/v2/models/churn", ""}};
+    char *answer = malloc(256 << 10);
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        for (int k = 1; k < 30; k++) {
+            qn_alloc_fail_at(k);
+            int status =
+                ask(*state, asked[i].method, asked[i].path, "", asked[i].body, answer, 256 << 10);
+            qn_alloc_fail_at(0);
+            if (status != 0 && status != 200 && status != 503)
+                fail_msg("%s, allocation %d: %s", asked[i].path, k, answer);
+            assert_int_equal(ask(*state, "GET", "/healthz", "", "", answer, 256 << 10), 200);
+        }
+    }
+    free(answer);
+}
+
 static void non_loopback_needs_a_word(void **state)
 {
     fixture *f = *state;
@@ -332,6 +358,7 @@ int main(void)
         cmocka_unit_test(large_body_is_refused),
         cmocka_unit_test(binary_tensors_go_both_ways),
         cmocka_unit_test(answers_do_not_depend_on_neighbours),
+        cmocka_unit_test(failed_allocations_are_survived),
         cmocka_unit_test(non_loopback_needs_a_word),
     };
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
