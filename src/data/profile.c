@@ -29,8 +29,7 @@ qn_status qn_look_make(const qn_dataset *dataset, const qn_schema_options *optio
     qn_arena_init(&scratch, 0);
     qn_status status = QN_OK;
     if (look.schema.target >= 0)
-        status =
-            qn_schema_find_leaks(&look.schema, &dataset->frame, NULL, look.rows, &scratch, err);
+        status = qn_schema_find_leaks(&look.schema, &dataset->frame, NULL, look.rows, err);
     if (status == QN_OK && !qn_row_set_init(&seen, look.rows, &scratch))
         status = qn_error_set(err, QN_ERR_MEMORY, NULL, "no memory to look for duplicate rows");
     for (int64_t row = 0; status == QN_OK && row < look.rows; row++) {

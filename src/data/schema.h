@@ -141,8 +141,7 @@ const qn_schema_column *qn_schema_find(const qn_schema *schema, qn_str name);
 /* Looks for columns that give the target away (alone they separate or predict it almost perfectly,
  * or are named like it) and for rows that stand in more than one part; adds findings. */
 QN_MUST_USE qn_status qn_schema_find_leaks(qn_schema *schema, const qn_frame *frame,
-                                           const int64_t *rows, int64_t rows_count,
-                                           qn_arena *scratch, qn_error *err);
+                                           const int64_t *rows, int64_t rows_count, qn_error *err);
 
 /* Types, reasons, statistics and labels: the schema and drift sketch of quern.json. */
 void qn_schema_write_json(const qn_schema *schema, qn_json_writer *w);

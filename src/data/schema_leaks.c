@@ -56,7 +56,7 @@ typedef struct {
 
 static double number_auc(const search *in, const qn_column *column)
 {
-    scored *items = QN_NEW(in->scratch, scored, ROWS_MAX + 1);
+    scored *items = QN_NEW(in->scratch, scored, qn_min_i64(in->rows_count, ROWS_MAX) + 1);
     int64_t count = 0;
     for (int64_t i = 0; items && i < in->rows_count && count < ROWS_MAX; i += in->stride) {
         int64_t row = qn_row_at(in->rows, i);
@@ -91,6 +91,26 @@ static double correlation(const search *in, const qn_column *column)
     return n >= ROWS_MIN && xx > 0 && yy > 0 ? fabs(xy / sqrt(xx * yy)) : 0;
 }
 
+/* Level and label as one key, the size of the level last; data NULL = memory. */
+static qn_str join(qn_str level, qn_str label, qn_arena *arena)
+{
+    size_t size = level.size + label.size + sizeof level.size;
+    char *text = qn_arena_alloc(arena, size);
+    if (!text)
+        return (qn_str){0};
+    memcpy(text, level.data, level.size);
+    memcpy(text + level.size, label.data, label.size);
+    memcpy(text + size - sizeof level.size, &level.size, sizeof level.size);
+    return (qn_str){text, size};
+}
+
+static qn_str level_of(qn_str pair)
+{
+    size_t size;
+    memcpy(&size, pair.data + pair.size - sizeof size, sizeof size);
+    return (qn_str){pair.data, size};
+}
+
 /* Share of rows that the most frequent label of their level names rightly; 0 when levels are too many to tell. */
 static double level_purity(const search *in, const qn_column *column)
 {
@@ -105,10 +125,9 @@ static double level_purity(const search *in, const qn_column *column)
         if (qn_column_missing(column, row) || !qn_schema_label(in->target, row, label_text, &label))
             continue;
         qn_str level = qn_column_text(column, row, level_text);
-        char *pair =
-            qn_arena_printf(in->scratch, "%.*s%c%.*s", QN_STR_ARG(level), 1, QN_STR_ARG(label));
-        if (!pair || qn_levels_add(&levels, (qn_str){pair, level.size}, 1) < 0 ||
-            qn_levels_add(&pairs, qn_str_from(pair), 1) < 0 || levels.count > ROWS_MAX / 20)
+        qn_str pair = join(level, label, in->scratch);
+        if (!pair.data || qn_levels_add(&levels, (qn_str){pair.data, level.size}, 1) < 0 ||
+            qn_levels_add(&pairs, pair, 1) < 0 || levels.count > ROWS_MAX / 20)
             return 0;
         seen++;
     }
@@ -116,9 +135,7 @@ static double level_purity(const search *in, const qn_column *column)
     if (!best || seen < ROWS_MIN || levels.count * 20 > seen)
         return 0;
     for (int64_t i = 0; i < pairs.count; i++) {
-        size_t cut = (size_t)((const char *)memchr(pairs.keys[i].data, 1, pairs.keys[i].size) -
-                              pairs.keys[i].data);
-        int64_t level = qn_levels_find(&levels, (qn_str){pairs.keys[i].data, cut});
+        int64_t level = qn_levels_find(&levels, level_of(pairs.keys[i]));
         if (level >= 0)
             best[level] = qn_max_i64(best[level], pairs.counts[i]);
     }
@@ -172,8 +189,9 @@ static void look_at(const search *in, qn_schema *schema, const qn_schema_column 
 }
 
 qn_status qn_schema_find_leaks(qn_schema *schema, const qn_frame *frame, const int64_t *rows,
-                               int64_t rows_count, qn_arena *scratch, qn_error *err)
+                               int64_t rows_count, qn_error *err)
 {
+    qn_arena scratch; /* of one column */
     if (schema->target < 0 || schema->target >= frame->columns_count)
         QN_FAIL(err, QN_ERR_ARG, "a search for leaks needs a target");
     search in = {.schema = schema,
@@ -182,12 +200,15 @@ qn_status qn_schema_find_leaks(qn_schema *schema, const qn_frame *frame, const i
                  .rows_count = rows_count,
                  .stride = qn_max_i64(1, (rows_count + ROWS_MAX - 1) / ROWS_MAX),
                  .target = &frame->columns[schema->target],
-                 .scratch = scratch};
+                 .scratch = &scratch};
+    qn_arena_init(&scratch, 0);
     for (int64_t i = 0; i < schema->columns_count; i++) {
         qn_column_type type = schema->columns[i].type;
+        qn_arena_reset(&scratch);
         if (i != schema->target &&
             (type == QN_TYPE_NUMBER || type == QN_TYPE_CATEGORY || type == QN_TYPE_BINARY))
             look_at(&in, schema, &schema->columns[i], &frame->columns[i]);
     }
+    qn_arena_deinit(&scratch);
     return QN_OK;
 }

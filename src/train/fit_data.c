@@ -152,7 +152,7 @@ qn_status qn_fit_open_data(qn_fit *fit, qn_error *err)
         status = infer_from_training(fit, err);
     if (status == QN_OK)
         status = qn_schema_find_leaks(&fit->schema, &dataset->frame, fit->split.train,
-                                      fit->split.train_count, &scratch, err);
+                                      fit->split.train_count, err);
     qn_arena_deinit(&scratch);
     if (status == QN_OK) {
         report_findings(fit, &dataset->findings);

@@ -3,6 +3,8 @@
  */
 #include "data_testing.h"
 
+#include <sys/resource.h>
+
 #include "data/profile.h"
 
 static qn_column_type type_of(const qn_schema *schema, const char *name)
@@ -155,6 +157,33 @@ static void schema_obeys_the_recipe(void **state)
     qn_dataset_close(dataset);
 }
 
+/* Two thousand columns: what is looked at takes memory for one column at a time. */
+static void schema_looks_for_leaks_in_small_memory(void **state)
+{
+    fixture *f = *state;
+    enum { COLUMNS = 2000, ROWS = 60 };
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    for (int i = 0; i < COLUMNS; i++)
+        qn_buf_printf(&text, "column%d,", i);
+    qn_buf_text(&text, "y\n");
+    for (int row = 0; row < ROWS; row++) {
+        for (int i = 0; i < COLUMNS; i++)
+            qn_buf_printf(&text, "%d,", (i + 1) * (row + 3) % 89);
+        qn_buf_printf(&text, "%d\n", row % 2);
+    }
+    qn_dataset *dataset = open_table(f, put_bytes(f, "t.csv", text.data, text.size), "y");
+    qn_schema schema = infer_schema(f, dataset);
+    struct rusage before, after;
+    getrusage(RUSAGE_SELF, &before);
+    assert_ok(qn_schema_find_leaks(&schema, &dataset->frame, NULL, dataset->rows_main, &f->err),
+              &f->err);
+    getrusage(RUSAGE_SELF, &after);
+    assert_true(after.ru_maxrss - before.ru_maxrss < 64 << 10); /* kB */
+    qn_buf_deinit(&text);
+    qn_dataset_close(dataset);
+}
+
 static void schema_finds_leaks(void **state)
 {
     fixture *f = *state;
@@ -168,8 +197,7 @@ static void schema_finds_leaks(void **state)
     }
     qn_dataset *dataset = open_table(f, put_bytes(f, "t.csv", text.data, text.size), "churn");
     qn_schema schema = infer_schema(f, dataset);
-    assert_ok(qn_schema_find_leaks(&schema, &dataset->frame, NULL, dataset->rows_main, &f->arena,
-                                   &f->err),
+    assert_ok(qn_schema_find_leaks(&schema, &dataset->frame, NULL, dataset->rows_main, &f->err),
               &f->err);
     int leaks = 0, names = 0;
     for (int64_t i = 0; i < schema.findings.count; i++) {
@@ -255,6 +283,7 @@ int main(void)
         TEST(schema_names_the_nearest_column),
         TEST(schema_obeys_the_recipe),
         TEST(schema_finds_leaks),
+        TEST(schema_looks_for_leaks_in_small_memory),
         TEST(schema_leaves_ambiguous_dates_to_people),
         TEST(schema_reads_titanic_as_people_do),
         TEST(look_prints_and_writes_json),
