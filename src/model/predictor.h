@@ -87,7 +87,7 @@ int64_t qn_predictor_bytes(const qn_predictor *predictor);      /* weights and p
 /* Estimated time of one run of `rows` rows on one thread: decides inline or worker. */
 int64_t qn_predictor_cost_ns(const qn_predictor *predictor, int64_t rows);
 
-/* One prediction per row, in order. Missing columns are missing values; unknown ones are ERR_ARG
+/* One prediction per row, in order. Missing columns are missing values; unknown ones are ERR_DATA
  * unless `ignore_unknown`. Memory: results in `request`. Errors: ERR_ARG for a model of tensors,
  * ERR_DATA naming the row and column. */
 QN_MUST_USE qn_status qn_predictor_rows(qn_predictor *predictor, const qn_frame *rows,
