@@ -59,6 +59,7 @@ static qn_status run_options(qn_cli *cli, qn_fit_run_options *options, qn_error 
     int64_t threads = 0;
     QN_TRY(qn_cli_i64(cli, "threads", 1, 256, &threads, err));
     QN_TRY(qn_cli_seconds(cli, "time", &options->seconds_max, err));
+    QN_TRY(qn_cli_seconds(cli, "checkpoint", &options->checkpoint_every_s, err));
     QN_TRY(qn_cli_bytes(cli, "mem", &options->memory_max_bytes, err));
     options->threads = (int)threads;
     options->out = qn_cli_text(cli, "out");
@@ -95,6 +96,7 @@ static const qn_flag flags[] = {
     {"model", "TYPE", "auto", "auto, linear, logistic, mlp or cnn"},
     {"out", "DIR", "models/NAME", "folder of the model; each training adds a version"},
     {"resume", NULL, NULL, "goes on from the checkpoint that a stopped run left in --out"},
+    {"checkpoint", "TIME", "10s", "how often a checkpoint is written, for --resume after a crash"},
     {"dry-run", NULL, NULL,
      "prints the merged recipe with the origin of every value, and trains nothing"},
     {"fail-under", "METRIC=VALUE", NULL, "exit 1 when the test part's metric is worse than this"},

@@ -45,12 +45,12 @@ def _():
 @case("the_readme_program_builds_against_the_installed_library")
 def _():
     place = WORK / "installed"
-    done = run("make", "install", f"PREFIX={place}", f"BUILD={BUILD}", cwd=ROOT)
+    done = run("make", "install", f"DESTDIR={place}", f"BUILD={BUILD}", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     found = sorted(place.rglob("pkgconfig"))
     assert found, "no pkg-config file was installed"
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "quern"], capture_output=True, text=True,
-                           env={"PATH": "/usr/bin:/bin", "PKG_CONFIG_PATH": str(found[0])})
+                           env={"PATH": "/usr/bin:/bin", "PKG_CONFIG_PATH": str(found[0]), "PKG_CONFIG_SYSROOT_DIR": str(place)})
     assert flags.returncode == 0, flags.stderr
     program = WORK / "first"
     done = run("gcc", "-O2", ROOT / "examples" / "linear.c", "-o", program, *flags.stdout.split(), f"-Wl,-rpath,{found[0].parent}")
