@@ -54,6 +54,8 @@ static void read_all(const qn_oip_request *request)
         for (size_t b = 0; b < bytes; b++)
             sum += ((const unsigned char *)tensor->data)[b];
     }
+    volatile unsigned sink = sum; /* what was read is used */
+    (void)sink;
 }
 
 static void bind_request(const qn_oip_request *request, const qn_serve_limits *limits,
@@ -132,7 +134,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     }
     qn_arena_deinit(&arena);
-    volatile unsigned sink = sum; /* what was read is used */
-    (void)sink;
     return 0;
 }
