@@ -265,178 +265,193 @@ static void bench_conv(bench *b)
 
 typedef struct {
     int64_t rows, cols;
-    int what;
 } plain_case;
 
-enum {
-    RELU,
-    RELU_GRAD,
-    TANH,
-    GELU,
-    EXP,
-    ADD_ROW,
-    ADAM,
-    SGD,
-    CROSS_ENTROPY,
-    SOFTMAX,
-    SUM,
-    COLUMN_SUM,
-    MAX_POOL,
-    MAX_POOL_GRAD,
-    BATCH_NORM,
-    DROPOUT,
-    PIXELS,
-    TRANSPOSE
-};
+/* Buffers of a case on [rows, cols]; pools take it as 32 images of 28 x 28 with `cols` channels. */
+typedef struct {
+    int64_t n;
+    float *x, *y, *z, *w, *stats;
+    int64_t *labels;
+    void *scratch;
+} plain_room;
 
-static const char *const plain_names[] = {
-    "relu",          "relu_grad",         "tanh",       "gelu",
-    "exp",           "add_row",           "adam",       "sgd",
-    "cross_entropy", "softmax",           "sum",        "column_sum",
-    "max_pool_2x2",  "max_pool_2x2_grad", "batch_norm", "dropout",
-    "u8_normalise",  "transpose"};
-/* Floats read and written for each element. */
-static const double plain_floats[] = {2, 3, 2, 2, 2, 2, 7, 3, 2, 2, 1, 1, 1.3, 1.3, 2, 2, 1.25, 2};
+static plain_room room_of(bench *b, const plain_case *k)
+{
+    size_t at = 0;
+    plain_room r = {.n = k->rows * k->cols};
+    r.x = take(b, &at, r.n);
+    r.y = take(b, &at, r.n);
+    r.z = take(b, &at, r.n);
+    r.w = take(b, &at, r.n);
+    r.stats = take(b, &at, 4 * k->cols);
+    r.labels = (int64_t *)(void *)take(b, &at, 2 * k->rows);
+    r.scratch = b->arena + at;
+    return r;
+}
 
-/* Work on [rows, cols]; pools take it as images of rows x rows pixels and 32 x cols channels in a batch of 32. */
-static void run_plain(bench *b, void *context)
+#define PLAIN(name, call)                                                                          \
+    static void run_##name(bench *b, void *context)                                                \
+    {                                                                                              \
+        const plain_case *k = context;                                                             \
+        plain_room r = room_of(b, k);                                                              \
+        call;                                                                                      \
+    }
+
+static const float rate = 1e-9f, one = 1;
+static const int64_t fifth = 5;
+
+PLAIN(relu, qn_unary_f32(b->pool, QN_UNARY_RELU, r.y, r.x, r.n, 0))
+PLAIN(relu_grad, qn_unary_grad_f32(b->pool, QN_UNARY_RELU, r.y, r.x, r.z, r.n, 0))
+PLAIN(tanh, qn_unary_f32(b->pool, QN_UNARY_TANH, r.y, r.x, r.n, 0))
+PLAIN(gelu, qn_unary_f32(b->pool, QN_UNARY_GELU, r.y, r.x, r.n, 0))
+PLAIN(exp, qn_unary_f32(b->pool, QN_UNARY_EXP, r.y, r.x, r.n, 0))
+PLAIN(sgd,
+      qn_sgd_f32(b->pool,
+                 &(qn_sgd){.count = r.n, .weight = r.x, .grad = r.w, .lr = &rate, .step = &fifth}))
+PLAIN(softmax, qn_softmax_f32(b->pool, r.y, r.x, k->rows, k->cols))
+PLAIN(sum,
+      qn_reduce_f32(b->pool, QN_REDUCE_SUM, r.stats, r.x, &(qn_reduce_shape){1, r.n, 1}, r.scratch))
+PLAIN(column_sum, qn_reduce_f32(b->pool, QN_REDUCE_SUM, r.stats, r.x,
+                                &(qn_reduce_shape){1, k->rows, k->cols}, r.scratch))
+PLAIN(dropout,
+      qn_dropout_f32(b->pool, r.y, r.x, r.n, &(qn_random_source){.rng = {.seed = 1}}, 0.5f))
+PLAIN(pixels, qn_u8_normalise_f32(b->pool, r.y, (const uint8_t *)r.x, r.n, 1, &rate, &one))
+
+static void run_add_row(bench *b, void *context)
 {
     const plain_case *k = context;
-    int64_t n = k->rows * k->cols, step = 5;
-    size_t at = 0;
-    float *x = take(b, &at, n), *y = take(b, &at, n), *z = take(b, &at, n), *w = take(b, &at, n),
-          lr = 1e-9f;
-    int64_t *labels = (int64_t *)(void *)take(b, &at, 2 * k->rows);
-    float *stats = take(b, &at, 4 * k->cols);
-    void *scratch = b->arena + at;
+    plain_room r = room_of(b, k);
     const int64_t dims[2] = {k->rows, k->cols}, row[1] = {k->cols};
     const int64_t *shapes[2] = {dims, row};
-    qn_pool2d pool = {.n = 32,
-                      .h = 28,
-                      .w = 28,
-                      .c = k->cols,
-                      .oh = 14,
-                      .ow = 14,
-                      .kh = 2,
-                      .kw = 2,
-                      .stride_h = 2,
-                      .stride_w = 2,
-                      .dilation_h = 1,
-                      .dilation_w = 1};
-    switch (k->what) {
-    case RELU:
-    case TANH:
-    case GELU:
-    case EXP:
-        qn_unary_f32(b->pool,
-                     k->what == RELU   ? QN_UNARY_RELU
-                     : k->what == TANH ? QN_UNARY_TANH
-                     : k->what == GELU ? QN_UNARY_GELU
-                                       : QN_UNARY_EXP,
-                     y, x, n, 0);
-        break;
-    case RELU_GRAD:
-        qn_unary_grad_f32(b->pool, QN_UNARY_RELU, y, x, z, n, 0);
-        break;
-    case ADD_ROW: {
-        qn_bcast shape = qn_bcast_make(dims, 2, shapes, (int[2]){2, 1}, 2);
-        qn_binary_f32(b->pool, QN_BINARY_ADD, y, x, stats, &shape);
-        break;
-    }
-    case ADAM:
-        qn_adam_f32(b->pool, &(qn_adam){.count = n,
-                                        .weight = x,
-                                        .first = y,
-                                        .second = z,
-                                        .grad = w,
-                                        .lr = &lr,
-                                        .step = &step,
-                                        .beta1 = 1,
-                                        .beta2 = 1,
-                                        .eps = 1e-8f});
-        break;
-    case SGD:
-        qn_sgd_f32(b->pool,
-                   &(qn_sgd){.count = n, .weight = x, .grad = w, .lr = &lr, .step = &step});
-        break;
-    case CROSS_ENTROPY:
-        for (int64_t i = 0; i < k->rows; i++)
-            labels[i] = i % k->cols;
-        qn_cross_entropy_f32(b->pool,
-                             &(qn_cross_entropy){.rows = k->rows,
-                                                 .classes = k->cols,
-                                                 .logits = x,
-                                                 .labels = labels,
-                                                 .loss = stats,
-                                                 .dlogits = y},
-                             scratch);
-        break;
-    case SOFTMAX:
-        qn_softmax_f32(b->pool, y, x, k->rows, k->cols);
-        break;
-    case SUM:
-        qn_reduce_f32(b->pool, QN_REDUCE_SUM, stats, x, &(qn_reduce_shape){1, n, 1}, scratch);
-        break;
-    case COLUMN_SUM:
-        qn_reduce_f32(b->pool, QN_REDUCE_SUM, stats, x, &(qn_reduce_shape){1, k->rows, k->cols},
-                      scratch);
-        break;
-    case MAX_POOL:
-        qn_max_pool2d_f32(b->pool, &pool, y, w, x);
-        break;
-    case MAX_POOL_GRAD:
-        memset(w, 0, 1);
-        qn_max_pool2d_grad_f32(b->pool, &pool, y, x, w);
-        break;
-    case BATCH_NORM:
-        qn_batch_norm_train_f32(b->pool,
-                                &(qn_batch_norm){.rows = k->rows,
-                                                 .channels = k->cols,
-                                                 .x = x,
-                                                 .y = y,
-                                                 .save_mean = stats,
-                                                 .save_rstd = stats + k->cols,
-                                                 .eps = 1e-5f},
-                                scratch);
-        break;
-    case DROPOUT:
-        qn_dropout_f32(b->pool, y, x, n, &(qn_random_source){.rng = {.seed = 1}}, 0.5f);
-        break;
-    case PIXELS:
-        qn_u8_normalise_f32(b->pool, y, (const uint8_t *)x, n, 1, &lr, &lr);
-        break;
-    default: {
-        qn_strided shape = {.rank = 2,
-                            .dim = {k->cols, k->rows},
-                            .dst_stride = {k->rows, 1},
-                            .src_stride = {1, k->cols}};
-        qn_copy_strided(b->pool, y, x, &shape, 4);
-    }
-    }
+    qn_bcast shape = qn_bcast_make(dims, 2, shapes, (int[2]){2, 1}, 2);
+    qn_binary_f32(b->pool, QN_BINARY_ADD, r.y, r.x, r.stats, &shape);
+}
+
+static void run_adam(bench *b, void *context)
+{
+    plain_room r = room_of(b, context);
+    qn_adam io = {.count = r.n,
+                  .weight = r.x,
+                  .first = r.y,
+                  .second = r.z,
+                  .grad = r.w,
+                  .lr = &rate,
+                  .step = &fifth,
+                  .beta1 = 0.9f,
+                  .beta2 = 0.999f,
+                  .eps = 1e-8f};
+    qn_adam_f32(b->pool, &io);
+}
+
+static void run_cross_entropy(bench *b, void *context)
+{
+    const plain_case *k = context;
+    plain_room r = room_of(b, k);
+    for (int64_t i = 0; i < k->rows; i++)
+        r.labels[i] = i % k->cols;
+    qn_cross_entropy io = {.rows = k->rows,
+                           .classes = k->cols,
+                           .logits = r.x,
+                           .labels = r.labels,
+                           .loss = r.stats,
+                           .dlogits = r.y};
+    qn_cross_entropy_f32(b->pool, &io, r.scratch);
+}
+
+static qn_pool2d halving(int64_t channels)
+{
+    return (qn_pool2d){.n = 32,
+                       .h = 28,
+                       .w = 28,
+                       .c = channels,
+                       .oh = 14,
+                       .ow = 14,
+                       .kh = 2,
+                       .kw = 2,
+                       .stride_h = 2,
+                       .stride_w = 2,
+                       .dilation_h = 1,
+                       .dilation_w = 1};
+}
+
+static void run_max_pool(bench *b, void *context)
+{
+    plain_room r = room_of(b, context);
+    qn_pool2d shape = halving(((const plain_case *)context)->cols);
+    qn_max_pool2d_f32(b->pool, &shape, r.y, r.w, r.x);
+}
+
+static void run_max_pool_grad(bench *b, void *context)
+{
+    plain_room r = room_of(b, context);
+    qn_pool2d shape = halving(((const plain_case *)context)->cols);
+    qn_max_pool2d_grad_f32(b->pool, &shape, r.y, r.x, r.w);
+}
+
+static void run_batch_norm(bench *b, void *context)
+{
+    const plain_case *k = context;
+    plain_room r = room_of(b, k);
+    qn_batch_norm io = {.rows = k->rows,
+                        .channels = k->cols,
+                        .x = r.x,
+                        .y = r.y,
+                        .save_mean = r.stats,
+                        .save_rstd = r.stats + k->cols,
+                        .eps = 1e-5f};
+    qn_batch_norm_train_f32(b->pool, &io, r.scratch);
+}
+
+static void run_transpose(bench *b, void *context)
+{
+    const plain_case *k = context;
+    plain_room r = room_of(b, k);
+    qn_strided shape = {.rank = 2,
+                        .dim = {k->cols, k->rows},
+                        .dst_stride = {k->rows, 1},
+                        .src_stride = {1, k->cols}};
+    qn_copy_strided(b->pool, r.y, r.x, &shape, sizeof(float));
 }
 
 static void bench_plain(bench *b)
 {
-    static const plain_case cases[] = {
-        {32, 128, RELU},         {1, 1 << 20, RELU},
-        {32, 128, RELU_GRAD},    {1, 1 << 20, RELU_GRAD},
-        {1, 1 << 18, TANH},      {1, 1 << 18, GELU},
-        {1, 1 << 18, EXP},       {32, 128, ADD_ROW},
-        {25088, 32, ADD_ROW},    {1, 7850, ADAM},
-        {1, 101770, ADAM},       {1, 421642, ADAM},
-        {1, 7850, SGD},          {1, 101770, SGD},
-        {32, 10, CROSS_ENTROPY}, {256, 1000, CROSS_ENTROPY},
-        {256, 768, SOFTMAX},     {1, 1 << 20, SUM},
-        {32, 128, COLUMN_SUM},   {25088, 32, COLUMN_SUM},
-        {25088, 32, MAX_POOL},   {25088, 32, MAX_POOL_GRAD},
-        {25088, 32, BATCH_NORM}, {1, 1 << 18, DROPOUT},
-        {32, 784, PIXELS},       {1000, 1000, TRANSPOSE},
+    static const struct {
+        const char *name;
+        bench_fn *run;
+        double floats; /* read and written for each element */
+        plain_case k;
+    } cases[] = {
+        {"relu", run_relu, 2, {32, 128}},
+        {"relu", run_relu, 2, {1, 1 << 20}},
+        {"relu_grad", run_relu_grad, 3, {1, 1 << 20}},
+        {"tanh", run_tanh, 2, {1, 1 << 18}},
+        {"gelu", run_gelu, 2, {1, 1 << 18}},
+        {"exp", run_exp, 2, {1, 1 << 18}},
+        {"add_row", run_add_row, 2, {32, 128}},
+        {"add_row", run_add_row, 2, {25088, 32}},
+        {"adam", run_adam, 7, {1, 7850}},
+        {"adam", run_adam, 7, {1, 101770}},
+        {"adam", run_adam, 7, {1, 421642}},
+        {"sgd", run_sgd, 3, {1, 101770}},
+        {"cross_entropy", run_cross_entropy, 2, {32, 10}},
+        {"cross_entropy", run_cross_entropy, 2, {256, 1000}},
+        {"softmax", run_softmax, 2, {256, 768}},
+        {"sum", run_sum, 1, {1, 1 << 20}},
+        {"column_sum", run_column_sum, 1, {32, 128}},
+        {"column_sum", run_column_sum, 1, {25088, 32}},
+        {"max_pool_2x2", run_max_pool, 1.3, {25088, 32}},
+        {"max_pool_2x2_grad", run_max_pool_grad, 1.3, {25088, 32}},
+        {"batch_norm", run_batch_norm, 2, {25088, 32}},
+        {"dropout", run_dropout, 2, {1, 1 << 18}},
+        {"u8_normalise", run_pixels, 1.25, {32, 784}},
+        {"transpose", run_transpose, 2, {1000, 1000}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        plain_case k = cases[i];
+        plain_case k = cases[i].k;
         char name[80];
-        snprintf(name, sizeof name, "%s_%dx%d", plain_names[k.what], (int)k.rows, (int)k.cols);
-        report(b, name, run_plain, &k, 0, (double)(k.rows * k.cols) * plain_floats[k.what] * 4);
+        snprintf(name, sizeof name, "%s_%dx%d", cases[i].name, (int)k.rows, (int)k.cols);
+        report(b, name, cases[i].run, &k, 0,
+               (double)(k.rows * k.cols) * cases[i].floats * sizeof(float));
     }
 }
 
@@ -461,7 +476,7 @@ int main(int argc, char **argv)
     if (!b.arena)
         return 1;
     for (size_t i = 0; i < b.arena_size / 4; i++)
-        ((float *)(void *)b.arena)[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
+        ((float *)(void *)b.arena)[i] = (float)(i * 2654435761u % 1000) * 1e-3f;
     double least;
     time_us(&b, run_peak, NULL, &least);
     b.peak = 10000.0 * FLOPS_PER_ROUND / least * 1e-3 * b.threads;
