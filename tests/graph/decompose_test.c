@@ -246,6 +246,42 @@ static qn_value own_norm_parts(qn_graph *g, const qn_value *x, int option)
     return option == 1 ? normal : two(g, "Add", normal, x[2]);
 }
 
+/* q [2, 3, 4, 2], k and v [2, 5, 2, 2], a bias [3, 5]: causal (option 1) or capped (option 2) */
+static qn_value attention_fused(qn_graph *g, const qn_value *x, int option)
+{
+    qn_attr attrs[] = {QN_ATTR_F("scale", 0.7), QN_ATTR_I("is_causal", option == 1),
+                       QN_ATTR_F("softcap", option == 2 ? 0.5 : 0)};
+    return qn_graph_node(g, "Attention", x, 4, attrs, 3);
+}
+static qn_value attention_parts(qn_graph *g, const qn_value *x, int option)
+{
+    const int64_t heads_first[] = {0, 2, 1, 3};
+    const int64_t shared[] = {2, 2, 1, 5, 2}, spread[] = {2, 2, 2, 5, 2}, all[] = {2, 4, 5, 2};
+    qn_value q = with_ints(g, "Transpose", x[0], "perm", 4, heads_first), side[2];
+    for (int i = 0; i < 2; i++) {
+        qn_value v = with_ints(g, "Transpose", x[1 + i], "perm", 4, heads_first);
+        v = with_ints(g, "Reshape", v, "shape", 5, shared);
+        v = with_ints(g, "Expand", v, "shape", 5, spread);
+        side[i] = with_ints(g, "Reshape", v, "shape", 4, all);
+    }
+    qn_value keys = with_ints(g, "Transpose", side[0], "perm", 4, (int64_t[]){0, 1, 3, 2});
+    qn_value s = scaled(g, two(g, "MatMul", q, keys), 0.7);
+    if (option == 2)
+        s = scaled(g, one(g, "Tanh", scaled(g, s, 2)), 0.5);
+    s = two(g, "Add", s, x[3]);
+    if (option == 1) {
+        static const double later[15] = {0,    -1e9, -1e9, -1e9, -1e9, 0,    0,   -1e9,
+                                         -1e9, -1e9, 0,    0,    0,    -1e9, -1e9};
+        qn_tensor mask = {.dtype = QN_DTYPE_F64, .shape = QN_SHAPE(3, 5), .strides = {5, 1}};
+        double values[15];
+        memcpy(values, later, sizeof values);
+        mask.data = values;
+        s = two(g, "Add", s, qn_graph_const(g, &mask));
+    }
+    qn_value y = two(g, "MatMul", one(g, "Softmax", s), side[1]);
+    return with_ints(g, "Transpose", y, "perm", 4, heads_first);
+}
+
 /* x [2, 4, 6, 3] in windows of 2 x 2 */
 static qn_value pool_fused(qn_graph *g, const qn_value *x, int option)
 {
@@ -413,6 +449,15 @@ static const fusion fusions[] = {
      2,
      3,
      4},
+    {"Attention",
+     attention_fused,
+     attention_parts,
+     4,
+     {F64(4, 2, 3, 4, 2), F64(4, 2, 5, 2, 2), F64(4, 2, 5, 2, 2), F64(2, 3, 5)},
+     -1,
+     1,
+     3,
+     3},
     {"pooling", pool_fused, pool_parts, 1, {F64(4, 2, 4, 6, 3)}, -1, 1, 1, 4},
     {"ConvReluPool",
      conv_pool_fused,

@@ -107,9 +107,32 @@ static bool describe_gemm(const qn_bind *bind, qn_gemm *gemm)
     return !(beta < 1) && !(beta > 1) && is_row(&types->inputs[2].shape, gemm->n);
 }
 
+/* x' dy over all rows of the batch. */
+static bool describe_weight(const qn_bind *bind, qn_gemm *gemm)
+{
+    const qn_shape *out = &bind->types->outputs[0].shape;
+    int64_t count = qn_shape_count(&bind->types->inputs[0].shape);
+    if (!qn_bind_all_f32(bind) || out->dims[0] == 0)
+        return false;
+    *gemm = (qn_gemm){.m = out->dims[0],
+                      .n = out->dims[1],
+                      .k = count / out->dims[0],
+                      .a = bind->inputs[0].data,
+                      .b = bind->inputs[1].data,
+                      .c = bind->outputs[0].data,
+                      .lda = out->dims[0],
+                      .ldb = out->dims[1],
+                      .ldc = out->dims[1],
+                      .trans_a = true,
+                      .alpha = 1};
+    return true;
+}
+
 static bool describe(const qn_bind *bind, qn_gemm *gemm)
 {
     *gemm = (qn_gemm){0};
+    if (strcmp(bind->types->op->name, "MatMulGradWeight") == 0)
+        return describe_weight(bind, gemm);
     bool matmul = strcmp(bind->types->op->name, "MatMul") == 0;
     return matmul ? describe_matmul(bind, gemm) : describe_gemm(bind, gemm);
 }
@@ -135,5 +158,6 @@ static bool bind_gemm(const qn_bind *bind)
 const qn_binding qn_bindings_matmul[] = {
     {"MatMul", bind_gemm, scratch_bytes},
     {"Gemm", bind_gemm, scratch_bytes},
+    {"MatMulGradWeight", bind_gemm, scratch_bytes},
     {0},
 };

@@ -91,10 +91,21 @@ static qn_value product(const qn_op_vjp *in, qn_value a, bool trans_a, qn_value 
                          gemm ? 3 : 2);
 }
 
+/* One matrix for all rows of a batch: its gradient is one product over all of them. */
+static bool is_shared(const qn_op_types *types)
+{
+    return types->inputs[0].shape.rank > 2 && types->inputs[1].shape.rank == 2;
+}
+
 static void product_vjp(const qn_op_vjp *in, qn_value dy, qn_value *ret)
 {
     bool ta = qn_op_attr_i(in->types, "transA") != 0, tb = qn_op_attr_i(in->types, "transB") != 0;
     qn_value a = in->inputs[0], b = in->inputs[1];
+    if (is_shared(in->types) && !ta && !tb) {
+        ret[0] = product(in, dy, false, b, true);
+        ret[1] = qn_graph_op2(in->graph, "MatMulGradWeight", a, dy);
+        return;
+    }
     qn_value da = ta ? product(in, b, tb, dy, true) : product(in, dy, false, b, !tb);
     qn_value db = tb ? product(in, dy, true, a, ta) : product(in, a, !ta, dy, false);
     ret[0] = qn_op_reduce_to(in->graph, da, &in->types->inputs[0]);
@@ -147,6 +158,37 @@ static void gemm_vjp(const qn_op_vjp *in, qn_value *ret)
         ret[2] = qn_op_scale(in, ret[2], beta);
 }
 
+static qn_status weight_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    const qn_shape *x = &types->inputs[0].shape, *dy = &types->inputs[1].shape;
+    char came[128], want[128];
+    QN_TRY(qn_op_want_float(types, 0, err));
+    QN_TRY(qn_op_want_dtype(types, 1, types->inputs[0].dtype, err));
+    QN_TRY(qn_op_want_rank(types, 1, x->rank, err));
+    qn_shape rows = *dy;
+    if (x->rank > 0)
+        rows.dims[x->rank - 1] = x->dims[x->rank - 1];
+    if (x->rank < 2 || !qn_shape_equal(&rows, x) || dy->dims[x->rank - 1] < 0 ||
+        x->dims[x->rank - 1] < 0)
+        QN_FAIL(err, QN_ERR_ARG, "cannot multiply the rows of %s and %s", qn_shape_text(x, came),
+                qn_shape_text(dy, want));
+    ret_outputs[0] =
+        (qn_type){types->inputs[0].dtype, QN_SHAPE(x->dims[x->rank - 1], dy->dims[x->rank - 1])};
+    return QN_OK;
+}
+
+static void weight_ref(const qn_op_run *run)
+{
+    const qn_shape *out = &run->outputs[0].shape;
+    int64_t count = qn_shape_count(&run->inputs[0].shape);
+    OP_FLOAT_CALL(run->inputs[0].dtype, weight_grad, run, out->dims[0] ? count / out->dims[0] : 0);
+}
+
+static int64_t weight_flops(const qn_op_types *types)
+{
+    return 2 * qn_shape_count(&types->inputs[0].shape) * types->outputs[0].shape.dims[1];
+}
+
 static int64_t product_flops(const qn_op_types *types)
 {
     matmul_sizes z;
@@ -187,6 +229,10 @@ static const qn_attr_spec gemm_attrs[] = {
     }
 #define FUSED(word) GEMM(OP_F64(3, 4), OP_F64(4, 5), OP_F64(5), 1, OP_AS("activation", word))
 
+static const qn_op_sample weight_samples[] = {
+    {.inputs_count = 2, .inputs = {OP_F64(2, 3, 4), OP_F64(2, 3, 5)}, .low = -1, .high = 1},
+    {.inputs_count = 2, .inputs = {OP_F64(7, 2), OP_F64(7, 1)}, .low = -1, .high = 1},
+};
 static const qn_op_sample matmul_samples[] = {
     MATMUL(OP_F64(3, 4), OP_F64(4, 5), 0, {0}),
     MATMUL(OP_F64(2, 1, 3, 4), OP_F64(3, 4, 5), 0, {0}),
@@ -231,5 +277,14 @@ const qn_op qn_ops_matmul[] = {
      .ref = gemm_ref,
      .flops = product_flops,
      OP_SAMPLES(gemm_samples)},
+    {.name = "MatMulGradWeight",
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .outputs_count = 1,
+     .flags = QN_OP_NO_GRADIENT,
+     .infer = weight_infer,
+     .ref = weight_ref,
+     .flops = weight_flops,
+     OP_SAMPLES(weight_samples)},
     {0},
 };

@@ -39,3 +39,17 @@ static void FN(gemm)(const qn_op_run *run, const matmul_sizes *z)
         dst[i] = (T)qn_op_activate(activation, slope, sum);
     }
 }
+
+/* dweight[k, n] = sum over rows of x[row, k] dy[row, n] */
+static void FN(weight_grad)(const qn_op_run *run, int64_t rows)
+{
+    const T *x = run->inputs[0].data, *dy = run->inputs[1].data;
+    T *dst = run->outputs[0].data;
+    int64_t depth = run->outputs[0].shape.dims[0], cols = run->outputs[0].shape.dims[1];
+    for (int64_t i = 0; i < depth * cols; i++) {
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++)
+            sum += (double)x[r * depth + i / cols] * (double)dy[r * cols + i % cols];
+        dst[i] = (T)sum;
+    }
+}

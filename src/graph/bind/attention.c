@@ -1,0 +1,140 @@
+/*
+ * Bindings of attention and its gradient.
+ */
+#include <math.h>
+
+#include "graph/bind/bind.h"
+#include "kernel/attention/attention.h"
+
+static bool has(const qn_bind *bind, int input)
+{
+    return input < bind->types->inputs_count && bind->types->inputs[input].shape.rank >= 0;
+}
+
+static bool is_f32(const qn_bind *bind, int first, int count)
+{
+    for (int i = first; i < first + count; i++)
+        if (bind->types->inputs[i].dtype != QN_DTYPE_F32)
+            return false;
+    return true;
+}
+
+static void describe_mask(const qn_bind *bind, int mask, qn_attention *io)
+{
+    if (has(bind, mask)) {
+        const qn_shape *shape = &bind->types->inputs[mask].shape;
+        int64_t one = io->queries * io->keys;
+        io->mask_head = shape->rank == 4 && shape->dims[1] > 1 ? one : 0;
+        io->mask_batch = shape->rank == 4 && shape->dims[0] > 1 ? one * shape->dims[1] : 0;
+        if (bind->types->inputs[mask].dtype == QN_DTYPE_BOOL)
+            io->allowed = bind->inputs[mask].data;
+        else
+            io->bias = bind->inputs[mask].data;
+    }
+    if (has(bind, mask + 1))
+        io->lengths = bind->inputs[mask + 1].data;
+}
+
+/* q, k and v at inputs [q, q + 3), the mask and lengths from `mask` on, lse of the forward's type. */
+static void describe(const qn_bind *bind, int q, int mask, const qn_shape *lse, qn_attention *io)
+{
+    const qn_op_types *types = bind->types;
+    const qn_shape *qs = &types->inputs[q].shape, *ks = &types->inputs[q + 1].shape;
+    const qn_shape *vs = &types->inputs[q + 2].shape;
+    int64_t kv = qn_op_attr_i(types, "kv_num_heads"), last = qs->rank - 1;
+    *io = (qn_attention){.batch = lse->dims[0],
+                         .heads = lse->dims[1],
+                         .queries = lse->dims[2],
+                         .keys = ks->dims[1],
+                         .q = bind->inputs[q].data,
+                         .k = bind->inputs[q + 1].data,
+                         .v = bind->inputs[q + 2].data,
+                         .scale = (float)qn_op_attr_f(types, "scale"),
+                         .softcap = (float)qn_op_attr_f(types, "softcap"),
+                         .causal = qn_op_attr_i(types, "is_causal") != 0,
+                         .window = qn_op_attr_i(types, "window")};
+    io->kv_heads = qs->rank == 4 ? ks->dims[2] : kv ? kv : io->heads;
+    io->dim = qs->rank == 4 ? qs->dims[last] : qs->dims[last] / io->heads;
+    io->value_dim = qs->rank == 4 ? vs->dims[last] : vs->dims[last] / io->kv_heads;
+    if (!(io->scale > 0))
+        io->scale = (float)(1 / sqrt((double)io->dim));
+    describe_mask(bind, mask, io);
+}
+
+typedef struct {
+    qn_attention io;
+    float *y, *lse;
+    void *scratch;
+} forward_args;
+
+static void run_forward(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const forward_args *a = args;
+    qn_attention_f32(pool, &a->io, a->y, a->lse, a->scratch);
+}
+
+static size_t forward_scratch(const qn_bind *bind)
+{
+    qn_attention io;
+    describe(bind, 0, 3, &bind->types->outputs[1].shape, &io);
+    return qn_attention_scratch_bytes(&io, bind->context->threads);
+}
+
+static bool bind_forward(const qn_bind *bind)
+{
+    if (!is_f32(bind, 0, 3))
+        return false;
+    forward_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return false;
+    describe(bind, 0, 3, &bind->types->outputs[1].shape, &args->io);
+    args->y = bind->outputs[0].data;
+    args->lse = bind->wanted[1] ? bind->outputs[1].data : NULL;
+    args->scratch = bind->scratch;
+    return qn_bind_to(bind, run_forward, "attention");
+}
+
+typedef struct {
+    qn_attention io;
+    qn_attention_grad grad;
+    void *scratch;
+} grad_args;
+
+static void run_grad(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const grad_args *a = args;
+    qn_attention_grad_f32(pool, &a->io, &a->grad, a->scratch);
+}
+
+static size_t grad_scratch(const qn_bind *bind)
+{
+    qn_attention io;
+    describe(bind, 1, 6, &bind->types->inputs[5].shape, &io);
+    return qn_attention_grad_scratch_bytes(&io, bind->context->threads);
+}
+
+static bool bind_grad(const qn_bind *bind)
+{
+    if (!is_f32(bind, 0, 6))
+        return false;
+    grad_args *args = qn_bind_args(bind, sizeof *args);
+    if (!args)
+        return false;
+    describe(bind, 1, 6, &bind->types->inputs[5].shape, &args->io);
+    args->grad = (qn_attention_grad){.dy = bind->inputs[0].data,
+                                     .y = bind->inputs[4].data,
+                                     .lse = bind->inputs[5].data,
+                                     .dq = bind->outputs[0].data,
+                                     .dk = bind->outputs[1].data,
+                                     .dv = bind->outputs[2].data};
+    args->scratch = bind->scratch;
+    return qn_bind_to(bind, run_grad, "attention gradient");
+}
+
+const qn_binding qn_bindings_attention[] = {
+    {"Attention", bind_forward, forward_scratch},
+    {"AttentionGrad", bind_grad, grad_scratch},
+    {0},
+};

@@ -1,0 +1,80 @@
+/*
+ * Blocks of attention (attention_priv.h).
+ */
+#include <math.h>
+
+#include "base/checked.h"
+#include "kernel/attention/attention_priv.h"
+#include "kernel/isa.h"
+
+qn_attention_job qn_attention_job_make(const qn_attention *io)
+{
+    static const qn_attention_kernels *const rows[QN_CPU_LEVELS] =
+        QN_ISA_ROWS(&qn_attention_f32_ref, &qn_attention_f32_avx2, &qn_attention_f32_avx512);
+    return (qn_attention_job){.io = io, .tile = qn_tile_f32(), .rows = rows[qn_cpu_level()]};
+}
+
+void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_attention_side a,
+                          const float *b, int64_t ldb, int64_t rows, int64_t cols, int64_t depth,
+                          bool add)
+{
+    static const int64_t origin[1] = {0};
+    int64_t row[QN_ATTENTION_KEYS], panels = qn_tile_panels(j->tile, cols);
+    for (int64_t i = 0; i < rows; i++)
+        row[i] = i * a.row;
+    for (int64_t panel = 0; panel < panels; panel++) {
+        int64_t col = qn_tile_panel_start(j->tile, cols, panel);
+        qn_strip s = {.rows = rows,
+                      .cols = (int)(qn_tile_panel_start(j->tile, cols, panel + 1) - col),
+                      .a = a.data,
+                      .row = row,
+                      .seg = origin,
+                      .segs = 1,
+                      .seg_len = depth,
+                      .step = a.col,
+                      .b = b + col,
+                      .ldb = ldb,
+                      .c = c + col,
+                      .ldc = ldc,
+                      .add = add};
+        j->tile->strip(&s);
+    }
+}
+
+void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *ret_first,
+                        int64_t *ret_end)
+{
+    int64_t first = 0, end = io->keys;
+    if (io->lengths)
+        end = io->lengths[b] < 0 ? 0 : qn_min_i64(end, io->lengths[b]);
+    if (io->window > 0 && i >= io->window)
+        first = i - io->window + 1;
+    if (io->window > 0)
+        end = qn_min_i64(end, i + io->window);
+    if (io->causal)
+        end = qn_min_i64(end, i + 1);
+    *ret_first = first;
+    *ret_end = end > first ? end : first;
+}
+
+void qn_attention_block_range(const qn_attention *io, int64_t b, int64_t i, int64_t count,
+                              int64_t *ret_first, int64_t *ret_end)
+{
+    int64_t unused;
+    qn_attention_range(io, b, i, ret_first, &unused);
+    qn_attention_range(io, b, i + count - 1, &unused, ret_end);
+    *ret_end = qn_min_i64(*ret_end, io->keys);
+}
+
+const float *qn_attention_bias(const qn_attention *io, int64_t b, int64_t h, int64_t i, int64_t key,
+                               int64_t count, float row[QN_ATTENTION_KEYS])
+{
+    int64_t at = b * io->mask_batch + h * io->mask_head + i * io->keys + key;
+    if (io->bias)
+        return io->bias + at;
+    if (!io->allowed)
+        return NULL;
+    for (int64_t j = 0; j < count; j++)
+        row[j] = io->allowed[at + j] ? 0 : -INFINITY;
+    return row;
+}

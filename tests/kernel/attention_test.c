@@ -1,0 +1,244 @@
+/*
+ * Attention at every level against double precision: sizes around the blocks, shared heads, windows, masks, lengths;
+ * and the same bits for any number of threads.
+ */
+#include "kernel_testing.h"
+
+#include "kernel/attention/attention.h"
+
+typedef struct {
+    guarded q, k, v, dy, y, lse, dq, dk, dv, bias;
+    uint8_t *allowed;
+    int64_t lengths[4];
+    qn_attention io;
+} bench;
+
+static bench bench_make(qn_attention io, int masks)
+{
+    int64_t q = io.batch * io.queries * io.heads, k = io.batch * io.keys * io.kv_heads;
+    int64_t pairs = io.batch * io.heads * io.queries * io.keys;
+    bench b = {.q = guarded_uniform(q * io.dim, 1, 1, -1, 1),
+               .k = guarded_uniform(k * io.dim, 2, 2, -1, 1),
+               .v = guarded_uniform(k * io.value_dim, 3, 3, -1, 1),
+               .dy = guarded_uniform(q * io.value_dim, 0, 4, -1, 1),
+               .y = guarded_make(q * io.value_dim, 1),
+               .lse = guarded_make(q, 2),
+               .dq = guarded_make(q * io.dim, 3),
+               .dk = guarded_make(k * io.dim, 1),
+               .dv = guarded_make(k * io.value_dim, 2),
+               .bias = guarded_uniform(pairs, 1, 5, -3, 3),
+               .lengths = {io.keys, 0, io.keys / 2, io.keys + 7}};
+    b.allowed = calloc((size_t)pairs + 1, 1);
+    for (int64_t i = 0; i < pairs; i++)
+        b.allowed[i] = qn_rng_u32((qn_rng){.seed = 6}, (uint64_t)i) % 3 > 0;
+    io.q = b.q.at;
+    io.k = b.k.at;
+    io.v = b.v.at;
+    io.mask_head = io.queries * io.keys;
+    io.mask_batch = io.mask_head * io.heads;
+    io.bias = masks == 1 ? b.bias.at : NULL;
+    io.allowed = masks == 2 ? b.allowed : NULL;
+    b.io = io;
+    return b;
+}
+
+static void bench_run(bench *b, bool limited, qn_pool *pool, int threads)
+{
+    b->io.lengths = limited ? b->lengths : NULL;
+    void *scratch = scratch_of(qn_attention_scratch_bytes(&b->io, threads));
+    qn_attention_f32(pool, &b->io, b->y.at, b->lse.at, scratch);
+    free(scratch);
+    scratch = scratch_of(qn_attention_grad_scratch_bytes(&b->io, threads));
+    qn_attention_grad grad = {.dy = b->dy.at,
+                              .y = b->y.at,
+                              .lse = b->lse.at,
+                              .dq = b->dq.at,
+                              .dk = b->dk.at,
+                              .dv = b->dv.at};
+    qn_attention_grad_f32(pool, &b->io, &grad, scratch);
+    free(scratch);
+}
+
+static void bench_free(bench *b)
+{
+    guarded *all[] = {&b->q,   &b->k,  &b->v,  &b->dy, &b->y,
+                      &b->lse, &b->dq, &b->dk, &b->dv, &b->bias};
+    for (int i = 0; i < 10; i++)
+        guarded_free(all[i]);
+    free(b->allowed);
+}
+
+static bool seen(const qn_attention *io, int64_t n, int64_t h, int64_t i, int64_t j)
+{
+    if ((io->lengths && j >= io->lengths[n]) || (io->causal && j > i))
+        return false;
+    if (io->window > 0 && (i - j >= io->window || j - i >= io->window))
+        return false;
+    return !io->allowed ||
+           io->allowed[n * io->mask_batch + h * io->mask_head + i * io->keys + j] != 0;
+}
+
+/* Score and its slope; -inf where hidden. */
+static double score(const qn_attention *io, int64_t n, int64_t h, int64_t i, int64_t j,
+                    double *ret_slope)
+{
+    *ret_slope = (double)io->scale;
+    if (!seen(io, n, h, i, j))
+        return -INFINITY;
+    const float *q = io->q + ((n * io->queries + i) * io->heads + h) * io->dim;
+    int64_t kv = h / (io->heads / io->kv_heads);
+    const float *k = io->k + ((n * io->keys + j) * io->kv_heads + kv) * io->dim;
+    double s = 0;
+    for (int64_t d = 0; d < io->dim; d++)
+        s += (double)q[d] * (double)k[d];
+    s *= (double)io->scale;
+    if (io->softcap > 0) {
+        double turn = tanh(s / (double)io->softcap);
+        s = (double)io->softcap * turn;
+        *ret_slope *= 1 - turn * turn;
+    }
+    if (io->bias)
+        s += (double)io->bias[n * io->mask_batch + h * io->mask_head + i * io->keys + j];
+    return s;
+}
+
+/* One query of one head: checks y, lse and dq; adds to dk and dv. */
+static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double *dk, double *dv)
+{
+    const qn_attention *io = &b->io;
+    int64_t wide = io->value_dim, kv = h / (io->heads / io->kv_heads);
+    int64_t at = (n * io->queries + i) * io->heads + h;
+    double top = -INFINITY, sum = 0, slope, y[64] = {0}, dq[128] = {0}, delta = 0;
+    for (int64_t j = 0; j < io->keys; j++)
+        top = fmax(top, score(io, n, h, i, j, &slope));
+    for (int64_t j = 0; j < io->keys && top > -1e300; j++)
+        sum += exp(score(io, n, h, i, j, &slope) - top);
+    float lse = b->lse.at[(n * io->heads + h) * io->queries + i];
+    if (sum > 0)
+        assert_true(fabs((double)lse - top - log(sum)) <= 1e-5);
+    else
+        assert_true(isinf(lse) && lse < 0);
+    for (int64_t j = 0; j < io->keys && sum > 0; j++) {
+        double p = exp(score(io, n, h, i, j, &slope) - top) / sum;
+        for (int64_t d = 0; d < wide; d++)
+            y[d] += p * (double)io->v[((n * io->keys + j) * io->kv_heads + kv) * wide + d];
+    }
+    for (int64_t d = 0; d < wide; d++) {
+        assert_true(fabs((double)b->y.at[at * wide + d] - y[d]) <= 1e-5);
+        delta += y[d] * (double)b->dy.at[at * wide + d];
+    }
+    for (int64_t j = 0; j < io->keys && sum > 0; j++) {
+        int64_t row = (n * io->keys + j) * io->kv_heads + kv;
+        double p = exp(score(io, n, h, i, j, &slope) - top) / sum, dp = 0;
+        for (int64_t d = 0; d < wide; d++) {
+            dp += (double)b->dy.at[at * wide + d] * (double)io->v[row * wide + d];
+            dv[row * wide + d] += p * (double)b->dy.at[at * wide + d];
+        }
+        double ds = p * (dp - delta) * slope;
+        for (int64_t d = 0; d < io->dim; d++) {
+            dq[d] += ds * (double)io->k[row * io->dim + d];
+            dk[row * io->dim + d] += ds * (double)io->q[at * io->dim + d];
+        }
+    }
+    for (int64_t d = 0; d < io->dim; d++)
+        assert_true(fabs((double)b->dq.at[at * io->dim + d] - dq[d]) <= 2e-5);
+}
+
+static void check(qn_attention io, int masks, bool limited, qn_pool *pool)
+{
+    bench b = bench_make(io, masks);
+    bench_run(&b, limited, pool, 2);
+    int64_t rows = io.batch * io.keys * io.kv_heads;
+    double *dk = calloc((size_t)(rows * io.dim + 1), sizeof *dk);
+    double *dv = calloc((size_t)(rows * io.value_dim + 1), sizeof *dv);
+    for (int64_t at = 0; at < io.batch * io.heads * io.queries; at++)
+        check_query(&b, at / io.queries / io.heads, at / io.queries % io.heads, at % io.queries, dk,
+                    dv);
+    for (int64_t i = 0; i < rows * io.dim; i++)
+        assert_true(fabs((double)b.dk.at[i] - dk[i]) <= 5e-5);
+    for (int64_t i = 0; i < rows * io.value_dim; i++)
+        assert_true(fabs((double)b.dv.at[i] - dv[i]) <= 5e-5);
+    free(dk);
+    free(dv);
+    bench_free(&b);
+}
+
+static void attention_matches_double(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t batch, heads, kv_heads, queries, keys, dim, value_dim, window;
+        bool causal, limited;
+        int masks;
+        float cap;
+    } cases[] = {
+        {2, 2, 2, 1, 1, 1, 1, 0, false, false, 0, 0},
+        {2, 4, 2, 7, 9, 5, 3, 0, false, false, 0, 0},
+        {1, 2, 1, 64, 128, 16, 16, 0, false, false, 0, 0},
+        {2, 1, 1, 65, 129, 17, 33, 0, true, false, 0, 0},
+        {1, 3, 3, 130, 261, 8, 40, 0, true, false, 1, 0},
+        {4, 2, 1, 70, 140, 32, 32, 0, false, true, 0, 0},
+        {3, 2, 2, 33, 50, 12, 12, 0, false, true, 2, 0},
+        {1, 2, 2, 300, 300, 8, 8, 20, true, false, 0, 0},
+        {2, 2, 2, 150, 150, 8, 8, 5, false, true, 1, 2},
+        {1, 2, 2, 40, 40, 64, 24, 0, true, false, 2, 1.5f},
+    };
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        qn_pool *pool = pool_of(2);
+        for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+            qn_attention io = {.batch = cases[i].batch,
+                               .heads = cases[i].heads,
+                               .kv_heads = cases[i].kv_heads,
+                               .queries = cases[i].queries,
+                               .keys = cases[i].keys,
+                               .dim = cases[i].dim,
+                               .value_dim = cases[i].value_dim,
+                               .scale = 1 / sqrtf((float)cases[i].dim),
+                               .softcap = cases[i].cap,
+                               .causal = cases[i].causal,
+                               .window = cases[i].window};
+            check(io, cases[i].masks, cases[i].limited, i % 2 ? pool : NULL);
+        }
+        qn_pool_destroy(pool);
+    }
+}
+
+static void attention_gives_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    qn_attention io = {.batch = 2,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .queries = 150,
+                       .keys = 150,
+                       .dim = 24,
+                       .value_dim = 24,
+                       .scale = 0.3f,
+                       .causal = true};
+    bench first = bench_make(io, 0);
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        bench b = bench_make(io, 0);
+        bench_run(p ? &b : &first, false, pool, pool_threads[p]);
+        if (p) {
+            assert_memory_equal(b.y.at, first.y.at, (size_t)b.y.count * sizeof(float));
+            assert_memory_equal(b.dq.at, first.dq.at, (size_t)b.dq.count * sizeof(float));
+            assert_memory_equal(b.dk.at, first.dk.at, (size_t)b.dk.count * sizeof(float));
+            assert_memory_equal(b.dv.at, first.dv.at, (size_t)b.dv.count * sizeof(float));
+        }
+        bench_free(&b);
+        qn_pool_destroy(pool);
+    }
+    bench_free(&first);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(attention_matches_double, levels_reset),
+        cmocka_unit_test_teardown(attention_gives_the_same_bits_for_any_thread_count, levels_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
