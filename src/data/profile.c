@@ -3,8 +3,10 @@
  */
 #include "data/profile.h"
 
+#include <math.h>
 #include <stdio.h>
 
+#include "data/dates.h"
 #include "data/duplicates_priv.h"
 
 qn_status qn_look_make(const qn_dataset *dataset, const qn_schema_options *options, qn_arena *arena,
@@ -65,12 +67,37 @@ static void put_line(qn_buf *dst, const char *text, int columns)
     qn_buf_byte(dst, '\n');
 }
 
+/* "2026-01-31", with the time where there is one. */
+static void date_text(double seconds, char dst[32])
+{
+    qn_date_parts date = qn_date_split(seconds);
+    int minutes = (int)(date.hour * 60);
+    int used = snprintf(dst, 32, "%04d-%02d-%02d", date.year, date.month, date.day);
+    if (minutes > 0)
+        snprintf(dst + used, 32 - (size_t)used, " %02d:%02d", minutes / 60, minutes % 60);
+}
+
+/* Whole numbers as they are, others with the digits that tell something, dates as dates. */
+static const char *value_text(double value, qn_column_type type, char dst[32])
+{
+    if (type == QN_TYPE_DATE)
+        date_text(value, dst);
+    else if (fabs(value) < 1e15 && value == floor(value))
+        snprintf(dst, 32, "%.0f", value);
+    else
+        snprintf(dst, 32, "%.5g", value);
+    return dst;
+}
+
 static void describe_values(const qn_schema_column *column, char *dst, size_t size)
 {
     const qn_column_stats *s = &column->stats;
-    if (column->type == QN_TYPE_NUMBER && s->distinct > 0 && s->top_count > 0 &&
-        s->length_mean == 0) {
-        snprintf(dst, size, "%.5g .. %.5g, median %.5g", s->minimum, s->maximum, s->quantiles[10]);
+    bool ranged = column->type == QN_TYPE_NUMBER || column->type == QN_TYPE_DATE;
+    if (ranged && s->distinct > 0 && s->top_count > 0 && s->length_mean == 0) {
+        char low[32], high[32], middle[32];
+        snprintf(dst, size, "%s .. %s, median %s", value_text(s->minimum, column->type, low),
+                 value_text(s->maximum, column->type, high),
+                 value_text(s->quantiles[10], column->type, middle));
         return;
     }
     size_t used = 0;

@@ -143,6 +143,54 @@ static bool decide_many_levels(const inference *in, qn_schema_column *out, int64
                   (long long)s->distinct, (long long)present);
 }
 
+/* "12,5", "1,234.00", "1.234,00": digits, signs, points and commas, at least one of each of digit and comma. */
+static bool has_comma_digits(qn_str text)
+{
+    bool digit = false, comma = false;
+    for (size_t i = 0; i < text.size; i++) {
+        char c = text.data[i];
+        digit = digit || (c >= '0' && c <= '9');
+        comma = comma || c == ',';
+        if (!(c >= '0' && c <= '9') && c != ',' && c != '.' && c != '-' && c != '+')
+            return false;
+    }
+    return digit && comma;
+}
+
+/* A column that a few cells keep from being numbers, or a way of writing them, is a finding: people can mend it. */
+static void report_near_numbers(inference *in, const qn_column *column, qn_str name)
+{
+    int64_t present = 0, numbers = 0, commas = 0, bad = -1;
+    for (int64_t i = 0; i < in->rows_count; i++) {
+        int64_t row = qn_row_at(in->rows, i);
+        double value;
+        qn_cell cell = qn_cell_number(column, row, &value);
+        present += cell != QN_CELL_MISSING;
+        numbers += cell == QN_CELL_NUMBER;
+        if (cell != QN_CELL_BAD)
+            continue;
+        commas += has_comma_digits(column->strings[row]);
+        bad = bad < 0 ? row : bad;
+    }
+    if (bad < 0 || present < IDENTIFIER_ROWS_MIN || (numbers + commas) * 10 < present * 9)
+        return;
+    char where[160];
+    qn_str text = column->strings[bad];
+    int size = (int)(text.size < 40 ? text.size : 40);
+    qn_frame_where(in->frame, column, bad, where);
+    if (commas * 2 > present - numbers)
+        qn_finding_add(&in->schema->findings, QN_FINDING_WARNING, "NUMBER_COMMA", name,
+                       "'%.*s' holds numbers written with commas ('%.*s'): write 1234.5 to have "
+                       "them used as numbers",
+                       QN_STR_ARG(name), size, text.data);
+    else
+        qn_finding_add(
+            &in->schema->findings, QN_FINDING_WARNING, "ALMOST_NUMBERS", name,
+            "%lld of %lld cells of '%.*s' are numbers, but not '%.*s' (%s): mend them or "
+            "leave them empty to have numbers",
+            (long long)numbers, (long long)present, QN_STR_ARG(name), size, text.data, where);
+}
+
 static bool decide_text(const inference *in, const qn_column *column, qn_schema_column *out)
 {
     const qn_column_stats *s = &out->stats;
@@ -316,6 +364,8 @@ static qn_status infer_column(inference *in, int64_t index, qn_error *err)
     if (out->type == QN_TYPE_DATE)
         QN_TRY(measure(in, column, out, err));
     report_column(in, out);
+    if (column->kind == QN_COLUMN_STRING && !out->given)
+        report_near_numbers(in, column, out->name);
     return QN_OK;
 }
 

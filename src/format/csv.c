@@ -198,8 +198,45 @@ static qn_status demote_columns(reader *r, qn_error *err)
 
 /* The whole text */
 
+/* Files that are no text at all, by their first bytes. */
+static qn_status check_magic(qn_str text, const char *file, qn_error *err)
+{
+    static const struct {
+        const char *magic, *what, *hint;
+    } kinds[] = {
+        {"\x1f\x8b", "gzip-compressed", "unpack it: gunzip FILE"},
+        {"\x28\xb5\x2f\xfd", "zstd-compressed", "unpack it: unzstd FILE"},
+        {"BZh", "bzip2-compressed", "unpack it: bunzip2 FILE"},
+        {"\xfd"
+         "7zXZ",
+         "xz-compressed", "unpack it: unxz FILE"},
+        {"PK\x03\x04", "a ZIP archive or a spreadsheet", "unpack it, or save the sheet as CSV"},
+        {"PAR1", "a Parquet file", "this version reads CSV and JSON Lines tables"},
+        {"SQLite format 3", "an SQLite database", "export the table as CSV"},
+        {"%PDF", "a PDF", "tables are read from CSV and JSON Lines"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (!qn_str_starts(text, kinds[i].magic))
+            continue;
+        qn_status status = qn_error_set(err, QN_ERR_DATA, file,
+                                        "the file is %s, expected a table as text", kinds[i].what);
+        return qn_error_hint(err, status, "%s", kinds[i].hint);
+    }
+    return QN_OK;
+}
+
+static qn_status fail_byte(qn_str text, const char *at, const char *file, const char *what,
+                           qn_error *err)
+{
+    char where[160];
+    int64_t row = 1 + count_line_ends((qn_str){text.data, (size_t)(at - text.data)}, '\n');
+    snprintf(where, sizeof where, "%.100s, row %lld", file, (long long)row);
+    return qn_error_set(err, QN_ERR_DATA, where, "%s", what);
+}
+
 static qn_status check_bytes(qn_str *text, const char *file, qn_error *err)
 {
+    QN_TRY(check_magic(*text, file, err));
     if (text->size >= 3 && memcmp(text->data, "\xEF\xBB\xBF", 3) == 0)
         *text = (qn_str){text->data + 3, text->size - 3};
     if (text->size >= 2 &&
@@ -210,16 +247,14 @@ static qn_status check_bytes(qn_str *text, const char *file, qn_error *err)
     }
     size_t bad = 0;
     if (!qn_utf8_check(text->data, text->size, &bad)) {
-        char where[160];
-        int64_t row = 1 + count_line_ends((qn_str){text->data, bad}, '\n');
-        snprintf(where, sizeof where, "%.100s, row %lld", file, (long long)row);
-        qn_status status = qn_error_set(err, QN_ERR_DATA, where, "byte 0x%02x is not valid UTF-8",
-                                        (unsigned char)text->data[bad]);
+        char what[64];
+        snprintf(what, sizeof what, "byte 0x%02x is not valid UTF-8",
+                 (unsigned char)text->data[bad]);
+        qn_status status = fail_byte(*text, text->data + bad, file, what, err);
         return qn_error_hint(err, status, "convert it: iconv -f ISO-8859-1 -t UTF-8 FILE");
     }
-    if (text->size > 0 && memchr(text->data, 0, text->size))
-        return qn_error_set(err, QN_ERR_DATA, file, "a zero byte: this is not a text file");
-    return QN_OK;
+    const char *zero = text->size > 0 ? memchr(text->data, 0, text->size) : NULL;
+    return zero ? fail_byte(*text, zero, file, "a zero byte: this is not a text file", err) : QN_OK;
 }
 
 static bool has_number_token(const qn_csv_options *options)

@@ -123,6 +123,9 @@ static qn_status see_cell(reader *r, int64_t row, qn_str key, const qn_json *cel
         column = &r->table.columns[r->table.columns_count - 1];
         r->next = r->table.columns_count;
     }
+    if (memchr(key.data, 0, key.size) ||
+        (cell->kind == QN_JSON_STRING && memchr(cell->string.data, 0, cell->string.size)))
+        QN_FAIL(err, QN_ERR_DATA, "a text with a zero character (\\u0000)");
     if (is_nested(cell))
         QN_FAIL(err, QN_ERR_DATA, "'%.*s' is %s; a cell is a number, a string, true, false or null",
                 (int)qn_min_i64((int64_t)key.size, 40), key.data, qn_json_kind_name(cell));

@@ -120,7 +120,8 @@ static qn_status infer_from_training(qn_fit *fit, qn_error *err)
         schema.task == fit->schema.task) {
         for (int64_t i = 0; i < fit->schema.findings.count; i++) {
             const qn_finding *finding = &fit->schema.findings.items[i];
-            if (finding->column.size == 0) /* those of the table: the split's, the duplicates' */
+            /* those of the table: the split's, the duplicates', and rows that no part has */
+            if (finding->column.size == 0 || strcmp(finding->code, "TARGET_MISSING") == 0)
                 qn_finding_add(&schema.findings, finding->level, finding->code, finding->column,
                                "%s", finding->text);
         }

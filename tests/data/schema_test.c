@@ -242,6 +242,33 @@ static void schema_reads_titanic_as_people_do(void **state)
     qn_dataset_close(dataset);
 }
 
+static void schema_tells_what_keeps_a_column_from_being_numbers(void **state)
+{
+    fixture *f = *state;
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    qn_buf_text(&text, "near;comma;day;y\n");
+    for (int i = 0; i < 60; i++)
+        qn_buf_printf(&text, "%s%d;%d,5;2026-01-%02d;%d\n", i == 7 ? "oops" : "", i * 37, i * 31,
+                      i % 28 + 1, i % 2);
+    qn_dataset *dataset = open_table(f, put_bytes(f, "t.csv", text.data, text.size), "y");
+    qn_schema schema = infer_schema(f, dataset);
+    assert_true(has_finding(&schema.findings, "ALMOST_NUMBERS"));
+    assert_true(has_finding(&schema.findings, "NUMBER_COMMA"));
+    for (int64_t i = 0; i < schema.findings.count; i++)
+        if (strcmp(schema.findings.items[i].code, "ALMOST_NUMBERS") == 0)
+            assert_non_null(strstr(schema.findings.items[i].text, "row 9, column 1 'near'"));
+    qn_look look;
+    qn_schema_options options = {.target = "y"};
+    assert_ok(qn_look_make(dataset, &options, &f->arena, &look, &f->err), &f->err);
+    text.size = 0;
+    qn_look_write_text(&look, 200, &text);
+    qn_buf_byte(&text, 0);
+    assert_non_null(strstr(text.data, "2026-01-01 .. 2026-01-28, median 2026-01-1"));
+    qn_buf_deinit(&text);
+    qn_dataset_close(dataset);
+}
+
 static void look_prints_and_writes_json(void **state)
 {
     fixture *f = *state;
@@ -286,6 +313,7 @@ int main(void)
         TEST(schema_looks_for_leaks_in_small_memory),
         TEST(schema_leaves_ambiguous_dates_to_people),
         TEST(schema_reads_titanic_as_people_do),
+        TEST(schema_tells_what_keeps_a_column_from_being_numbers),
         TEST(look_prints_and_writes_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,6 +178,9 @@ static void csv_says_where_it_is_broken(void **state)
         {"a,b\n1,\"open\n2,x\n", "t.csv, row 2, column 2", "never closes"},
         {"a,b\n1,\"x\"y\n", "t.csv, row 2, column 2", "after the closing quote, got 'y'"},
         {"a,b\n1,2\n3,\xff\n", "t.csv, row 3", "0xff is not valid UTF-8"},
+        {"\x1f\x8b\x08", "t.csv", "gzip-compressed"},
+        {"PAR1....", "t.csv", "a Parquet file"},
+        {"PK\x03\x04", "t.csv", "a ZIP archive or a spreadsheet"},
         {"a,a\n1,2\n", "t.csv", "columns 1 and 2 are both named 'a'"},
         {"\xFF\xFE"
          "a",
@@ -193,6 +196,21 @@ static void csv_says_where_it_is_broken(void **state)
             fail_msg("case %zu: \"%s\" at \"%s\"", i, err.text, err.where);
         qn_arena_deinit(&arena);
     }
+}
+
+static void csv_refuses_zero_bytes(void **state)
+{
+    (void)state;
+    qn_arena arena;
+    qn_error err = {0};
+    qn_csv table;
+    qn_csv_options options = {.file = "t.csv"};
+    qn_arena_init(&arena, 0);
+    assert_int_equal(qn_csv_read(QN_STR("a,b\n1,2\n3,\0\n"), &options, &arena, &table, &err),
+                     QN_ERR_DATA);
+    assert_text(&err, "zero byte");
+    assert_string_equal(err.where, "t.csv, row 3");
+    qn_arena_deinit(&arena);
 }
 
 static void csv_survives_every_failed_allocation(void **state)
@@ -263,6 +281,7 @@ int main(void)
         cmocka_unit_test(csv_demotes_a_column_that_turns_out_text),
         cmocka_unit_test(csv_obeys_its_options),
         cmocka_unit_test(csv_says_where_it_is_broken),
+        cmocka_unit_test(csv_refuses_zero_bytes),
         cmocka_unit_test(csv_survives_every_failed_allocation),
         cmocka_unit_test(csv_respects_the_arena_limit),
         cmocka_unit_test(csv_writes_cells_that_read_back),

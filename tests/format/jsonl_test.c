@@ -76,6 +76,7 @@ static void jsonl_says_line_and_column(void **state)
         {"{\"a\": {\"b\": 1}}\n", "'a' is an object", "t.jsonl:1"},
         {"{\n\"a\": 1}\n", "", "t.jsonl:1"},
         {"{\"a\": 1, \"a\": 2}\n", "stands twice", "t.jsonl:1"},
+        {"{\"a\": \"x\\u0000y\"}\n", "zero character", "t.jsonl:1"},
         {"{\"a\": \"\xff\"}\n", "", "t.jsonl:1"},
         {"{\"a\": 1} {\"a\": 2}\n", "", "t.jsonl:1:10"},
     };
