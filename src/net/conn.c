@@ -134,8 +134,10 @@ static void drop_sent(qn_net_conn *conn, size_t sent)
         else
             qn_buf_reset(&conn->out);
     }
-    conn->tail.data += sent;
-    conn->tail.size -= sent;
+    if (sent > 0) { /* the tail may be absent, its pointer NULL */
+        conn->tail.data += sent;
+        conn->tail.size -= sent;
+    }
 }
 
 /* One writev. false = nothing more can go now, or the connection was closed. */
