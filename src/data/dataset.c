@@ -51,9 +51,9 @@ qn_status qn_dataset_map(qn_open_dataset *set, const char *path, qn_str *ret, qn
 {
     QN_ASSERT(set->maps_count < set->maps_max);
     qn_map map = {0};
-    if (strcmp(path, "-") == 0) {
+    if (qn_path_is_stream(path)) {
         qn_str all;
-        QN_TRY(qn_file_read(path, 0, &set->arena, &all, err));
+        QN_TRY(qn_stream_read(path, 0, &set->arena, &all, err));
         map.data = all.data;
         map.size = all.size;
     } else {
@@ -303,7 +303,7 @@ static qn_status open_all(qn_open_dataset *set, qn_error *err)
     if (options->test)
         QN_TRY(expand(set, options->test, &paths, err));
     for (int64_t i = 0; i < paths.count; i++)
-        if (!qn_path_exists(paths.paths[i]) && strcmp(paths.paths[i], "-") != 0)
+        if (!qn_path_exists(paths.paths[i]) && !qn_path_is_stream(paths.paths[i]))
             return qn_error_set(err, QN_ERR_NOT_FOUND, NULL, "'%s' does not exist", paths.paths[i]);
     QN_TRY(open_form(set, &paths, main_count, err));
     return settle_target(set, err);

@@ -94,17 +94,18 @@ static qn_status read_stream(int fd, const char *path, size_t limit_bytes, qn_bu
     }
 }
 
-static qn_status read_stdin(size_t limit_bytes, qn_arena *arena, qn_str *ret, qn_error *err)
+static qn_status read_whole_stream(int fd, const char *name, size_t limit_bytes, qn_arena *arena,
+                                   qn_str *ret, qn_error *err)
 {
     qn_buf buf;
     qn_buf_init(&buf, 0);
-    qn_status status = read_stream(STDIN_FILENO, "standard input", limit_bytes, &buf, err);
+    qn_status status = read_stream(fd, name, limit_bytes, &buf, err);
     if (status == QN_OK) {
         char *text = qn_arena_strndup(arena, buf.data, buf.size);
         if (text)
             *ret = (qn_str){text, buf.size};
         else
-            status = qn_error_set(err, QN_ERR_MEMORY, NULL, "no memory to read standard input");
+            status = qn_error_set(err, QN_ERR_MEMORY, NULL, "no memory to read %s", name);
     }
     qn_buf_deinit(&buf);
     return status;
@@ -133,7 +134,7 @@ qn_status qn_file_read(const char *path, size_t limit_bytes, qn_arena *arena, qn
                        qn_error *err)
 {
     if (strcmp(path, "-") == 0)
-        return read_stdin(limit_bytes, arena, ret, err);
+        return read_whole_stream(STDIN_FILENO, "standard input", limit_bytes, arena, ret, err);
     int fd = -1;
     size_t size = 0;
     size_t got = 0;
@@ -242,6 +243,26 @@ bool qn_path_exists(const char *path)
 {
     struct stat info;
     return stat(path, &info) == 0;
+}
+
+bool qn_path_is_stream(const char *path)
+{
+    struct stat info;
+    return strcmp(path, "-") == 0 ||
+           (stat(path, &info) == 0 && (S_ISFIFO(info.st_mode) || S_ISCHR(info.st_mode)));
+}
+
+qn_status qn_stream_read(const char *path, size_t limit_bytes, qn_arena *arena, qn_str *ret,
+                         qn_error *err)
+{
+    if (strcmp(path, "-") == 0)
+        return qn_file_read(path, limit_bytes, arena, ret, err);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_path(err, path, "open");
+    qn_status status = read_whole_stream(fd, path, limit_bytes, arena, ret, err);
+    close(fd);
+    return status;
 }
 
 bool qn_path_is_folder(const char *path)

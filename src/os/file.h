@@ -29,6 +29,11 @@ QN_MUST_USE qn_status qn_file_read(const char *path, size_t limit_bytes, qn_aren
 QN_MUST_USE qn_status qn_file_replace(const char *path, const void *data, size_t size,
                                       qn_error *err);
 
+/* Standard input ("-"), a named or anonymous pipe (/dev/fd/63), a character device. */
+bool qn_path_is_stream(const char *path);
+/* Waits for the other end and reads until it closes. Errors as of qn_file_read. */
+QN_MUST_USE qn_status qn_stream_read(const char *path, size_t limit_bytes, qn_arena *arena,
+                                     qn_str *ret, qn_error *err);
 bool qn_path_exists(const char *path);
 bool qn_path_is_folder(const char *path);
 QN_MUST_USE qn_status qn_folder_make(const char *path,

@@ -206,6 +206,13 @@ def _():
     assert ok("predict", churn_model(), stdin=text).out == ok("predict", churn_model(), churn_table()).out
 
 
+@case("a_pipe_is_data_too")
+def _():
+    for verb in (f"look <(cat {churn_table()})", f"predict {churn_model()} <(cat {churn_table()})"):
+        done = subprocess.run(["bash", "-c", f"{QUERN} {verb}"], capture_output=True, text=True, cwd=WORK)
+        assert done.returncode == 0 and done.stdout, f"{verb}: {done.stderr}"
+
+
 @case("predict_does_not_depend_on_its_neighbours")
 def _():
     lines = churn_table().read_text().splitlines()
