@@ -6,7 +6,7 @@
 
 #include "nn/layers.h"
 
-enum { QN_NN_ATTRS_MAX = 12, QN_NN_WORD_SIZE = 24 };
+enum { QN_NN_ATTRS_MAX = 16, QN_NN_WORD_SIZE = 24 };
 
 /* What the attribute `padding` may be, for people. */
 #define PADDING_FORMS                                                                              \
@@ -37,6 +37,7 @@ typedef struct {
 
 /* Families of rows beside those of table.c, each ended by a NULL name. */
 extern const qn_nn_row qn_nn_rows_norm[];
+extern const qn_nn_row qn_nn_rows_transformer[];
 
 /* Reads a layer's attributes into one slot each, in the table's order, with defaults filled in. label: what
  * messages begin with. Errors: ERR_ARG naming attribute, value and what was expected. */

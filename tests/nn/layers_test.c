@@ -67,6 +67,16 @@ static void layers_give_the_shapes_of_keras(void **unused)
     expect_shape("[{\"reshape\": {\"shape\": [4, -1]}}]", QN_SHAPE(B, 12), QN_SHAPE(B, 4, 3));
     expect_shape("[\"layer_norm\", \"rms_norm\", {\"group_norm\": {\"groups\": 3}}]",
                  QN_SHAPE(B, 5, 12), QN_SHAPE(B, 5, 12));
+    expect_shape("[\"positions\", {\"positions\": {\"kind\": \"learned\"}}, "
+                 "{\"multi_head_attention\": {\"heads\": 2}}, {\"feed_forward\": {\"activation\": "
+                 "\"swiglu\"}}]",
+                 QN_SHAPE(B, 5, 12), QN_SHAPE(B, 5, 12));
+    expect_shape("[{\"transformer\": {\"heads\": 4, \"kv_heads\": 2, \"blocks\": 2, \"dropout\": "
+                 "0.1, \"order\": \"post\"}}, \"global_avg_pool1d\"]",
+                 QN_SHAPE(B, 5, 12), QN_SHAPE(B, 12));
+    expect_shape("[{\"transformer\": {\"heads\": 2, \"rotary\": true, \"causal\": true, \"norm\": "
+                 "\"rms\"}}, \"global_max_pool1d\"]",
+                 QN_SHAPE(B, 5, 12), QN_SHAPE(B, 12));
     expect_shape("[\"batch_norm\", {\"dropout\": {\"rate\": 0.2}}, {\"activation\": {\"name\": "
                  "\"gelu\"}}]",
                  QN_SHAPE(B, 12), QN_SHAPE(B, 12));
@@ -112,6 +122,13 @@ static void refusals_name_layer_value_and_expectation(void **unused)
          "[{\"embedding\": {\"count\": 5, \"size\": 2}}]",
          "embedding expects integers, got f32"},
         {{2, {B, 4}}, "[\"group_norm\"]", "has 32 groups, which do not divide 4 channels"},
+        {{3, {B, 5, 6}},
+         "[{\"transformer\": {\"heads\": 4}}]",
+         "transformer has 4 heads, which do not divide 6 numbers"},
+        {{3, {B, 5, 6}},
+         "[{\"multi_head_attention\": {\"heads\": 2, \"rotary\": true}}]",
+         "has heads of 3 numbers, rotary positions need an even count"},
+        {{2, {B, 4}}, "[\"positions\"]", "positions expects input of 2 dimensions [T, D], got [4]"},
         {{2, {B, 4}}, "[3]", "layers is"},
         {{2, {B, 4}}, "[[\"flatten\"]]", "layers[0] is"},
         {{2, {B, 4}}, "[]", "expected a list of 1 to"},

@@ -82,6 +82,7 @@ extern const qn_binding qn_bindings_elementwise[];
 extern const qn_binding qn_bindings_index[];
 extern const qn_binding qn_bindings_layer_norm[];
 extern const qn_binding qn_bindings_attention[];
+extern const qn_binding qn_bindings_position[];
 extern const qn_binding qn_bindings_loss[];
 extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];

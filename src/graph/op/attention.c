@@ -147,7 +147,7 @@ static qn_status read_walk(const qn_op_types *types, int q, int mask, attention_
 
 static attention_walk walk_of(const qn_op_run *run, int q, int mask)
 {
-    attention_walk w;
+    attention_walk w = {0};
     qn_status status = read_walk(run->types, q, mask, &w, NULL);
     QN_ASSERT(status == QN_OK);
     if (qn_op_has(run->types, mask)) {
@@ -165,7 +165,7 @@ static attention_walk walk_of(const qn_op_run *run, int q, int mask)
 
 static qn_status attention_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    attention_walk w;
+    attention_walk w = {0};
     QN_TRY(read_walk(types, 0, 3, &w, err));
     ret_outputs[0] = types->inputs[0];
     qn_shape *y = &ret_outputs[0].shape;
@@ -199,7 +199,7 @@ static void attention_vjp(const qn_op_vjp *in, qn_value *ret)
 
 static qn_status grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    attention_walk w;
+    attention_walk w = {0};
     QN_TRY(read_walk(types, 1, 6, &w, err));
     qn_shape y = types->inputs[1].shape, lse = QN_SHAPE(w.batch, w.heads, w.queries);
     y.dims[y.rank - 1] = y.rank == 4 ? w.value_dim : w.value_dim * w.heads;
@@ -221,7 +221,7 @@ static void grad_ref(const qn_op_run *run)
 
 static int64_t flops_of(const qn_op_types *types, int q, int mask, int64_t products)
 {
-    attention_walk w;
+    attention_walk w = {0};
     qn_status status = read_walk(types, q, mask, &w, NULL);
     QN_ASSERT(status == QN_OK);
     int64_t pairs = w.batch * w.heads * w.queries * w.keys / (w.causal ? 2 : 1);
