@@ -15,6 +15,15 @@
 
 #include "quern/error.h"
 
+/* 1 under AddressSanitizer, which keeps freed memory on purpose (gcc and clang say so differently). */
+#if defined(__has_feature)
+#define QN_TEST_ASAN __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define QN_TEST_ASAN 1
+#else
+#define QN_TEST_ASAN 0
+#endif
+
 /* The call succeeds; otherwise the test fails with the error's own words. */
 #define assert_ok(call, err)                                                                       \
     do {                                                                                           \

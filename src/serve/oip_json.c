@@ -210,7 +210,7 @@ qn_status qn_oip_read_json(qn_str body, int64_t header_size, const qn_signature 
     *ret = (qn_oip_request){0};
     if (header_size == 0)
         return read_bare(body, signature, arena, ret, err);
-    qn_str text = body, binary = {body.data + body.size, 0};
+    qn_str text = body, binary = {NULL, 0};
     if (header_size > 0) {
         if ((uint64_t)header_size > body.size)
             QN_FAIL(err, QN_ERR_ARG,
