@@ -54,36 +54,41 @@ static qn_status check_safetensors(qn_cli *cli, const char *path, qn_error *err)
     return say_ok(cli, path, "a sound safetensors file", err);
 }
 
-/* The data opens, the target can be learned, the parts have rows. */
-static qn_status check_data(qn_cli *cli, const qn_recipe *recipe, const qn_dataset *dataset,
-                            qn_error *err)
+typedef struct {
+    const qn_cli *cli;
+    qn_buf networks; /* "logistic (dense 1), mlp (dense 64 relu, dense 1)" */
+} check_notes;
+
+static void take_event(void *context, const qn_fit_event *event)
 {
-    qn_schema schema;
-    qn_split split;
-    qn_schema_options options = qn_cli_schema_options(recipe, dataset);
-    qn_split_options split_options = {
-        .by = recipe->split.by, .seed = (uint64_t)recipe->split.seed, .key = recipe->split.key};
-    memcpy(split_options.parts, recipe->split.parts, sizeof split_options.parts);
-    QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->rows_main, &options, &cli->arena,
-                           &schema, err));
-    qn_findings findings = {.arena = &cli->arena};
-    QN_TRY(qn_split_make(dataset, &schema, &split_options, &cli->arena, &split, &findings, err));
-    for (int64_t i = 0; !cli->quiet && i < schema.findings.count; i++)
-        fprintf(stderr, "note: %s\n", schema.findings.items[i].text);
-    const char *text =
-        qn_arena_printf(&cli->arena, "%s on %lld rows, split %s", qn_task_name(schema.task),
-                        (long long)schema.rows, split.text);
-    return say_ok(cli, cli->arguments[0], text ? text : "", err);
+    check_notes *notes = context;
+    bool note = event->kind == QN_FIT_NOTE || event->kind == QN_FIT_WARNING;
+    if (note && !notes->cli->quiet)
+        fprintf(stderr, "%s: %s\n", event->kind == QN_FIT_NOTE ? "note" : "warning", event->text);
+    if (event->kind == QN_FIT_CANDIDATE)
+        qn_buf_printf(&notes->networks, "%s%s (%s)", notes->networks.size ? ", " : "",
+                      event->candidate, event->text);
 }
 
+/* Everything that training does before its first step. */
 static qn_status check_recipe(qn_cli *cli, qn_error *err)
 {
     qn_recipe recipe;
-    qn_dataset *dataset;
+    qn_fit_result unused;
+    check_notes notes = {.cli = cli};
+    qn_fit_run_options options = {
+        .check_only = true, .on_event = take_event, .context = &notes, .threads = 1};
     QN_TRY(qn_cli_recipe(cli, cli->arguments[0], &recipe, err));
-    QN_TRY(qn_cli_dataset(cli, &recipe, &dataset, err));
-    qn_status status = check_data(cli, &recipe, dataset, err);
-    qn_dataset_close(dataset);
+    QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max_bytes, err));
+    qn_buf_init(&notes.networks, 0);
+    qn_status status = qn_fit_run(&recipe, &options, &cli->arena, &unused, err);
+    if (status == QN_OK) {
+        qn_buf_byte(&notes.networks, '\0');
+        const char *text = notes.networks.failed ? "" : notes.networks.data;
+        status = say_ok(cli, cli->arguments[0],
+                        qn_arena_printf(&cli->arena, "training can begin: %s", text), err);
+    }
+    qn_buf_deinit(&notes.networks);
     return status;
 }
 
@@ -105,7 +110,10 @@ const qn_verb qn_verb_check = {
     .arguments = "RECIPE|MODEL",
     .summary = "checks a recipe against its data, or a model's files; trains nothing",
     .about =
-        "A recipe: keys, values, and whether its data opens, has the target and can be split.\n"
+        "A recipe: keys, values, data, target, split, columns, networks and memory: all that "
+        "training does before "
+        "its\n"
+        "first step.\n"
         "A model folder: its format and the digest of every file. A safetensors file: its format.\n"
         "Exit 1 when a file is not what it should be.",
     .arguments_min = 1,

@@ -101,6 +101,7 @@ static qn_status run(qn_cli *cli, qn_error *err)
 {
     qn_pool *pool;
     qn_predictor *predictor;
+    QN_TRY(qn_cli_check_fail_under(cli, err));
     QN_TRY(qn_cli_pool(cli, &pool, err));
     qn_predictor_options options = {.pool = pool};
     qn_status status = qn_predictor_open(cli->arguments[0], 0, &options, &predictor, err);

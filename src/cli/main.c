@@ -2,6 +2,7 @@
  * The program: finds the verb, parses its flags, runs it, and turns what came out into an exit code. Nothing else
  * in the tree exits.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,7 @@ static qn_status fail_verb(const char *word, qn_error *err)
     for (; count < 64 && qn_verb_at(count); count++)
         names[count] = qn_verb_at(count)->name;
     const char *near = qn_error_nearest(word, names, count);
-    qn_error_set(err, QN_ERR_ARG, NULL, "unknown verb '%s'", word);
+    qn_error_set(err, QN_ERR_ARG, NULL, "unknown %s '%s'", *word == '-' ? "flag" : "verb", word);
     if (near)
         return qn_error_hint(err, QN_ERR_ARG, "did you mean 'quern %s'?", near);
     return qn_error_hint(err, QN_ERR_ARG, "'quern --help' lists the verbs");
@@ -68,7 +69,8 @@ static int run_verb(const qn_verb *verb, int count, char **words)
     qn_status status = qn_cli_parse(&cli, verb, count, words, &err);
     if (status == QN_OK)
         status = qn_cli_has(&cli, "help") ? print_help(verb, &err) : verb->run(&cli, &err);
-    if (status != QN_OK)
+    bool unread = status == QN_ERR_IO && err.os_errno == EPIPE; /* `| head` has seen enough */
+    if (status != QN_OK && !unread)
         qn_cli_report(&cli, &err);
     int code = exit_code(&cli, status);
     qn_arena_deinit(&cli.arena);

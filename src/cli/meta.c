@@ -16,7 +16,8 @@ static qn_status print_and_free(qn_buf *text, qn_status status, qn_error *err)
 static qn_status run_schema(qn_cli *cli, qn_error *err)
 {
     if (strcmp(cli->arguments[0], "recipe") != 0)
-        QN_FAIL(err, QN_ERR_ARG, "unknown schema '%s': recipe", cli->arguments[0]);
+        QN_FAIL(err, QN_ERR_ARG, "unknown schema '%s'; there is one of a 'recipe'",
+                cli->arguments[0]);
     qn_buf text;
     qn_json_writer w;
     qn_buf_init(&text, 0);

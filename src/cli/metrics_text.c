@@ -59,18 +59,46 @@ void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
     }
 }
 
+static qn_status unknown_metric(qn_str name, qn_error *err)
+{
+    const char *names[QN_METRIC_COUNT];
+    char word[64];
+    for (int i = 0; i < QN_METRIC_COUNT; i++)
+        names[i] = qn_metric_name((qn_metric)i);
+    snprintf(word, sizeof word, "%.*s", (int)(name.size < 60 ? name.size : 60), name.data);
+    const char *near = qn_error_nearest(word, names, QN_METRIC_COUNT);
+    (void)qn_error_set(err, QN_ERR_ARG, "--fail-under", "unknown metric '%s'", word);
+    return near ? qn_error_hint(err, QN_ERR_ARG, "did you mean '%s'?", near)
+                : qn_error_hint(err, QN_ERR_ARG, "such as accuracy, auroc, log_loss, rmse, r2");
+}
+
+static qn_status read_limit(const char *limit, qn_metric *ret_metric, double *ret_bound,
+                            qn_error *err)
+{
+    const char *equals = strchr(limit, '=');
+    if (!equals || !qn_str_to_f64(qn_str_from(equals + 1), false, ret_bound))
+        QN_FAIL(err, QN_ERR_ARG, "--fail-under takes METRIC=VALUE, such as auroc=0.9, got '%s'",
+                limit);
+    qn_str name = {limit, (size_t)(equals - limit)};
+    return qn_metric_find(name, ret_metric) ? QN_OK : unknown_metric(name, err);
+}
+
+qn_status qn_cli_check_fail_under(const qn_cli *cli, qn_error *err)
+{
+    const char *limit = qn_cli_text(cli, "fail-under");
+    qn_metric metric;
+    double bound;
+    return limit ? read_limit(limit, &metric, &bound, err) : QN_OK;
+}
+
 qn_status qn_cli_fail_under(qn_cli *cli, const qn_json *metrics, qn_error *err)
 {
     const char *limit = qn_cli_text(cli, "fail-under");
-    if (!limit)
-        return QN_OK;
-    const char *equals = strchr(limit, '=');
     qn_metric metric;
     double bound;
-    if (!equals || !qn_metric_find((qn_str){limit, (size_t)(equals - limit)}, &metric) ||
-        !qn_str_to_f64(qn_str_from(equals + 1), false, &bound))
-        QN_FAIL(err, QN_ERR_ARG, "--fail-under takes METRIC=VALUE, such as auroc=0.9, got '%s'",
-                limit);
+    if (!limit)
+        return QN_OK;
+    QN_TRY(read_limit(limit, &metric, &bound, err));
     const qn_json *found = qn_json_find(qn_json_find(metrics, "test"), qn_metric_name(metric));
     if (!found)
         QN_FAIL(err, QN_ERR_ARG, "--fail-under: this model has no metric '%s'",

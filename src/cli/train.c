@@ -74,6 +74,7 @@ static qn_status run(qn_cli *cli, qn_error *err)
     qn_fit_run_options options = {0};
     qn_fit_result result;
     qn_progress progress;
+    QN_TRY(qn_cli_check_fail_under(cli, err));
     QN_TRY(qn_cli_recipe(cli, cli->arguments[0], &recipe, err));
     QN_TRY(run_options(cli, &options, err));
     if (qn_cli_has(cli, "dry-run"))

@@ -44,6 +44,8 @@ void qn_progress_end(qn_progress *progress);
 
 /* The table of metrics with intervals beside the baseline; `metrics` is metrics.json. */
 void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst);
+/* Is --fail-under, where given, a known metric and a number? Before the work whose result it judges. */
+QN_MUST_USE qn_status qn_cli_check_fail_under(const qn_cli *cli, qn_error *err);
 /* --fail-under METRIC=VALUE against metrics.test: sets cli->negative and says so. */
 QN_MUST_USE qn_status qn_cli_fail_under(qn_cli *cli, const qn_json *metrics, qn_error *err);
 

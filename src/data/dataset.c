@@ -11,6 +11,7 @@
 #include "data/dataset_priv.h"
 #include "data/levels.h"
 #include "data/schema_priv.h"
+#include "os/clock.h"
 
 enum { FILES_MAX = 100000 };
 
@@ -52,8 +53,11 @@ qn_status qn_dataset_map(qn_open_dataset *set, const char *path, qn_str *ret, qn
     QN_ASSERT(set->maps_count < set->maps_max);
     qn_map map = {0};
     if (qn_path_is_stream(path)) {
-        qn_str all;
-        QN_TRY(qn_stream_read(path, 0, &set->arena, &all, err));
+        qn_str all; /* read twice as large as it is at worst; /dev/zero has no end */
+        size_t limit = set->arena.limit_bytes;
+        if (!limit)
+            limit = (size_t)qn_max_i64(qn_memory_available_bytes() / 4, 1 << 20);
+        QN_TRY(qn_stream_read(path, limit, &set->arena, &all, err));
         map.data = all.data;
         map.size = all.size;
     } else {
@@ -291,6 +295,14 @@ static qn_status settle_target(qn_open_dataset *set, qn_error *err)
     return labels ? map_dotted_labels(set, target, err) : QN_OK;
 }
 
+static qn_status fail_absent(const char *path, qn_error *err)
+{
+    qn_status status = qn_error_set(err, QN_ERR_NOT_FOUND, NULL, "'%s' does not exist", path);
+    if (path[0] == '/')
+        return status;
+    return qn_error_hint(err, status, "relative paths begin at the current folder");
+}
+
 static qn_status open_all(qn_open_dataset *set, qn_error *err)
 {
     const qn_dataset_options *options = set->options;
@@ -304,7 +316,7 @@ static qn_status open_all(qn_open_dataset *set, qn_error *err)
         QN_TRY(expand(set, options->test, &paths, err));
     for (int64_t i = 0; i < paths.count; i++)
         if (!qn_path_exists(paths.paths[i]) && !qn_path_is_stream(paths.paths[i]))
-            return qn_error_set(err, QN_ERR_NOT_FOUND, NULL, "'%s' does not exist", paths.paths[i]);
+            return fail_absent(paths.paths[i], err);
     QN_TRY(open_form(set, &paths, main_count, err));
     return settle_target(set, err);
 }

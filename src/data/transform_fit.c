@@ -392,6 +392,24 @@ static bool is_used(const qn_schema *schema, int64_t index)
     return index != schema->target && type != QN_TYPE_TEXT && type != QN_TYPE_DROP;
 }
 
+/* Why, by the first column that was left out. */
+static qn_status no_columns(const qn_schema *schema, qn_error *err)
+{
+    qn_status status = qn_error_set(err, QN_ERR_DATA, NULL, "no column is left to learn from");
+    for (int64_t i = 0; i < schema->columns_count; i++) {
+        const qn_schema_column *column = &schema->columns[i];
+        if (i == schema->target || !column->reason)
+            continue;
+        return qn_error_hint(err, status,
+                             column->type == QN_TYPE_TEXT
+                                 ? "'%.*s' was left out (%.120s)"
+                                 : "'%.*s' was left out (%.120s); columns.NAME.type in a recipe "
+                                   "says otherwise",
+                             QN_STR_ARG(column->name), column->reason);
+    }
+    return status;
+}
+
 static qn_status fit_all(fitting *in, qn_transforms *out, qn_error *err)
 {
     const qn_schema *schema = in->schema;
@@ -416,7 +434,7 @@ static qn_status fit_all(fitting *in, qn_transforms *out, qn_error *err)
         }
     }
     if (out->encoders_count == 0)
-        QN_FAIL(err, QN_ERR_DATA, "no column is left to learn from");
+        return no_columns(schema, err);
     QN_TRY(fit_target(in, out, err));
     return qn_transforms_lay_out(out, in->arena, err);
 }

@@ -34,7 +34,7 @@ static int gather_names(const char *section, const char *names[NAMES_MAX])
     int count = 0;
     const char *name;
     for (const qn_recipe_key *key = qn_recipe_keys; key->path && count < NAMES_MAX; key++)
-        if (qn_recipe_key_in(key, section, &name))
+        if (key->type != QN_KEY_LATER && qn_recipe_key_in(key, section, &name))
             names[count++] = name;
     for (const qn_recipe_section *s = qn_recipe_sections; !*section && s->name && count < NAMES_MAX;
          s++)
@@ -199,6 +199,19 @@ static qn_status apply_column_path(const qn_recipe_source *source, const char *p
     return apply_option(source, column, node, dot + 1, node);
 }
 
+/* "trian" ".epochs": "; did you mean 'train.epochs'?" when that is a key, "" otherwise. */
+static const char *suggest_path(qn_arena *arena, const char *section, const char *rest)
+{
+    const char *names[NAMES_MAX];
+    int count = gather_names("", names);
+    const char *near = qn_error_nearest(section, names, count);
+    const char *path = near ? qn_arena_printf(arena, "%s%s", near, rest) : NULL;
+    bool known =
+        path && (qn_recipe_key_find(qn_str_from(path)) >= 0 || strncmp(path, "columns.", 8) == 0);
+    const char *text = known ? qn_arena_printf(arena, "; did you mean '%s'?", path) : NULL;
+    return text ? text : "";
+}
+
 static qn_status apply_path(const qn_recipe_source *source, const char *path, const qn_yaml *node,
                             qn_recipe *recipe)
 {
@@ -217,6 +230,9 @@ static qn_status apply_path(const qn_recipe_source *source, const char *path, co
         return fail_memory(source);
     if (dot && is_section(section))
         return fail_unknown(source, node, section, dot + 1);
+    const char *meant = dot ? suggest_path(source->arena, section, dot) : "";
+    if (*meant)
+        return qn_recipe_fail(source, node, "unknown key '%.60s'%s", path, meant);
     return fail_unknown(source, node, "", path);
 }
 
@@ -321,6 +337,24 @@ static qn_status check_split(const qn_recipe *recipe, qn_error *err)
     return QN_OK;
 }
 
+/* A name becomes a folder and a part of URLs. */
+static qn_status check_name(const qn_recipe *recipe, qn_error *err)
+{
+    const char *name = recipe->name;
+    if (!name)
+        return QN_OK;
+    bool good = isalnum((unsigned char)name[0]) && strlen(name) <= 128;
+    for (const char *c = name; *c; c++)
+        good = good && (isalnum((unsigned char)*c) || strchr("-_.", *c));
+    if (good)
+        return QN_OK;
+    return qn_error_set(
+        err, QN_ERR_ARG, recipe->file,
+        "name is '%.60s'; expected letters, digits, '-', '_' and '.', first a letter "
+        "or digit, 128 at most",
+        name);
+}
+
 static qn_status check_whole(qn_recipe *recipe, qn_error *err)
 {
     if (recipe->data.path.count == 0) {
@@ -328,6 +362,7 @@ static qn_status check_whole(qn_recipe *recipe, qn_error *err)
                      "data.path is missing: which file holds the rows?");
         return qn_error_hint(err, QN_ERR_ARG, "data: {path: sales.csv, target: churn}");
     }
+    QN_TRY(check_name(recipe, err));
     QN_TRY(check_model(recipe, err));
     return check_split(recipe, err);
 }

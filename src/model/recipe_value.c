@@ -76,6 +76,8 @@ static qn_status fail_number(const value *v, const qn_yaml *node, const char *ki
     char expected[160];
     low[qn_f64_to_text(v->key->low, low)] = '\0';
     high[qn_f64_to_text(v->key->high, high)] = '\0';
+    if (v->key->low == v->key->high)
+        return fail_expected(v, node, low);
     snprintf(expected, sizeof expected, "%s from %s to %s%s%s", kind, low, high,
              v->key->choices ? ", or " : "", v->key->choices ? v->key->choices : "");
     return fail_expected(v, node, expected);

@@ -74,6 +74,10 @@ static qn_status run(qn_fit *fit, qn_fit_result *ret, qn_error *err)
     QN_TRY(qn_fit_open_data(fit, err));
     QN_TRY(qn_fit_prepare(fit, err));
     QN_TRY(qn_fit_choose_candidates(fit, err));
+    for (int i = 0; fit->options->check_only && i < fit->candidates_count; i++)
+        QN_TRY(qn_fit_check_candidate(fit, i, err));
+    if (fit->options->check_only)
+        return QN_OK;
     QN_TRY(train_candidates(fit, err));
     QN_TRY(qn_fit_finish(fit, ret, err));
     remove_checkpoint(fit);

@@ -60,9 +60,10 @@ enum {
 };
 
 typedef struct {
-    const char *out;                   /* the model's folder; NULL = models/NAME */
-    int threads;                       /* 0 = what the cgroup grants */
-    bool resume;                       /* from OUT/checkpoint; ERR_NOT_FOUND without one */
+    const char *out; /* the model's folder; NULL = models/NAME */
+    int threads;     /* 0 = what the cgroup grants */
+    bool check_only; /* up to the first step: data, transforms, networks, memory; writes nothing */
+    bool resume;     /* from OUT/checkpoint; ERR_NOT_FOUND without one */
     double seconds_max;                /* 0 = none */
     int64_t memory_max_bytes;          /* 0 = none */
     double checkpoint_every_s;         /* 0 = 10 */

@@ -133,6 +133,8 @@ typedef struct {
 struct qn_checkpoint;
 QN_MUST_USE qn_status qn_fit_train_candidate(qn_fit *fit, int index,
                                              const struct qn_checkpoint *resume, qn_error *err);
+/* Everything of a candidate but its steps: the network, its plans, the memory they need. */
+QN_MUST_USE qn_status qn_fit_check_candidate(qn_fit *fit, int index, qn_error *err);
 /* The outcome of a part for answers [rows, answer_count]. Memory: `arena`. */
 QN_MUST_USE qn_status qn_fit_outcome(const qn_fit *fit, qn_part part, const float *answers,
                                      qn_arena *arena, qn_outcome *ret, qn_error *err);

@@ -420,23 +420,55 @@ static qn_status train(qn_candidate_run *run, const qn_checkpoint *resume, qn_er
     return run_epochs(run, err);
 }
 
+static qn_status check(qn_candidate_run *run, qn_error *err)
+{
+    const qn_packed *train_part = &run->parts[QN_PART_TRAIN];
+    QN_TRY(start_learner(run, err));
+    announce(run, false);
+    if (!run->learner.options.lbfgs)
+        return start_steps(run, err);
+    QN_TRY(
+        qn_learner_open(&run->learner, train_part, qn_min_i64(LBFGS_BATCH, train_part->rows), err));
+    return check_memory(run, err);
+}
+
+static void end_run(qn_candidate_run *run)
+{
+    if (run->best)
+        qn_state_destroy(run->best);
+    qn_learner_deinit(&run->learner);
+    qn_arena_deinit(&run->arena);
+}
+
+static void begin_run(qn_candidate_run *run, qn_fit *fit, int index)
+{
+    *run = (qn_candidate_run){.fit = fit,
+                              .candidate = &fit->candidates[index],
+                              .index = index,
+                              .best_value = (double)NAN,
+                              .begin_ns = qn_now_ns()};
+    run->saved_ns = run->begin_ns;
+    qn_arena_init(&run->arena, 0);
+}
+
+qn_status qn_fit_check_candidate(qn_fit *fit, int index, qn_error *err)
+{
+    qn_candidate_run run;
+    begin_run(&run, fit, index);
+    qn_status status = check(&run, err);
+    end_run(&run);
+    return status;
+}
+
 qn_status qn_fit_train_candidate(qn_fit *fit, int index, const qn_checkpoint *resume, qn_error *err)
 {
-    qn_candidate_run run = {.fit = fit,
-                            .candidate = &fit->candidates[index],
-                            .index = index,
-                            .best_value = (double)NAN,
-                            .begin_ns = qn_now_ns()};
-    run.saved_ns = run.begin_ns;
-    qn_arena_init(&run.arena, 0);
+    qn_candidate_run run;
+    begin_run(&run, fit, index);
     qn_status status = train(&run, resume, err);
     if (status == QN_OK)
         status = state_test(&run, err);
     if (status == QN_OK)
         finish_candidate(&run);
-    if (run.best)
-        qn_state_destroy(run.best);
-    qn_learner_deinit(&run.learner);
-    qn_arena_deinit(&run.arena);
+    end_run(&run);
     return status;
 }

@@ -64,6 +64,14 @@ bad_command("serve_a_port_out_of_range", 2, ["port", "70000"], "serve", WORK / "
 bad_command("schema_of_something_else", 2, ["cake"], "schema", "cake")
 bad_command("help_of_an_unknown_verb", 2, ["bake"], "help", "bake")
 
+bad_command("a_flag_without_a_verb", 2, ["unknown flag '--fast'"], "--fast")
+bad_command("set_of_a_misspelt_section", 2, ["trian.epochs", "did you mean 'train.epochs'"], "train", TABLE, "--target", "churn", "--set",
+            "trian.epochs=3")
+bad_command("a_name_that_leaves_its_folder", 2, ["name", r"\.\./up"], "train", TABLE, "--target", "churn", "--name", "../up")
+bad_command("train_fail_under_an_unknown_metric", 2, ["aurc", "did you mean 'auroc'"], "train", TABLE, "--target", "churn", "--fail-under",
+            "aurc=0.9", "--out", WORK / "never")
+bad_command("data_without_an_end", 4, ["/dev/zero", "16777216"], "look", "/dev/zero", "--mem", "16MiB")
+
 @case("command_serve_beyond_loopback_without_keys")
 def _():
     expect(quern("serve", churn_model(), "--host", "0.0.0.0", "--port", "0", timeout=20), 2, "insecure-no-auth|keys")
@@ -118,6 +126,20 @@ bad_recipe("a_convolution_larger_than_its_image", ["kernel|conv2d", "99"],
 bad_recipe("json_with_a_mistake", [r"bad-json_with_a_mistake"], '{"quern": 1, "data": {"path": "x.csv",, }}')
 
 
+def bad_check(name, patterns, text, code=2):
+    @case("check_" + name)
+    def _():
+        expect(quern("check", write(f"check-{name}.yaml", RECIPE + text)), code, *patterns)
+
+
+# check does all that training does before its first step
+bad_check("a_last_layer_of_a_wrong_size", ["3 scores", "2 classes"], "model: {layers: [dense: {units: 3}]}\n")
+bad_check("a_convolution_of_a_table", ["kernel"], "model: {layers: [conv2d: {filters: 3}]}\n")
+bad_check("a_network_larger_than_memory", ["memory"], "model: {layers: [dense: {units: 4000000}, dense: {units: 4000000}, dense: {units: auto}]}\n", 4)
+bad_check("a_metric_of_another_task", ["rmse", "binary"], "train: {metric: rmse}\n")
+bad_check("a_text_column_called_a_number", ["expected a number", r"row \d+, column 2 .city"], "columns: {city: {type: number}}\n", 3)
+
+
 # ---- files ----
 
 HEAD = "age,city,spend,calls,churn\n"
@@ -133,6 +155,17 @@ bad_table("one_class_only", ["churn", "yes"], HEAD + ROW * 60)
 bad_table("a_target_always_missing", ["churn"], HEAD + "41,Oslo,12.5,3,\n" * 60)
 bad_table("bytes_that_are_no_text", ["utf-8|text|byte"], HEAD.encode() + b"41,\xff\xfe\xc0,1,2,yes\n" * 60)
 bad_table("zero_bytes", ["zero|nul|byte"], HEAD.encode() + b"41,Os\0lo,1,2,yes\n" * 60)
+
+
+bad_table("gzip_is_not_text", ["gzip", "gunzip"], gzip.compress(HEAD.encode() + ROW.encode() * 60))
+bad_table("a_spreadsheet", ["spreadsheet", "csv"], b"PK\3\4" + bytes(200))
+bad_table("parquet", ["parquet"], b"PAR1" + bytes(200))
+bad_table("only_texts", ["no column is left", "'note'"],
+          "note,churn\n" + "".join(f"this is sentence number {i} of quite many others,{'yes' if i % 3 else 'no'}\n" for i in range(90)))
+bad_table("json_lines_cut", [r"bad-json_lines_cut.jsonl:3:"], '{"age": 1, "churn": "yes"}\n{"age": 2, "churn": "no"}\n{"age": 3, \n',
+          suffix="jsonl")
+bad_table("json_lines_nested", ["age", "array", ":2"], '{"age": 1, "churn": "yes"}\n{"age": [2], "churn": "no"}\n', suffix="jsonl")
+bad_table("json_that_is_one_array", ["object", ":1"], '[{"age": 1, "churn": "yes"}]\n', suffix="json")
 
 
 def bad_images(name, patterns, images, labels, code=3):

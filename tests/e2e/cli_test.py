@@ -206,6 +206,35 @@ def _():
     assert ok("predict", churn_model(), stdin=text).out == ok("predict", churn_model(), churn_table()).out
 
 
+@case("json_lines_are_data_as_a_table_is")
+def _():
+    rows = list(csv.DictReader(io.StringIO(churn_table().read_text())))
+    lines = write("churn.jsonl", "".join(json.dumps({key: value or None for key, value in row.items()}) + "\n" for row in rows))
+    expected = ok("predict", churn_model(), churn_table()).out
+    assert ok("predict", churn_model(), lines).out == expected
+    assert ok("predict", churn_model(), stdin=lines.read_text()).out == expected
+    numbers = write("churn-numbers.jsonl", "".join(
+        json.dumps({key: float(value) if value and key in ("age", "spend", "calls") else value or None for key, value in row.items()}) + "\n"
+        for row in rows))
+    assert ok("predict", churn_model(), numbers).out == expected
+    ok("train", numbers, "--target", "churn", "--out", WORK / "from-lines", "--model", "logistic")
+    assert ok("predict", WORK / "from-lines", numbers).out.count("\n") == len(rows) + 1
+
+
+@case("a_reader_that_has_seen_enough_is_no_error_to_tell")
+def _():
+    line = f"{QUERN} predict {churn_model()} {churn_table()} --format jsonl | head -n 1"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.stderr == "" and json.loads(done.stdout), done
+
+
+@case("check_names_the_networks_that_would_be_trained")
+def _():
+    out = ok("check", churn_table(), "--target", "churn").out
+    assert out.startswith("ok: ") and "logistic (" in out and "mlp (" in out, out
+    assert not (WORK / "models" / "churn").exists() or "checkpoint" not in str(list((WORK / "models" / "churn").iterdir()))
+
+
 @case("a_pipe_is_data_too")
 def _():
     for verb in (f"look <(cat {churn_table()})", f"predict {churn_model()} <(cat {churn_table()})"):

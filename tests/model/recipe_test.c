@@ -179,8 +179,9 @@ static void recipe_refuses_and_says_where(void **state)
         {"data: {path: x}\nmodel: {layers: []}\n", "r.yaml:2:17", "1 to 256 layers"},
         {"data: {path: x}\nmodel: {type: mlp, layers: [flatten]}\n", "r.yaml", "give one of them"},
         {"data: {path: x}\nmodel: {type: layers}\n", "r.yaml", "model.layers is missing"},
-        {"quern: 2\ndata: {path: x}\n", "r.yaml:1:8",
-         "quern is 2; expected an integer from 1 to 1"},
+        {"quern: 2\ndata: {path: x}\n", "r.yaml:1:8", "quern is 2; expected 1"},
+        {"name: ../up\ndata: {path: x}\n", "r.yaml", "name is '../up'; expected letters"},
+        {"name: \"\"\ndata: {path: x}\n", "r.yaml", "name is ''; expected letters"},
         {"quern: 1\n", "r.yaml", "data.path is missing"},
         {"[1, 2]\n", "r.yaml:1:1", "a recipe takes a map"},
     };
@@ -248,6 +249,11 @@ static void settings_name_their_flag_in_errors(void **state)
                          QN_ERR_ARG);
         assert_true(strncmp(f->err.where, "--set", 5) == 0);
     }
+    static const qn_recipe_setting misspelt[] = {{"trian.epochs", "3", "--set"}};
+    assert_int_equal(qn_recipe_parse(QN_STR("data: {path: x}"), "r.yaml", misspelt, 1, &f->arena,
+                                     &f->recipe, &f->err),
+                     QN_ERR_ARG);
+    assert_text(&f->err, "unknown key 'trian.epochs'; did you mean 'train.epochs'?");
 }
 
 /* What is written reads back to the same text, with and without comments. */
