@@ -33,7 +33,7 @@ static void FN(forward)(const qn_op_run *run, const norm_walk *w)
     const T *shift = run->types->inputs_count > 2 ? run->inputs[2].data : NULL;
     for (int64_t g = 0; g < w->outer * w->groups; g++)
         FN(group_forward)
-        (w, g, run->outputs[0].data, stats, run->inputs[0].data, run->inputs[1].data, shift);
+    (w, g, run->outputs[0].data, stats, run->inputs[0].data, run->inputs[1].data, shift);
 }
 
 /* dx = rstd (u - mean(u) - n mean(u n)) with u = dy scale; a mean of 0 when not centred. */
