@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Real clients against a running server: tritonclient (HTTP and gRPC), grpcio with health and reflection. TAP on stdout.
 
-usage: clients_test.py SERVE_PROGRAM [VENV_DIR]
+usage: clients.py SERVE_PROGRAM VENV_DIR
 
-The clients come from PyPI into a virtual environment, made once in VENV_DIR (default: build/clients-venv beside the
-program). Where PyPI is out of reach the whole test is skipped with a line that says so.
+The clients come from PyPI into a virtual environment, made once in VENV_DIR. Where PyPI is out of reach the whole
+test is skipped with a line that says so.
 """
 import os
 import subprocess
@@ -35,7 +35,7 @@ def enter_venv(folder):
 
 if 'QUERN_CLIENTS_INSIDE' not in os.environ:
     try:
-        enter_venv(sys.argv[2] if len(sys.argv) > 2 else os.path.join(os.path.dirname(sys.argv[1]), 'clients-venv'))
+        enter_venv(sys.argv[2])
     except (OSError, subprocess.CalledProcessError) as problem:
         print(f'1..0 # SKIP no virtual environment can be made: {problem}')
         sys.exit(0)
