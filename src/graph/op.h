@@ -21,8 +21,8 @@
 /* INPUTS_MAX bounds the samples only: a variadic row (GlobalNorm, Concat) may allow up to
  * VARIADIC_MAX. */
 enum {
-    QN_OP_INPUTS_MAX = 8,
-    QN_OP_OUTPUTS_MAX = 4,
+    QN_OP_INPUTS_MAX = 12,
+    QN_OP_OUTPUTS_MAX = 8,
     QN_OP_ATTRS_MAX = 12,
     QN_OP_VARIADIC_MAX = 4096
 };

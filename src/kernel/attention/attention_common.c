@@ -18,27 +18,18 @@ void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_a
                           const float *b, int64_t ldb, int64_t rows, int64_t cols, int64_t depth,
                           bool add)
 {
-    static const int64_t origin[1] = {0};
-    int64_t row[QN_ATTENTION_KEYS], panels = qn_tile_panels(j->tile, cols);
-    for (int64_t i = 0; i < rows; i++)
-        row[i] = i * a.row;
-    for (int64_t panel = 0; panel < panels; panel++) {
-        int64_t col = qn_tile_panel_start(j->tile, cols, panel);
-        qn_strip s = {.rows = rows,
-                      .cols = (int)(qn_tile_panel_start(j->tile, cols, panel + 1) - col),
-                      .a = a.data,
-                      .row = row,
-                      .seg = origin,
-                      .segs = 1,
-                      .seg_len = depth,
-                      .step = a.col,
-                      .b = b + col,
-                      .ldb = ldb,
-                      .c = c + col,
-                      .ldc = ldc,
-                      .add = add};
-        j->tile->strip(&s);
-    }
+    qn_tile_product product = {.rows = rows,
+                               .cols = cols,
+                               .depth = depth,
+                               .a = a.data,
+                               .a_row = a.row,
+                               .a_col = a.col,
+                               .b = b,
+                               .ldb = ldb,
+                               .c = c,
+                               .ldc = ldc,
+                               .add = add};
+    qn_tile_multiply(j->tile, &product);
 }
 
 void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *ret_first,

@@ -57,4 +57,20 @@ int64_t qn_tile_panels(const qn_tile_kernels *kernels, int64_t total);
 /* First column of panel p; p = panels gives total. */
 int64_t qn_tile_panel_start(const qn_tile_kernels *kernels, int64_t total, int64_t panel);
 
+/* A product of small blocks by one worker: c [rows, cols] = a [rows, depth] b [depth, cols] + bias, added to c where
+ * asked. a is seen through steps, element (r, k) at a[r * a_row + k * a_col]. rows <= QN_TILE_ROWS_MAX. */
+enum { QN_TILE_ROWS_MAX = 128 };
+typedef struct {
+    int64_t rows, cols, depth;
+    const float *a;
+    int64_t a_row, a_col;
+    const float *b;
+    int64_t ldb;
+    float *c;
+    int64_t ldc;
+    const float *bias; /* [cols] or NULL */
+    bool add;
+} qn_tile_product;
+void qn_tile_multiply(const qn_tile_kernels *kernels, const qn_tile_product *product);
+
 #endif

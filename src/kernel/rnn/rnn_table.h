@@ -1,0 +1,23 @@
+/* What each ISA provides for rnn.h: the gates of one row at one step, n units. */
+#ifndef QN_KERNEL_RNN_TABLE_H
+#define QN_KERNEL_RNN_TABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    /* a: sums in, gates out (LSTM: i o f g, and c behind them; GRU: z r n, and the state's part of n behind them).
+     * h and c: the state, moved on. */
+    void (*lstm)(float *a, float *h, float *c, int64_t n);
+    void (*gru)(float *a, float *h, int64_t n);
+    void (*plain)(float *a, float *h, bool relu, int64_t n);
+    /* slopes from the gates; dh and dc become what passes to the step before without going through a product. */
+    void (*lstm_grad)(float *slopes, const float *a, const float *c_before, float *dh, float *dc,
+                      int64_t n);
+    void (*gru_grad)(float *slopes, const float *a, const float *h_before, float *dh, int64_t n);
+    void (*plain_grad)(float *slopes, const float *a, float *dh, bool relu, int64_t n);
+} qn_rnn_kernels;
+
+extern const qn_rnn_kernels qn_rnn_f32_ref, qn_rnn_f32_avx2, qn_rnn_f32_avx512;
+
+#endif
