@@ -302,8 +302,8 @@ static const qn_nn_row rows_basic[] = {
     {{"activation", "a function of each number", activation_attrs}, build_activation},
     {{0}, NULL},
 };
-static const qn_nn_row *const families[] = {rows_basic, qn_nn_rows_norm, qn_nn_rows_transformer,
-                                            NULL /* the end */};
+static const qn_nn_row *const families[] = {rows_basic, qn_nn_rows_norm, qn_nn_rows_recurrent,
+                                            qn_nn_rows_transformer, NULL /* the end */};
 enum { ROWS_MAX = 64 };
 
 static const qn_nn_row *row_at(int index)

@@ -37,6 +37,7 @@ typedef struct {
 
 /* Families of rows beside those of table.c, each ended by a NULL name. */
 extern const qn_nn_row qn_nn_rows_norm[];
+extern const qn_nn_row qn_nn_rows_recurrent[];
 extern const qn_nn_row qn_nn_rows_transformer[];
 
 /* Reads a layer's attributes into one slot each, in the table's order, with defaults filled in. label: what

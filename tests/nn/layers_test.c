@@ -77,6 +77,16 @@ static void layers_give_the_shapes_of_keras(void **unused)
     expect_shape("[{\"transformer\": {\"heads\": 2, \"rotary\": true, \"causal\": true, \"norm\": "
                  "\"rms\"}}, \"global_max_pool1d\"]",
                  QN_SHAPE(B, 5, 12), QN_SHAPE(B, 12));
+    expect_shape(
+        "[{\"lstm\": {\"units\": 6, \"return_sequences\": true, \"bidirectional\": true}}, "
+        "{\"gru\": {\"units\": 5, \"return_sequences\": true}}, {\"rnn\": {\"units\": 4, "
+        "\"activation\": \"relu\"}}]",
+        QN_SHAPE(B, 9, 3), QN_SHAPE(B, 4));
+    expect_shape(
+        "[{\"lstm\": {\"units\": 6, \"return_sequences\": true, \"bidirectional\": true}}]",
+        QN_SHAPE(B, 9, 3), QN_SHAPE(B, 9, 12));
+    expect_shape("[{\"gru\": {\"units\": 6, \"bidirectional\": true}}]", QN_SHAPE(B, 9, 3),
+                 QN_SHAPE(B, 12));
     expect_shape("[\"batch_norm\", {\"dropout\": {\"rate\": 0.2}}, {\"activation\": {\"name\": "
                  "\"gelu\"}}]",
                  QN_SHAPE(B, 12), QN_SHAPE(B, 12));
@@ -129,6 +139,9 @@ static void refusals_name_layer_value_and_expectation(void **unused)
          "[{\"multi_head_attention\": {\"heads\": 2, \"rotary\": true}}]",
          "has heads of 3 numbers, rotary positions need an even count"},
         {{2, {B, 4}}, "[\"positions\"]", "positions expects input of 2 dimensions [T, D], got [4]"},
+        {{2, {B, 4}},
+         "[{\"lstm\": {\"units\": 3}}]",
+         "lstm expects input of 2 dimensions [T, features], got [4]"},
         {{2, {B, 4}}, "[3]", "layers is"},
         {{2, {B, 4}}, "[[\"flatten\"]]", "layers[0] is"},
         {{2, {B, 4}}, "[]", "expected a list of 1 to"},

@@ -297,7 +297,7 @@ static const qn_op_sample rnn_samples[] = {
                OP_F64(3, 2, 4, 2), OP_F64(2, 3, 4, (S)*2), OP_F64(3, 2, 4, 2),                     \
                OP_F64(2, 4, 2),    OP_F64(2, 4, 2),        OP_I64(4),                              \
                OP_F64(2, 4, 2),    OP_F64(2, 4, 2)},                                               \
-    .low = 0.1, .high = 4.9, .attrs_count = 1, .attrs = {OP_AS("direction", "bidirectional")}
+    .low = 0.1, .high = 1.9, .attrs_count = 1, .attrs = {OP_AS("direction", "bidirectional")}
 static const qn_op_sample lstm_grad_samples[] = {{GRAD(4, 5, 11)}};
 #define GRAD_ONE(G, S)                                                                             \
     .inputs_count = 10,                                                                            \
@@ -311,7 +311,7 @@ static const qn_op_sample lstm_grad_samples[] = {{GRAD(4, 5, 11)}};
                OP_ABSENT,                                                                          \
                OP_I64(4),                                                                          \
                OP_F64(1, 4, 2)},                                                                   \
-    .low = 0.1, .high = 0.9
+    .low = 0.1, .high = 1.9
 static const qn_op_sample gru_grad_samples[] = {
     {GRAD_ONE(3, 4), .attrs_count = 1, .attrs = {OP_AI("linear_before_reset", 1)}},
 };

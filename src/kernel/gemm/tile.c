@@ -2,6 +2,9 @@
  * The choice of the micro-kernel, and how columns are cut into its panels.
  */
 #include "kernel/gemm/tile.h"
+
+#include <stddef.h>
+
 #include "kernel/isa.h"
 
 const qn_tile_kernels *qn_tile_f32(void)

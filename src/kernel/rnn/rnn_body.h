@@ -1,0 +1,118 @@
+/*
+ * Gates of recurrent networks for any vector width.
+ */
+#include "kernel/rnn/rnn_table.h"
+#include "kernel/vec_math.h"
+
+VEC vm lanes_left(int64_t left)
+{
+    return vm_first(left < VL ? (int)left : VL);
+}
+
+/* y (1 - y), the slope of a sigmoid; 1 - y^2, that of a tanh */
+VEC vf slope_sigmoid(vf y)
+{
+    return vf_fnma(y, y, y);
+}
+VEC vf slope_tanh(vf y)
+{
+    return vf_fnma(y, y, vf_set(1));
+}
+
+static void lstm(float *a, float *h, float *c, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf in = math_sigmoid(vf_load_mask(a + j, m));
+        vf out = math_sigmoid(vf_load_mask(a + n + j, m));
+        vf keep = math_sigmoid(vf_load_mask(a + 2 * n + j, m));
+        vf fresh = math_tanh(vf_load_mask(a + 3 * n + j, m));
+        vf cell = vf_fma(keep, vf_load_mask(c + j, m), vf_mul(in, fresh));
+        vf_store_mask(a + j, in, m);
+        vf_store_mask(a + n + j, out, m);
+        vf_store_mask(a + 2 * n + j, keep, m);
+        vf_store_mask(a + 3 * n + j, fresh, m);
+        vf_store_mask(a + 4 * n + j, cell, m);
+        vf_store_mask(c + j, cell, m);
+        vf_store_mask(h + j, vf_mul(out, math_tanh(cell)), m);
+    }
+}
+
+static void gru(float *a, float *h, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf z = math_sigmoid(vf_load_mask(a + j, m));
+        vf r = math_sigmoid(vf_load_mask(a + n + j, m));
+        vf past = vf_load_mask(a + 3 * n + j, m);
+        vf fresh = math_tanh(vf_fma(r, past, vf_load_mask(a + 2 * n + j, m)));
+        vf_store_mask(a + j, z, m);
+        vf_store_mask(a + n + j, r, m);
+        vf_store_mask(a + 2 * n + j, fresh, m);
+        vf_store_mask(h + j, vf_fma(z, vf_sub(vf_load_mask(h + j, m), fresh), fresh), m);
+    }
+}
+
+static void plain(float *a, float *h, bool relu, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf x = vf_load_mask(a + j, m);
+        x = relu ? vf_max(vf_zero(), x) : math_tanh(x);
+        vf_store_mask(a + j, x, m);
+        vf_store_mask(h + j, x, m);
+    }
+}
+
+static void lstm_grad(float *slopes, const float *a, const float *c_before, float *dh, float *dc,
+                      int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf in = vf_load_mask(a + j, m), out = vf_load_mask(a + n + j, m);
+        vf keep = vf_load_mask(a + 2 * n + j, m), fresh = vf_load_mask(a + 3 * n + j, m);
+        vf turn = math_tanh(vf_load_mask(a + 4 * n + j, m)), up = vf_load_mask(dh + j, m);
+        vf slope = vf_fma(vf_mul(up, out), slope_tanh(turn), vf_load_mask(dc + j, m));
+        vf old = vf_load_mask(c_before + j, m);
+        vf_store_mask(slopes + j, vf_mul(vf_mul(slope, fresh), slope_sigmoid(in)), m);
+        vf_store_mask(slopes + n + j, vf_mul(vf_mul(up, turn), slope_sigmoid(out)), m);
+        vf_store_mask(slopes + 2 * n + j, vf_mul(vf_mul(slope, old), slope_sigmoid(keep)), m);
+        vf_store_mask(slopes + 3 * n + j, vf_mul(vf_mul(slope, in), slope_tanh(fresh)), m);
+        vf_store_mask(dc + j, vf_mul(slope, keep), m);
+        vf_store_mask(dh + j, vf_zero(), m);
+    }
+}
+
+static void gru_grad(float *slopes, const float *a, const float *h_before, float *dh, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf z = vf_load_mask(a + j, m), r = vf_load_mask(a + n + j, m);
+        vf fresh = vf_load_mask(a + 2 * n + j, m), up = vf_load_mask(dh + j, m);
+        vf slope = vf_mul(vf_mul(up, vf_sub(vf_set(1), z)), slope_tanh(fresh));
+        vf behind = vf_sub(vf_load_mask(h_before + j, m), fresh);
+        vf past = vf_load_mask(a + 3 * n + j, m);
+        vf_store_mask(slopes + j, vf_mul(vf_mul(up, behind), slope_sigmoid(z)), m);
+        vf_store_mask(slopes + n + j, vf_mul(vf_mul(slope, past), slope_sigmoid(r)), m);
+        vf_store_mask(slopes + 2 * n + j, slope, m);
+        vf_store_mask(slopes + 3 * n + j, vf_mul(slope, r), m);
+        vf_store_mask(dh + j, vf_mul(up, z), m);
+    }
+}
+
+static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf y = vf_load_mask(a + j, m), up = vf_load_mask(dh + j, m);
+        vf slope = relu ? vf_keep(vf_lt(vf_zero(), y), up) : vf_mul(up, slope_tanh(y));
+        vf_store_mask(slopes + j, slope, m);
+        vf_store_mask(dh + j, vf_zero(), m);
+    }
+}
+
+#define RNN_TABLE                                                                                  \
+    {                                                                                              \
+        .lstm = lstm, .gru = gru, .plain = plain, .lstm_grad = lstm_grad, .gru_grad = gru_grad,    \
+        .plain_grad = plain_grad                                                                   \
+    }

@@ -1,0 +1,26 @@
+/*
+ * Recurrent layers over [B, T, I].
+ */
+#ifndef QN_NN_RECURRENT_H
+#define QN_NN_RECURRENT_H
+
+#include "nn/layers.h"
+
+typedef enum { QN_NN_RNN, QN_NN_GRU, QN_NN_LSTM } qn_nn_recurrent_kind;
+
+/* States weight [D, G units, I], recurrent [D, G units, units], bias [D, 2 G units] in ONNX's order of gates, D = 2
+ * when bidirectional; they begin uniform in +-1 / sqrt(units), as in PyTorch. GRU resets after its product, as in
+ * Keras and PyTorch. */
+typedef struct {
+    qn_nn_recurrent_kind kind;
+    int64_t units;
+    bool bidirectional, reverse;
+    bool sequences; /* every step's output [B, T, D units], not the last state [B, D units] */
+    bool relu;      /* RNN: relu in place of tanh */
+} qn_nn_recurrent_options;
+
+/* lengths: i64 [B], how many steps of each row count; h0, c0 [B, D, units]: where they begin. QN_NONE = all, zeros. */
+qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value h0,
+                         qn_value c0, const qn_nn_recurrent_options *options);
+
+#endif

@@ -1,0 +1,177 @@
+/*
+ * Recurrent networks at every level against the f64 references of their rows: units around the vectors, rows around the
+ * pieces of work, both directions, both layouts, lengths and states; and the same bits for any number of threads.
+ */
+#include "kernel_testing.h"
+
+#include <stdio.h>
+
+#include "graph/graph.h"
+#include "graph/plan.h"
+#include "graph/state.h"
+
+typedef struct {
+    const char *op, *direction;
+    int64_t steps, batch, input, hidden, layout;
+    bool full; /* lengths and states too */
+} shape_case;
+
+enum { INPUTS = 7 };
+
+typedef struct {
+    qn_graph *graph;
+    qn_state *state;
+    qn_plan *plan;
+    qn_pool *pool;
+} bench;
+
+static qn_error err;
+
+static const char *name_of(char letter, int i)
+{
+    static char names[16][8];
+    static int next = 0;
+    char *name = names[next++ % 16];
+    snprintf(name, 8, "%c%d", letter, i);
+    return name;
+}
+
+static int outputs_of(const shape_case *c)
+{
+    return c->op[0] == 'L' ? 3 : 2;
+}
+
+/* Inputs x0.. (4 the lengths), outputs y0.., gradients g0.. of a loss that weighs every output. */
+static bench bench_make(const shape_case *c, qn_dtype dtype, bool reference, int threads)
+{
+    bench b = {.graph = qn_graph_create(), .pool = pool_of(threads)};
+    int64_t dirs = c->direction[0] == 'b' ? 2 : 1, n = c->hidden;
+    int64_t gates = c->op[0] == 'L' ? 4 : c->op[0] == 'G' ? 3 : 1;
+    qn_shape state = c->layout ? QN_SHAPE(c->batch, dirs, n) : QN_SHAPE(dirs, c->batch, n);
+    const qn_shape shapes[INPUTS] = {c->layout ? QN_SHAPE(c->batch, c->steps, c->input)
+                                               : QN_SHAPE(c->steps, c->batch, c->input),
+                                     QN_SHAPE(dirs, gates * n, c->input),
+                                     QN_SHAPE(dirs, gates * n, n),
+                                     QN_SHAPE(dirs, 2 * gates * n),
+                                     QN_SHAPE(c->batch),
+                                     state,
+                                     state};
+    qn_value x[INPUTS], grads[INPUTS], wrt[INPUTS], loss = QN_NONE;
+    int count = !c->full ? 4 : c->op[0] == 'L' ? 7 : 6, wrt_count = 0;
+    for (int i = 0; i < count; i++) {
+        x[i] = qn_graph_input(b.graph, name_of('x', i), i == 4 ? QN_DTYPE_I64 : dtype, shapes[i]);
+        if (i != 4)
+            wrt[wrt_count++] = x[i];
+    }
+    qn_attr attrs[] = {QN_ATTR_S("direction", c->direction), QN_ATTR_I("layout", c->layout),
+                       QN_ATTR_I("linear_before_reset", 1)};
+    if (c->op[0] == 'R')
+        attrs[2] = QN_ATTR_S("activation", c->batch % 2 ? "relu" : "tanh");
+    qn_value y = qn_graph_node(b.graph, c->op, x, count, attrs, c->op[0] == 'L' ? 2 : 3);
+    qn_attr keep = QN_ATTR_I("keepdims", 0);
+    for (int i = 0; i < outputs_of(c); i++) {
+        qn_value square = qn_graph_op1(b.graph, "Square", y + i);
+        qn_value sum = qn_graph_node(b.graph, "ReduceSum", &square, 1, &keep, 1);
+        qn_graph_output(b.graph, name_of('y', i), y + i);
+        loss = loss == QN_NONE ? sum : qn_graph_op2(b.graph, "Add", loss, sum);
+    }
+    assert_ok(qn_graph_grad(b.graph, loss, wrt, wrt_count, grads, &err), &err);
+    for (int i = 0; i < wrt_count; i++)
+        qn_graph_output(b.graph, name_of('g', i), grads[i]);
+    qn_plan_options options = {.reference = reference, .training = true, .pool = b.pool};
+    assert_ok(qn_state_create(&b.state, &err), &err);
+    assert_ok(qn_plan_create(b.graph, b.state, &options, &b.plan, &err), &err);
+    for (int i = 0; i < count; i++) {
+        const qn_tensor *t = qn_plan_input(b.plan, name_of('x', i));
+        for (int64_t k = 0; k < qn_shape_count(&t->shape); k++) {
+            qn_rng rng = {.seed = 8, .stream = (uint32_t)i};
+            float value = 0.8f * (qn_rng_uniform(rng, (uint64_t)k) - 0.5f);
+            if (t->dtype == QN_DTYPE_I64)
+                ((int64_t *)t->data)[k] = k % (c->steps + 2);
+            else if (t->dtype == QN_DTYPE_F32)
+                ((float *)t->data)[k] = value;
+            else
+                ((double *)t->data)[k] = (double)value;
+        }
+    }
+    qn_plan_run(b.plan, 0);
+    return b;
+}
+
+static void bench_free(bench *b)
+{
+    qn_plan_destroy(b->plan);
+    qn_state_destroy(b->state);
+    qn_graph_destroy(b->graph);
+    qn_pool_destroy(b->pool);
+}
+
+static void compare(const bench *a, const bench *b, const shape_case *c, double tolerance)
+{
+    int grads = !c->full ? 4 : c->op[0] == 'L' ? 6 : 5;
+    for (int i = 0; i < outputs_of(c) + grads; i++) {
+        const char *name = i < grads ? name_of('g', i) : name_of('y', i - grads);
+        const qn_tensor *ta = qn_plan_output(a->plan, name), *tb = qn_plan_output(b->plan, name);
+        for (int64_t k = 0; k < qn_shape_count(&ta->shape); k++) {
+            double va = qn_tensor_f64_at(ta, k), vb = qn_tensor_f64_at(tb, k);
+            if (!(fabs(va - vb) <= tolerance * (1 + fabs(vb))))
+                fail_msg("%s %s H %d: %s[%d] is %.9g, expected %.9g", c->op, c->direction,
+                         (int)c->hidden, name, (int)k, va, vb);
+        }
+    }
+}
+
+static const shape_case cases[] = {
+    {"LSTM", "forward", 3, 2, 3, 5, 0, false},
+    {"LSTM", "bidirectional", 4, 17, 5, 16, 1, true},
+    {"LSTM", "reverse", 3, 18, 2, 17, 0, true},
+    {"LSTM", "forward", 5, 3, 33, 9, 1, true},
+    {"GRU", "forward", 3, 2, 3, 5, 1, false},
+    {"GRU", "bidirectional", 4, 17, 5, 16, 0, true},
+    {"GRU", "reverse", 3, 18, 2, 17, 1, true},
+    {"RNN", "forward", 3, 2, 3, 5, 0, false},
+    {"RNN", "bidirectional", 4, 17, 5, 16, 1, true},
+    {"RNN", "reverse", 1, 18, 2, 17, 0, true},
+};
+
+static void recurrent_networks_match_double(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bench ref = bench_make(&cases[i], QN_DTYPE_F64, true, 1);
+        FOR_EACH_LEVEL(level)
+        {
+            (void)level;
+            bench fast = bench_make(&cases[i], QN_DTYPE_F32, false, 2);
+            compare(&fast, &ref, &cases[i], 2e-5);
+            bench_free(&fast);
+        }
+        bench_free(&ref);
+    }
+}
+
+static void recurrent_networks_give_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    static const char *const ops[] = {"LSTM", "GRU", "RNN"};
+    for (int i = 0; i < 3; i++) {
+        shape_case c = {ops[i], "bidirectional", 12, 50, 20, 40, 1, true};
+        bench first = bench_make(&c, QN_DTYPE_F32, false, 1);
+        for (int p = 1; p < POOLS; p++) {
+            bench other = bench_make(&c, QN_DTYPE_F32, false, pool_threads[p]);
+            compare(&other, &first, &c, 0);
+            bench_free(&other);
+        }
+        bench_free(&first);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(recurrent_networks_match_double, levels_reset),
+        cmocka_unit_test_teardown(recurrent_networks_give_the_same_bits_for_any_thread_count,
+                                  levels_reset),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
