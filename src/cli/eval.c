@@ -69,15 +69,8 @@ static qn_status evaluate(qn_cli *cli, qn_predictor *predictor, qn_error *err)
     qn_json metrics;
     qn_dataset *dataset;
     int64_t seed = 1;
-    const char *path = cli->arguments[1];
-    qn_dataset_options data = {
-        .paths = &path, .paths_count = 1, .target = qn_predictor_signature(predictor)->target};
     QN_TRY(qn_cli_i64(cli, "seed", 0, INT64_MAX, &seed, err));
-    QN_TRY(qn_cli_bytes(cli, "mem", &data.memory_max, err));
-    const qn_transforms *transforms = qn_predictor_transforms(predictor);
-    if (transforms)
-        data.expected = qn_transforms_columns(transforms, &data.expected_count);
-    QN_TRY(qn_dataset_open(&data, &dataset, err));
+    QN_TRY(qn_cli_model_data(cli, predictor, cli->arguments[1], &dataset, err));
     const qn_eval_options options = {.ignore_unknown = qn_cli_has(cli, "ignore-unknown"),
                                      .seed = (uint64_t)seed};
     /* Data that brings its own test part (an IDX folder) is evaluated on that part. */

@@ -161,13 +161,7 @@ static qn_status predict_rows(prediction_run *run, qn_error *err)
 static qn_status predict_table(prediction_run *run, const char *path, qn_error *err)
 {
     qn_dataset *dataset;
-    qn_dataset_options options = {.paths = &path, .paths_count = 1};
-    QN_TRY(qn_cli_bytes(run->cli, "mem", &options.memory_max, err));
-    const qn_transforms *transforms = qn_predictor_transforms(run->predictor);
-    if (transforms)
-        options.expected = qn_transforms_columns(transforms, &options.expected_count);
-    options.target = qn_predictor_signature(run->predictor)->target;
-    QN_TRY(qn_dataset_open(&options, &dataset, err));
+    QN_TRY(qn_cli_model_data(run->cli, run->predictor, path, &dataset, err));
     run->frame = &dataset->frame;
     qn_status status = predict_rows(run, err);
     qn_dataset_close(dataset);
@@ -191,6 +185,10 @@ static qn_status predict_tensors(prediction_run *run, const char *path, qn_error
     if (status == QN_OK)
         status = qn_predictor_tensors(run->predictor, inputs, (int)count, arena, outputs, err);
     qn_map_close(&map);
+    if (status == QN_ERR_ARG && err) { /* arrays of a file, not words of the command */
+        err->code = status = QN_ERR_DATA;
+        status = err->where[0] ? status : qn_error_at(err, status, "%s", path);
+    }
     QN_TRY(status);
     QN_TRY(qn_npz_write(&run->text, outputs, signature->outputs_count, err));
     return flush(run, err);

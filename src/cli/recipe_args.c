@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "cli/verbs.h"
+#include "data/transform.h"
+#include "model/predictor.h"
 
 enum { SETTINGS_MAX = 128 };
 
@@ -117,6 +119,38 @@ qn_status qn_cli_dataset(qn_cli *cli, const qn_recipe *recipe, qn_dataset **ret,
         .texts_count = texts_count,
     };
     QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max, err));
+    return qn_dataset_open(&options, ret, err);
+}
+
+qn_status qn_cli_model_data(qn_cli *cli, qn_predictor *predictor, const char *path,
+                            qn_dataset **ret, qn_error *err)
+{
+    const qn_transforms *transforms = qn_predictor_transforms(predictor);
+    qn_dataset_options options = {
+        .paths = &path, .paths_count = 1, .target = qn_predictor_signature(predictor)->target};
+    QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max, err));
+    if (!transforms)
+        return qn_dataset_open(&options, ret, err);
+    int64_t count;
+    const qn_raw_input *inputs = qn_transforms_inputs(transforms, &count);
+    const char **texts = QN_NEW(&cli->arena, const char *, count);
+    const char **images = QN_NEW(&cli->arena, const char *, count);
+    if (!texts || !images)
+        QN_FAIL(err, QN_ERR_MEMORY, "no memory for the columns");
+    for (int64_t i = 0; i < count; i++) {
+        qn_column_type type = inputs[i].type;
+        bool category = type == QN_TYPE_CATEGORY || type == QN_TYPE_BINARY;
+        const char *name = qn_arena_strndup(&cli->arena, inputs[i].name.data, inputs[i].name.size);
+        if (!name)
+            QN_FAIL(err, QN_ERR_MEMORY, "no memory for the columns");
+        if (category && inputs[i].kind == QN_COLUMN_STRING)
+            texts[options.texts_count++] = name;
+        if (type == QN_TYPE_IMAGE)
+            images[options.images_count++] = name;
+    }
+    options.texts = texts;
+    options.images = images;
+    options.expected = qn_transforms_columns(transforms, &options.expected_count);
     return qn_dataset_open(&options, ret, err);
 }
 

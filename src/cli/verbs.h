@@ -27,6 +27,11 @@ QN_MUST_USE qn_status qn_cli_recipe(qn_cli *cli, const char *path, qn_recipe *re
 /* Opens the recipe's data. Close with qn_dataset_close. */
 QN_MUST_USE qn_status qn_cli_dataset(qn_cli *cli, const qn_recipe *recipe, qn_dataset **ret,
                                      qn_error *err);
+/* Opens rows for a model: its columns name a table without a header, its categories stay as they are spelled, its
+ * images are loaded. Close with qn_dataset_close. */
+struct qn_predictor;
+QN_MUST_USE qn_status qn_cli_model_data(qn_cli *cli, struct qn_predictor *predictor,
+                                        const char *path, qn_dataset **ret, qn_error *err);
 /* The schema options of a recipe: target, roles and column entries. */
 qn_schema_options qn_cli_schema_options(const qn_recipe *recipe, const qn_dataset *dataset);
 /* A pool of --threads. */

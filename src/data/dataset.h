@@ -28,6 +28,9 @@ typedef struct {
     const char *const
         *texts; /* further columns to keep as text (id, categories declared in the recipe) */
     int64_t texts_count;
+    const char *const *
+        images; /* columns known to hold paths of images: every cell must be one. Others are found out */
+    int64_t images_count;
     int64_t memory_max; /* bytes the rows may take; 0 = none. ERR_BUDGET says what is needed */
 } qn_dataset_options;
 

@@ -186,11 +186,22 @@ static qn_status load_column(qn_open_dataset *set, qn_column *column, qn_error *
     return QN_OK;
 }
 
+static bool is_known(const qn_open_dataset *set, const qn_column *column)
+{
+    for (int64_t i = 0; i < set->options->images_count; i++)
+        if (qn_str_is(column->name, set->options->images[i]))
+            return true;
+    return false;
+}
+
 qn_status qn_dataset_load_images(qn_open_dataset *set, qn_error *err)
 {
     qn_frame *frame = &set->public.frame;
-    for (int64_t i = 0; i < frame->columns_count; i++)
-        if (frame->columns[i].kind == QN_COLUMN_STRING && holds_images(set, &frame->columns[i]))
-            QN_TRY(load_column(set, &frame->columns[i], err));
+    for (int64_t i = 0; i < frame->columns_count; i++) {
+        qn_column *column = &frame->columns[i];
+        if (column->kind == QN_COLUMN_STRING &&
+            (is_known(set, column) || holds_images(set, column)))
+            QN_TRY(load_column(set, column, err));
+    }
     return QN_OK;
 }

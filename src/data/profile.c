@@ -102,6 +102,8 @@ static void describe_values(const qn_schema_column *column, char *dst, size_t si
     }
     size_t used = 0;
     dst[0] = 0;
+    if (column->type == QN_TYPE_IMAGE) /* bytes tell nobody anything */
+        return;
     for (int64_t i = 0; i < s->top_count && i < 3 && used < size; i++)
         used += (size_t)snprintf(dst + used, size - used, "%s%.*s (%lld)", i ? ", " : "",
                                  (int)(s->top[i].level.size < 24 ? s->top[i].level.size : 24),

@@ -367,11 +367,27 @@ qn_status qn_predictor_rows(qn_predictor *predictor, const qn_frame *rows, bool 
 
 /* --- tensors --- */
 
-/* Do the dimensions behind the batch agree? */
+/* Do the dimensions behind the batch agree? A last dimension of 1 (grey pictures) may be left out. */
 static bool same_row_shape(const qn_shape *spec, const qn_shape *shape)
 {
-    return spec->rank == shape->rank &&
-           memcmp(spec->dims + 1, shape->dims + 1, (size_t)(spec->rank - 1) * sizeof(int64_t)) == 0;
+    int rank = spec->rank;
+    if (rank == shape->rank + 1 && rank > 1 && spec->dims[rank - 1] == 1)
+        rank--;
+    return rank == shape->rank && rank > 0 &&
+           memcmp(spec->dims + 1, shape->dims + 1, (size_t)(rank - 1) * sizeof(int64_t)) == 0;
+}
+
+/* Pictures are numbers from 0 to 1 inside; bytes are what they are in files. */
+static bool takes_pixels(const qn_predictor *predictor, const qn_tensor_spec *spec)
+{
+    int64_t count = 0;
+    const qn_raw_input *inputs =
+        predictor->transforms ? qn_transforms_inputs(predictor->transforms, &count) : NULL;
+    for (int64_t i = 0; i < count; i++)
+        if (inputs[i].type == QN_TYPE_IMAGE &&
+            (strcmp(spec->name, "image") == 0 || qn_str_is(inputs[i].name, spec->name)))
+            return true;
+    return false;
 }
 
 static qn_status check_input(const qn_tensor_spec *spec, const qn_named_tensor *input, int64_t rows,
@@ -412,8 +428,9 @@ static qn_status check_inputs(const qn_signature *signature, const qn_named_tens
         const qn_named_tensor *input = find_input(inputs, count, spec->name);
         char text[128];
         if (!input)
-            QN_FAIL(err, QN_ERR_ARG, "input '%s' of shape %s is missing", spec->name,
-                    qn_shape_text(&spec->shape, text));
+            QN_FAIL(err, QN_ERR_ARG, "input '%s' of shape %s is missing%s%s", spec->name,
+                    qn_shape_text(&spec->shape, text), count > 0 ? "; given is " : "",
+                    count > 0 ? inputs[0].name : "");
         if (rows < 0 && input->tensor.shape.rank > 0)
             rows = input->tensor.shape.dims[0];
         QN_TRY(check_input(spec, input, rows, err));
@@ -432,6 +449,12 @@ static qn_status check_inputs(const qn_signature *signature, const qn_named_tens
     return QN_OK;
 }
 
+static void scale_bytes(float *pixels, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        pixels[i] *= 1.0f / 255.0f; /* the same bits as the transforms of training */
+}
+
 static void fill_inputs(const qn_predictor *predictor, const qn_kept_plan *place,
                         const qn_named_tensor *inputs, int inputs_count, int64_t first,
                         int64_t count)
@@ -446,6 +469,9 @@ static void fill_inputs(const qn_predictor *predictor, const qn_kept_plan *place
             memcpy(place->inputs[i], rows.data, qn_tensor_bytes(&rows));
         else
             qn_tensor_convert(place->inputs[i], spec->dtype, &rows);
+        if (rows.dtype == QN_DTYPE_U8 && spec->dtype == QN_DTYPE_F32 &&
+            takes_pixels(predictor, spec))
+            scale_bytes(place->inputs[i], qn_shape_count(&rows.shape));
     }
 }
 

@@ -42,12 +42,31 @@ static const char **text_columns(qn_fit *fit, int64_t *ret_count)
     return texts;
 }
 
+/* Columns that the recipe calls images. */
+static const char **image_columns(qn_fit *fit, int64_t *ret_count)
+{
+    const qn_recipe *recipe = &fit->recipe;
+    const char **images = QN_NEW(&fit->load, const char *, recipe->columns_count + 1);
+    int64_t count = 0;
+    for (int64_t i = 0; images && i < recipe->columns_count; i++) {
+        const qn_column_options *column = &recipe->columns[i];
+        if (column->type != QN_TYPE_IMAGE)
+            continue;
+        images[count] = qn_arena_strndup(&fit->load, column->name.data, column->name.size);
+        if (!images[count++])
+            return NULL;
+    }
+    *ret_count = count;
+    return images;
+}
+
 static qn_status open_dataset(qn_fit *fit, qn_error *err)
 {
     const qn_recipe *recipe = &fit->recipe;
-    int64_t texts_count = 0;
+    int64_t texts_count = 0, images_count = 0;
     const char **texts = text_columns(fit, &texts_count);
-    if (!texts)
+    const char **images = image_columns(fit, &images_count);
+    if (!texts || !images)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     qn_dataset_options options = {.paths = recipe->data.path.items,
                                   .paths_count = recipe->data.path.count,
@@ -58,6 +77,8 @@ static qn_status open_dataset(qn_fit *fit, qn_error *err)
                                   .names_count = recipe->data.names.count,
                                   .texts = texts,
                                   .texts_count = texts_count,
+                                  .images = images,
+                                  .images_count = images_count,
                                   .memory_max = fit->options->memory_max_bytes};
     QN_TRY(qn_dataset_open(&options, &fit->dataset, err));
     if (fit->dataset->target)

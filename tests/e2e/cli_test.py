@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """The program as its users type it: every verb, help, exit codes, --json, files in and files out."""
 import csv
+import gzip
 import io
 import json
 import re
 import signal
+import struct
 import subprocess
 import time
 
-from harness import (QUERN, WORK, adult, bars_images, case, churn_model, churn_table, expect, finish, newest, ok, price_table, quern,
+from harness import (QUERN, WORK, adult, bars_images, case, churn_model, churn_table, expect, finish, newest, npz, npz_floats, ok,
+                     png_bytes, price_table, quern,
                      shared, write)
 
 VERBS = ["look", "init", "check", "train", "eval", "predict", "serve", "doctor", "schema"]
@@ -265,6 +268,41 @@ def _():
     ok("train", recipe, "--out", WORK / "bars-model", "--quiet")
     metrics = json.loads((newest(WORK / "bars-model") / "metrics.json").read_text())
     assert metrics["test"]["accuracy"]["value"] > 0.95, metrics["test"]
+
+
+@case("pictures_are_answered_alike_from_idx_tables_and_arrays")
+def _():
+    folder, model = WORK / "bars", WORK / "bars-model"
+    pixels = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:16 + 10 * 784]
+    expected = ok("predict", model, folder).out.splitlines()
+    for i in range(10):
+        write(f"pics/{i}.png", png_bytes(28, 28, pixels[i * 784:(i + 1) * 784]))
+    table = write("pics.csv", "image\n" + "".join(f"pics/{i}.png\n" for i in range(10)))
+    test = expected[1 + 600:1 + 610]
+    assert ok("predict", model, table).out.splitlines()[1:] == test, test
+    probabilities = [float(cell) for line in test for cell in line.split(",")[1:]]
+    for name, dtype, shape, data in (("bytes", "|u1", [10, 28, 28], pixels), ("deep", "|u1", [10, 28, 28, 1], pixels),
+                                     ("floats", "<f4", [10, 28, 28, 1], struct.pack(f"<{len(pixels)}f", *(p / 255 for p in pixels)))):
+        ok("predict", model, npz(WORK / f"{name}.npz", {"image": (dtype, shape, data)}), "--out", WORK / "answers.npz")
+        got = npz_floats(WORK / "answers.npz", "probability")
+        assert max(abs(a - b) for a, b in zip(got, probabilities, strict=True)) < 1e-5, name
+    one = write("one-small.csv", "image\npics/small.png\n")
+    write("pics/small.png", png_bytes(14, 14, bytes(196)))
+    assert len(ok("predict", model, one).out.splitlines()) == 2
+    assert "PNG" not in ok("look", table).out
+
+
+@case("pictures_that_cannot_be_read_say_their_row")
+def _():
+    write("pics/cut.png", png_bytes(28, 28, bytes(784))[:60])
+    for name, where in (("cut", r"damaged.*row 3, column 1 'image'"), ("absent", r"absent.png.*row 3, column 1 'image'"),
+                        ("../up", r"not a path beside the table.*row 3")):
+        table = write("bad-pics.csv", f"image\npics/0.png\npics/{name}.png\n")
+        expect(quern("predict", WORK / "bars-model", table), 5 if name == "absent" else 3, where)
+    for name, shape, text in (("image", [1, 20, 28], r"expects shape \[B, 28, 28, 1\], got \[1, 20, 28\]"),
+                              ("img", [1, 28, 28], "'image' of shape .* is missing; given is img")):
+        data = npz(WORK / "bad.npz", {name: ("|u1", shape, bytes(shape[1] * shape[2]))})
+        expect(quern("predict", WORK / "bars-model", data, "--out", WORK / "never.npz"), 3, text, "bad.npz")
 
 
 @case("check_accepts_a_model_and_finds_a_changed_byte")

@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 import traceback
+import zipfile
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("QUERN_BUILD", ROOT / "build"))
@@ -171,6 +173,32 @@ def bars_images(folder, train=600, test=100, size=28, seed=5):
         (WORK / folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes([count, size, size], pixels)))
         (WORK / folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes([count], labels))
     return WORK / folder
+
+
+def png_bytes(width, height, pixels):
+    """A grey PNG."""
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    rows = b"".join(b"\0" + bytes(pixels[row * width:(row + 1) * width]) for row in range(height))
+    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)) +
+            chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+def npz(path, arrays):
+    """An NPZ of name -> (dtype, shape, bytes)."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, (dtype, shape, data) in arrays.items():
+            head = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {tuple(shape)}, }}".encode()
+            head += b" " * (63 - (len(head) + 10) % 64) + b"\n"
+            archive.writestr(name + ".npy", b"\x93NUMPY\x01\0" + struct.pack("<H", len(head)) + head + data)
+    return path
+
+
+def npz_floats(path, name):
+    """The numbers of one f32 array of an NPZ."""
+    data = zipfile.ZipFile(path).read(name + ".npy")
+    data = data[10 + struct.unpack("<H", data[8:10])[0]:]
+    return struct.unpack(f"<{len(data) // 4}f", data)
 
 
 def newest(folder):
