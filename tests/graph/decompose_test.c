@@ -282,6 +282,77 @@ static qn_value attention_parts(qn_graph *g, const qn_value *x, int option)
     return with_ints(g, "Transpose", y, "perm", 4, heads_first);
 }
 
+/* Elements [from, from + size) along an axis. */
+static qn_value part_of(qn_graph *g, qn_value a, int64_t axis, int64_t from, int64_t size)
+{
+    qn_attr attrs[] = {{.name = "starts", .kind = QN_ATTR_INTS, .count = 1, .ints = {from}},
+                       {.name = "ends", .kind = QN_ATTR_INTS, .count = 1, .ints = {from + size}},
+                       {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {axis}}};
+    return qn_graph_node(g, "Slice", &a, 1, attrs, 3);
+}
+
+/* x [2, 3, 2], weight [1, 4 * 2, 2], recurrent alike, bias [1, 16]: the last h of LSTM, of GRU (resetting after, before
+ * its product) and of RNN, which take the first rows of them. */
+enum { UNITS = 2 };
+static qn_value rnn_fused(qn_graph *g, const qn_value *x, int option)
+{
+    static const char *const ops[] = {"LSTM", "GRU", "GRU", "RNN"};
+    static const int64_t gates[] = {4, 3, 3, 1};
+    qn_attr reset = QN_ATTR_I("linear_before_reset", option == 1);
+    qn_value inputs[] = {x[0], part_of(g, x[1], 1, 0, gates[option] * UNITS),
+                         part_of(g, x[2], 1, 0, gates[option] * UNITS),
+                         part_of(g, x[3], 1, 0, 2 * gates[option] * UNITS)};
+    qn_value y = qn_graph_node(g, ops[option], inputs, 4, &reset, option == 1 || option == 2);
+    return y == QN_NONE ? y : y + 1;
+}
+
+/* b + v w' of one gate. */
+static qn_value gate_of(qn_graph *g, qn_value v, qn_value w, qn_value bias, int64_t gate,
+                        int64_t bias_gate)
+{
+    qn_attr turned = QN_ATTR_I("transB", 1);
+    qn_value weight =
+        part_of(g, with_ints(g, "Squeeze", w, "axes", 1, (int64_t[]){0}), 0, gate * UNITS, UNITS);
+    qn_value sum = qn_graph_node(g, "MatMul", (qn_value[]){v, weight}, 2, &turned, 1);
+    return two(g, "Add", sum, part_of(g, bias, 1, bias_gate * UNITS, UNITS));
+}
+
+static qn_value rnn_step(qn_graph *g, const qn_value *w, qn_value x, qn_value h, qn_value *c,
+                         int option)
+{
+    const int gates = option == 0 ? 4 : option == 3 ? 1 : 3;
+    qn_value own[4], past[4], sum[4];
+    for (int i = 0; i < gates; i++) {
+        own[i] = gate_of(g, x, w[1], w[3], i, i);
+        past[i] = gate_of(g, h, w[2], w[3], i, gates + i);
+        sum[i] = two(g, "Add", own[i], past[i]);
+    }
+    if (option == 3)
+        return one(g, "Tanh", sum[0]);
+    if (option == 0) {
+        qn_value kept = two(g, "Mul", one(g, "Sigmoid", sum[2]), *c);
+        *c = two(g, "Add", kept, two(g, "Mul", one(g, "Sigmoid", sum[0]), one(g, "Tanh", sum[3])));
+        return two(g, "Mul", one(g, "Sigmoid", sum[1]), one(g, "Tanh", *c));
+    }
+    qn_value z = one(g, "Sigmoid", sum[0]), r = one(g, "Sigmoid", sum[1]);
+    qn_value state =
+        option == 1 ? two(g, "Mul", r, past[2]) : gate_of(g, two(g, "Mul", r, h), w[2], w[3], 2, 5);
+    qn_value fresh = one(g, "Tanh", two(g, "Add", own[2], state));
+    return two(g, "Add", fresh, two(g, "Mul", z, two(g, "Sub", h, fresh)));
+}
+
+static qn_value rnn_parts(qn_graph *g, const qn_value *x, int option)
+{
+    qn_value first = part_of(g, x[0], 0, 0, 1);
+    qn_value h = scaled(g, with_ints(g, "Squeeze", first, "axes", 1, (int64_t[]){0}), 0), c = h;
+    for (int64_t t = 0; t < 2; t++) {
+        qn_value step = part_of(g, x[0], 0, t, 1);
+        step = with_ints(g, "Squeeze", step, "axes", 1, (int64_t[]){0});
+        h = rnn_step(g, x, step, h, &c, option);
+    }
+    return with_ints(g, "Unsqueeze", h, "axes", 1, (int64_t[]){0});
+}
+
 /* x [2, 4, 6, 3] in windows of 2 x 2 */
 static qn_value pool_fused(qn_graph *g, const qn_value *x, int option)
 {
@@ -458,6 +529,15 @@ static const fusion fusions[] = {
      1,
      3,
      3},
+    {"recurrent networks",
+     rnn_fused,
+     rnn_parts,
+     4,
+     {F64(3, 2, 3, 2), F64(3, 1, 8, 2), F64(3, 1, 8, 2), F64(2, 1, 16)},
+     -1,
+     1,
+     4,
+     4},
     {"pooling", pool_fused, pool_parts, 1, {F64(4, 2, 4, 6, 3)}, -1, 1, 1, 4},
     {"ConvReluPool",
      conv_pool_fused,
