@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
+
 typedef struct {
     const char *name;
     int exit_code;
@@ -54,14 +56,11 @@ int qn_status_grpc(qn_status status)
     return row_of(status)->grpc;
 }
 
-/* Texts quote outside data and end on terminals and in logs: control characters could forge lines or
- * drive the terminal. Cutting may have split a UTF-8 sequence: the torn tail is dropped. */
+/* Cutting may have split a UTF-8 sequence: the torn tail is dropped. */
 static void make_printable(char *text, size_t capacity)
 {
     size_t size = strlen(text);
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
-            text[i] = '?';
+    qn_text_hide_controls(text);
     if (size + 1 < capacity)
         return;
     size_t start = size;

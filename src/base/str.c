@@ -100,6 +100,17 @@ bool qn_utf8_check(const char *data, size_t size, size_t *ret_bad_at)
     return true;
 }
 
+void qn_text_hide_controls(char *text)
+{
+    for (unsigned char *at = (unsigned char *)text; *at; at++) {
+        bool wide = at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0; /* C1 in UTF-8 */
+        if (wide)
+            *at++ = '?';
+        if (wide || *at < 0x20 || *at == 0x7F)
+            *at = '?';
+    }
+}
+
 typedef struct {
     const char *name;
     double factor;

@@ -35,6 +35,10 @@ bool qn_str_equal_nocase(qn_str a, qn_str b);                          /* ASCII 
 qn_str qn_str_trim(qn_str text);                                       /* ASCII white space */
 bool qn_utf8_check(const char *data, size_t size, size_t *ret_bad_at); /* strict, no surrogates */
 
+/* Puts '?' for control characters, in place. Whatever quotes outside data and ends on a terminal or in a
+ * log passes here: controls could forge lines or drive the terminal. */
+void qn_text_hide_controls(char *text);
+
 /* Numbers in C locale, whole view or nothing; false = not a number (or out of range). Decimal and
  * exponent forms; NaN/Infinity words only where `qn_str_to_f64` is told to. */
 bool qn_str_to_i64(qn_str text, int64_t *ret);

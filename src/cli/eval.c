@@ -22,7 +22,8 @@ static void slices_text(const qn_slices *slices, qn_buf *dst)
 }
 
 /* {"event": "result", "metrics": {...}} or the table for people; `metrics` is the same as JSON text. */
-static qn_status print(qn_cli *cli, const qn_eval *eval, const qn_json *metrics, qn_error *err)
+static qn_status print(qn_cli *cli, const qn_eval *eval, const qn_json *metrics, const char *rows,
+                       qn_error *err)
 {
     qn_buf text;
     qn_buf_init(&text, 0);
@@ -37,7 +38,7 @@ static qn_status print(qn_cli *cli, const qn_eval *eval, const qn_json *metrics,
         qn_json_object_end(&w);
         qn_buf_byte(&text, '\n');
     } else {
-        qn_cli_metrics_text(metrics, &text);
+        qn_cli_metrics_text(metrics, rows, &text);
         slices_text(&eval->slices, &text);
     }
     if (eval->rows_unlabelled > 0 && !cli->quiet)
@@ -75,8 +76,9 @@ static qn_status evaluate(qn_cli *cli, qn_predictor *predictor, qn_error *err)
                                      .seed = (uint64_t)seed};
     /* Data that brings its own test part (an IDX folder) is evaluated on that part. */
     qn_frame frame = dataset->frame;
+    bool test_part = dataset->rows_main < frame.rows;
     qn_status status = QN_OK;
-    if (dataset->rows_main < frame.rows)
+    if (test_part)
         status = qn_frame_rows(&dataset->frame, dataset->rows_main, frame.rows - dataset->rows_main,
                                &cli->arena, &frame, err);
     if (status == QN_OK)
@@ -84,7 +86,7 @@ static qn_status evaluate(qn_cli *cli, qn_predictor *predictor, qn_error *err)
     if (status == QN_OK)
         status = to_tree(cli, &eval, &metrics, err);
     if (status == QN_OK)
-        status = print(cli, &eval, &metrics, err);
+        status = print(cli, &eval, &metrics, test_part ? "test part of " : "", err);
     qn_dataset_close(dataset);
     QN_TRY(status);
     return qn_cli_fail_under(cli, &metrics, err);

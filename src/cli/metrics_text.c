@@ -40,7 +40,7 @@ static void metric_line(qn_str name, const qn_json *value, const qn_json *baseli
                   number_text(number_at(baseline, "value"), other));
 }
 
-void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
+void qn_cli_metrics_text(const qn_json *metrics, const char *rows, qn_buf *dst)
 {
     const qn_json *test = qn_json_find(metrics, "test");
     const qn_json *baseline = qn_json_find(metrics, "baseline");
@@ -48,7 +48,7 @@ void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst)
     if (qn_json_get_str(metrics, "task", false, &task, NULL) != QN_OK || !test ||
         test->kind != QN_JSON_OBJECT)
         return;
-    qn_buf_printf(dst, "%.*s, test part of %.0f rows\n  %-18s %-10s %-22s %s\n", QN_STR_ARG(task),
+    qn_buf_printf(dst, "%.*s, %s%.0f rows\n  %-18s %-10s %-22s %s\n", QN_STR_ARG(task), rows,
                   number_at(qn_json_find(metrics, "rows"), "test"), "metric", "value",
                   "95 % interval", "baseline");
     for (int64_t i = 0; i < test->count; i++) {

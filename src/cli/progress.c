@@ -116,6 +116,7 @@ void qn_progress_event(void *context, const qn_fit_event *event)
     case QN_FIT_WARNING:
         snprintf(line, sizeof line, "%s: %s", event->kind == QN_FIT_NOTE ? "note" : "warning",
                  event->text);
+        qn_text_hide_controls(line);
         say(progress, line);
         break;
     case QN_FIT_STEP:

@@ -42,7 +42,7 @@ static qn_status print_result(qn_cli *cli, const qn_fit_result *result, qn_error
         return QN_OK; /* the RESULT event said it */
     qn_buf text;
     qn_buf_init(&text, 0);
-    qn_cli_metrics_text(&result->metrics, &text);
+    qn_cli_metrics_text(&result->metrics, "test part of ", &text);
     print_chosen(&result->metrics, &text);
     qn_buf_printf(&text, "model   %s\nreport  %s/report.html\n", result->folder, result->folder);
     const char *slash = strrchr(result->folder, '/');

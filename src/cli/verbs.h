@@ -47,8 +47,9 @@ void qn_progress_init(qn_progress *progress, const qn_cli *cli);
 void qn_progress_event(void *context, const qn_fit_event *event);
 void qn_progress_end(qn_progress *progress);
 
-/* The table of metrics with intervals beside the baseline; `metrics` is metrics.json. */
-void qn_cli_metrics_text(const qn_json *metrics, qn_buf *dst);
+/* The table of metrics with intervals beside the baseline; `metrics` is metrics.json, `rows` the words before
+ * the number of rows they are of. */
+void qn_cli_metrics_text(const qn_json *metrics, const char *rows, qn_buf *dst);
 /* Is --fail-under, where given, a known metric and a number? Before the work whose result it judges. */
 QN_MUST_USE qn_status qn_cli_check_fail_under(const qn_cli *cli, qn_error *err);
 /* --fail-under METRIC=VALUE against metrics.test: sets cli->negative and says so. */

@@ -52,9 +52,10 @@ qn_status qn_look_make(const qn_dataset *dataset, const qn_schema_options *optio
 /* Text */
 
 /* A line cut to the width, at a character's border, with an ellipsis where something is lost. */
-static void put_line(qn_buf *dst, const char *text, int columns)
+static void put_line(qn_buf *dst, char *text, int columns)
 {
     size_t size = strlen(text), room = columns > 10 ? (size_t)columns : 10;
+    qn_text_hide_controls(text);
     if (size > room) {
         size = room - 3;
         while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80)
@@ -89,11 +90,26 @@ static const char *value_text(double value, qn_column_type type, char dst[32])
     return dst;
 }
 
+enum { LEVEL_BYTES_MAX = 24 };
+
+/* Bytes of `text` to show, at most `most`: characters stay whole. */
+static int cut_at(qn_str text, size_t most)
+{
+    if (text.size <= most)
+        return (int)text.size;
+    while (most > 0 && ((unsigned char)text.data[most] & 0xC0) == 0x80)
+        most--;
+    return (int)most;
+}
+
 static void describe_values(const qn_schema_column *column, char *dst, size_t size)
 {
     const qn_column_stats *s = &column->stats;
     bool ranged = column->type == QN_TYPE_NUMBER || column->type == QN_TYPE_DATE;
-    if (ranged && s->distinct > 0 && s->top_count > 0 && s->length_mean == 0) {
+    dst[0] = 0;
+    if (column->type == QN_TYPE_IMAGE || column->type == QN_TYPE_TENSOR)
+        return; /* the reason has told the size, and bytes tell people nothing */
+    if (ranged && s->distinct > 0 && s->length_mean == 0) {
         char low[32], high[32], middle[32];
         snprintf(dst, size, "%s .. %s, median %s", value_text(s->minimum, column->type, low),
                  value_text(s->maximum, column->type, high),
@@ -101,13 +117,10 @@ static void describe_values(const qn_schema_column *column, char *dst, size_t si
         return;
     }
     size_t used = 0;
-    dst[0] = 0;
-    if (column->type == QN_TYPE_IMAGE) /* bytes tell nobody anything */
-        return;
     for (int64_t i = 0; i < s->top_count && i < 3 && used < size; i++)
         used += (size_t)snprintf(dst + used, size - used, "%s%.*s (%lld)", i ? ", " : "",
-                                 (int)(s->top[i].level.size < 24 ? s->top[i].level.size : 24),
-                                 s->top[i].level.data, (long long)s->top[i].count);
+                                 cut_at(s->top[i].level, LEVEL_BYTES_MAX), s->top[i].level.data,
+                                 (long long)s->top[i].count);
 }
 
 static void put_column(const qn_look *look, int64_t index, int name_width, int columns, qn_buf *dst)

@@ -302,7 +302,9 @@ static qn_status measure(inference *in, const qn_column *column, qn_schema_colum
     qn_column_stats kept = out->stats; /* image sizes stay */
     qn_date_order order;
     bool ambiguous;
-    if (column->kind == QN_COLUMN_NUMBER)
+    bool numbers = column->kind == QN_COLUMN_NUMBER ||
+                   (column->kind == QN_COLUMN_STRING && out->type == QN_TYPE_NUMBER);
+    if (numbers)
         QN_TRY(qn_measure_numbers(column, false, QN_DATE_ISO, in->rows, in->rows_count,
                                   &in->scratch, in->arena, &out->stats, NULL, err));
     else if (column->kind == QN_COLUMN_STRING && out->type == QN_TYPE_DATE &&

@@ -178,6 +178,18 @@ static qn_status check_task(const qn_schema *schema, const target_view *view, qn
     return QN_OK;
 }
 
+/* The target's cells are kept as texts, for labels; amounts have a range and a mean all the same. */
+static qn_status measure_amounts(const qn_column *column, const int64_t *rows, int64_t rows_count,
+                                 qn_arena *arena, qn_column_stats *ret, qn_error *err)
+{
+    qn_arena scratch;
+    qn_arena_init(&scratch, 0);
+    qn_status status = qn_measure_numbers(column, false, QN_DATE_ISO, rows, rows_count, &scratch,
+                                          arena, ret, NULL, err);
+    qn_arena_deinit(&scratch);
+    return status;
+}
+
 qn_status qn_schema_infer_target(qn_schema *schema, const qn_frame *frame, const int64_t *rows,
                                  int64_t rows_count, qn_task asked, qn_arena *arena, qn_error *err)
 {
@@ -202,7 +214,7 @@ qn_status qn_schema_infer_target(qn_schema *schema, const qn_frame *frame, const
                        "%lld rows have no '%.*s' and are left out",
                        (long long)(rows_count - view.present), QN_STR_ARG(column->name));
     if (schema->task == QN_TASK_REGRESSION)
-        return QN_OK;
+        return measure_amounts(column, rows, rows_count, arena, &out->stats, err);
     QN_TRY(store_labels(schema, &view, arena, err));
     report_classes(schema, column->name, view.present);
     return QN_OK;

@@ -131,6 +131,8 @@ static void write_files(qn_report *report)
 {
     const qn_dataset *dataset = report->result->fit->dataset;
     qn_buf *dst = report->dst;
+    if (dataset->files_count == 0)
+        return; /* a folder of pictures has no list */
     qn_buf_text(dst,
                 "<h3>Files</h3><div class='wide'><table><tr><th>file</th><th>SHA-256</th></tr>");
     for (int64_t i = 0; i < dataset->files_count && i < 100; i++) {

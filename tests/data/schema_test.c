@@ -298,6 +298,51 @@ static void look_prints_and_writes_json(void **state)
     qn_dataset_close(dataset);
 }
 
+static void look_shows_no_bytes_that_drive_a_terminal(void **state)
+{
+    fixture *f = *state;
+    qn_look look;
+    qn_buf text;
+    qn_dataset *dataset = open_table(
+        f, put_file(f, "t.csv", "a,b,y\n\033[31mred,1,2.5\nblue,2,3.5\nblue,1,1.5\n"), "y");
+    qn_schema_options options = {.target = "y", .task = QN_TASK_REGRESSION};
+    assert_ok(qn_look_make(dataset, &options, &f->arena, &look, &f->err), &f->err);
+    qn_buf_init(&text, 0);
+    qn_look_write_text(&look, 200, &text);
+    qn_buf_byte(&text, 0);
+    assert_null(strchr(text.data, '\033'));
+    assert_non_null(strstr(text.data, "?[31mred"));
+    assert_non_null(strstr(text.data, "1.5 .. 3.5, median 2.5")); /* the target's amounts too */
+    qn_buf_deinit(&text);
+    qn_dataset_close(dataset);
+}
+
+static void look_describes_image_files_by_their_size(void **state)
+{
+    /* A PNG of 1 x 1 grey pixel. */
+    static const unsigned char png[] = {
+        0x89, 'P',  'N',  'G',  '\r', '\n', 0x1a, '\n', 0,    0,    0,    13,   'I',  'H',
+        'D',  'R',  0,    0,    0,    1,    0,    0,    0,    1,    8,    0,    0,    0,
+        0,    0x3a, 0x7e, 0x9b, 0x55, 0,    0,    0,    10,   'I',  'D',  'A',  'T',  0x78,
+        0x9c, 0x63, 0x60, 0,    0,    0,    2,    0,    1,    0x48, 0xaf, 0xa4, 0x71, 0,
+        0,    0,    0,    'I',  'E',  'N',  'D',  0xae, 0x42, 0x60, 0x82};
+    fixture *f = *state;
+    qn_look look;
+    qn_buf text;
+    put_bytes(f, "p.png", png, sizeof png);
+    qn_dataset *dataset =
+        open_table(f, put_file(f, "t.csv", "photo,y\np.png,a\np.png,b\np.png,a\n"), "y");
+    qn_schema_options options = {.target = "y"};
+    assert_ok(qn_look_make(dataset, &options, &f->arena, &look, &f->err), &f->err);
+    qn_buf_init(&text, 0);
+    qn_look_write_text(&look, 200, &text);
+    qn_buf_byte(&text, 0);
+    assert_non_null(strstr(text.data, "image files, the first of 1 x 1 pixels"));
+    assert_null(strstr(text.data, "PNG"));
+    qn_buf_deinit(&text);
+    qn_dataset_close(dataset);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
 int main(void)
@@ -315,6 +360,8 @@ int main(void)
         TEST(schema_reads_titanic_as_people_do),
         TEST(schema_tells_what_keeps_a_column_from_being_numbers),
         TEST(look_prints_and_writes_json),
+        TEST(look_shows_no_bytes_that_drive_a_terminal),
+        TEST(look_describes_image_files_by_their_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
