@@ -382,56 +382,7 @@ static qn_status read_parts(const qn_json *description, qn_arena *arena, qn_fold
     return qn_state_add_graph(model->state, model->graph, 0, err);
 }
 
-static qn_status read_description(const char *path, qn_arena *arena, qn_json *ret, char digest[65],
-                                  qn_error *err)
-{
-    qn_str text;
-    QN_TRY(qn_file_read(path, DESCRIPTION_MAX, arena, &text, err));
-    qn_status status = qn_json_read(text, NULL, arena, ret, err);
-    if (status != QN_OK)
-        return qn_error_at(err, status, "%s", path);
-    qn_digest sum = qn_digest_of(text.data, text.size);
-    qn_digest_text(&sum, digest);
-    return QN_OK;
-}
-
-qn_status qn_folder_read(const char *folder, int64_t version, qn_arena *arena, qn_folder_model *ret,
-                         qn_error *err)
-{
-    qn_folder_model model = {0};
-    QN_TRY(qn_folder_find(folder, version, arena, &model.path, &model.version, err));
-    const char *file = qn_path_join(arena, model.path, "quern.json");
-    const char *weights = qn_path_join(arena, model.path, "model.safetensors");
-    if (!file || !weights)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    qn_json *description = QN_NEW(arena, qn_json, 1);
-    if (!description)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    QN_TRY(read_description(file, arena, description, model.digest, err));
-    qn_status status = read_parts(description, arena, &model, err);
-    if (status != QN_OK)
-        status = qn_error_at(err, status == QN_ERR_ARG ? QN_ERR_DATA : status, "%s", file);
-    else
-        status = load_weights(model.graph, model.state, weights, arena, err);
-    if (status != QN_OK) {
-        qn_folder_model_deinit(&model);
-        return status;
-    }
-    *ret = model;
-    return QN_OK;
-}
-
-void qn_folder_model_deinit(qn_folder_model *model)
-{
-    if (model->graph)
-        qn_graph_destroy(model->graph);
-    if (model->state)
-        qn_state_destroy(model->state);
-    model->graph = NULL;
-    model->state = NULL;
-}
-
-/* --- verifying --- */
+/* --- digests --- */
 
 /* A name in "files" must be a plain file of the folder: no separators, no "..". */
 static bool is_plain_name(qn_str name)
@@ -465,21 +416,99 @@ static qn_status verify_file(const char *folder, qn_str name, const qn_json *ent
     return QN_OK;
 }
 
+static qn_status read_description(const char *path, qn_arena *arena, qn_json *ret, char digest[65],
+                                  qn_error *err)
+{
+    qn_str text;
+    QN_TRY(qn_file_read(path, DESCRIPTION_MAX, arena, &text, err));
+    qn_status status = qn_json_read(text, NULL, arena, ret, err);
+    if (status != QN_OK)
+        return qn_error_at(err, status, "%s", path);
+    qn_digest sum = qn_digest_of(text.data, text.size);
+    qn_digest_text(&sum, digest);
+    return QN_OK;
+}
+
+/* Weights of the right shapes may still be other weights, or damaged ones: answers would be wrong without a word. */
+static qn_status check_weights(const char *folder, const qn_json *description, qn_arena *arena,
+                               qn_error *err)
+{
+    qn_str name = QN_STR("model.safetensors");
+    const qn_json *files = qn_json_find(description, "files");
+    const qn_json *entry = files ? qn_json_find(files, name.data) : NULL;
+    if (!entry)
+        QN_FAIL(err, QN_ERR_DATA, "quern.json has no digest of model.safetensors");
+    qn_status status = verify_file(folder, name, entry, arena, err);
+    if (status == QN_ERR_NEGATIVE && err)
+        err->code = QN_ERR_DATA;
+    return status == QN_ERR_NEGATIVE ? QN_ERR_DATA : status;
+}
+
+qn_status qn_folder_read(const char *folder, int64_t version, qn_arena *arena, qn_folder_model *ret,
+                         qn_error *err)
+{
+    qn_folder_model model = {0};
+    QN_TRY(qn_folder_find(folder, version, arena, &model.path, &model.version, err));
+    const char *file = qn_path_join(arena, model.path, "quern.json");
+    const char *weights = qn_path_join(arena, model.path, "model.safetensors");
+    if (!file || !weights)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_json *description = QN_NEW(arena, qn_json, 1);
+    if (!description)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    QN_TRY(read_description(file, arena, description, model.digest, err));
+    qn_status status = read_parts(description, arena, &model, err);
+    if (status != QN_OK)
+        status = qn_error_at(err, status == QN_ERR_ARG ? QN_ERR_DATA : status, "%s", file);
+    else
+        status = load_weights(model.graph, model.state, weights, arena, err);
+    if (status == QN_OK)
+        status = check_weights(model.path, description, arena, err);
+    if (status != QN_OK) {
+        qn_folder_model_deinit(&model);
+        return status;
+    }
+    *ret = model;
+    return QN_OK;
+}
+
+void qn_folder_model_deinit(qn_folder_model *model)
+{
+    if (model->graph)
+        qn_graph_destroy(model->graph);
+    if (model->state)
+        qn_state_destroy(model->state);
+    model->graph = NULL;
+    model->state = NULL;
+}
+
+/* --- verifying --- */
+
+static qn_status verify_files(const char *path, const qn_json *description, qn_arena *scratch,
+                              qn_error *err)
+{
+    const qn_json *files = qn_json_find(description, "files");
+    if (!files || files->kind != QN_JSON_OBJECT)
+        return qn_error_set(err, QN_ERR_DATA, path, "quern.json has no \"files\"");
+    for (int64_t i = 0; i < files->count; i++)
+        QN_TRY(verify_file(path, files->keys[i], &files->items[i], scratch, err));
+    return QN_OK;
+}
+
 qn_status qn_folder_verify(const char *folder, int64_t version, qn_arena *scratch, qn_error *err)
 {
     qn_folder_model model;
     qn_json description;
     char digest[65];
-    QN_TRY(qn_folder_read(folder, version, scratch, &model, err));
-    const char *file = qn_path_join(scratch, model.path, "quern.json");
-    qn_folder_model_deinit(&model);
+    const char *path;
+    int64_t found;
+    QN_TRY(qn_folder_find(folder, version, scratch, &path, &found, err));
+    const char *file = qn_path_join(scratch, path, "quern.json");
     if (!file)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     QN_TRY(read_description(file, scratch, &description, digest, err));
-    const qn_json *files = qn_json_find(&description, "files");
-    if (!files || files->kind != QN_JSON_OBJECT)
-        return qn_error_set(err, QN_ERR_DATA, file, "\"files\" is missing");
-    for (int64_t i = 0; i < files->count; i++)
-        QN_TRY(verify_file(model.path, files->keys[i], &files->items[i], scratch, err));
+    QN_TRY(verify_files(path, &description, scratch, err));
+    QN_TRY(qn_folder_read(folder, version, scratch, &model, err));
+    qn_folder_model_deinit(&model);
     return QN_OK;
 }

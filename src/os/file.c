@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,10 +219,28 @@ static qn_status write_temporary(int fd, const char *path, const void *data, siz
     return status;
 }
 
+/* Devices and pipes are written to: a rename would put a file in the place of /dev/null. */
+static qn_status write_device(const char *path, const void *data, size_t size, qn_error *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return fail_path(err, path, "open");
+    qn_status status = write_all(fd, data, size) ? QN_OK : fail_path(err, path, "write");
+    close(fd);
+    return status;
+}
+
 qn_status qn_file_replace(const char *path, const void *data, size_t size, qn_error *err)
 {
     char folder[4096];
     char temporary[4096 + 16];
+    char target[PATH_MAX];
+    struct stat info;
+    bool exists = stat(path, &info) == 0;
+    if (exists && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode))
+        return write_device(path, data, size, err);
+    if (exists && lstat(path, &info) == 0 && S_ISLNK(info.st_mode) && realpath(path, target))
+        path = target; /* the link stays, what it names is replaced */
     QN_TRY(folder_of(path, folder, sizeof folder, err));
     int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
     if (length < 0 || (size_t)length >= sizeof temporary)

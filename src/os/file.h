@@ -25,7 +25,8 @@ void qn_map_close(qn_map *map);
 QN_MUST_USE qn_status qn_file_read(const char *path, size_t limit_bytes, qn_arena *arena,
                                    qn_str *ret, qn_error *err);
 
-/* Atomic replacement: write to a temporary beside it, fsync, rename, fsync of the folder. */
+/* Atomic replacement: write to a temporary beside it, fsync, rename, fsync of the folder. A link is followed; a device
+ * or pipe is written to as it is. */
 QN_MUST_USE qn_status qn_file_replace(const char *path, const void *data, size_t size,
                                       qn_error *err);
 

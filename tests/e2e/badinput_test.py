@@ -232,6 +232,7 @@ def longer_header(data):
 broken_model("weights_cut", "model.safetensors", lambda data: data[:-100], ["model.safetensors"])
 broken_model("weights_header_huge", "model.safetensors", longer_header, ["model.safetensors"])
 broken_model("weights_empty", "model.safetensors", lambda data: b"", ["model.safetensors"])
+broken_model("one_weight_changed", "model.safetensors", lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:], ["model.safetensors", "sha256"])
 broken_model("description_cut", "quern.json", lambda data: data[:len(data) // 2], ["quern.json"])
 broken_model("description_not_json", "quern.json", lambda data: b"{]", ["quern.json"])
 broken_model("description_of_tomorrow", "quern.json", lambda data: re.sub(rb'("quern"|"version"|"format")\s*:\s*1\b', rb"\1: 99", data, 1),

@@ -108,6 +108,9 @@ static void verify_finds_a_changed_file(void **state)
     assert_ok(qn_file_replace(path, changed, bytes.size, &err), &err);
     assert_int_equal(qn_folder_verify(folder, 1, &arena, &err), QN_ERR_NEGATIVE);
     assert_text(&err, "differs");
+    assert_int_equal(open_version(folder, 1, &err),
+                     QN_ERR_DATA); /* no answers from other weights */
+    assert_text(&err, "differs");
     assert_ok(qn_file_replace(path, bytes.data, bytes.size, &err), &err);
     assert_ok(qn_folder_verify(folder, 1, &arena, &err), &err);
     qn_arena_deinit(&arena);

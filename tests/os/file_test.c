@@ -1,6 +1,7 @@
 /* Files and folders, in a temporary folder of each test's own. */
 #include "testing.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,10 +165,37 @@ static void paths_join(void **state)
     assert_string_equal(qn_path_join(&f->arena, "a", "/b"), "/b");
 }
 
+static void replace_follows_links_and_writes_to_devices(void **state)
+{
+    fixture *f = *state;
+    struct stat info;
+    qn_str text;
+    const char *file = qn_path_join(&f->arena, f->root, "file");
+    const char *link_path = qn_path_join(&f->arena, f->root, "link");
+    const char *pipe_path = qn_path_join(&f->arena, f->root, "pipe");
+    assert_ok(qn_file_replace(file, "old", 3, &f->err), &f->err);
+    assert_int_equal(symlink("file", link_path), 0);
+    assert_ok(qn_file_replace(link_path, "new", 3, &f->err), &f->err);
+    assert_int_equal(lstat(link_path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_ok(qn_file_read(file, 0, &f->arena, &text, &f->err), &f->err);
+    assert_true(qn_str_is(text, "new"));
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    int fd = open(pipe_path, O_RDONLY | O_NONBLOCK);
+    char got[8] = "";
+    assert_ok(qn_file_replace(pipe_path, "through", 7, &f->err), &f->err);
+    assert_int_equal(read(fd, got, sizeof got), 7);
+    assert_string_equal(got, "through");
+    close(fd);
+    assert_int_equal(lstat(pipe_path, &info), 0);
+    assert_true(S_ISFIFO(info.st_mode));
+}
+
 int main(void)
 {
 #define with_folder(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        with_folder(replace_follows_links_and_writes_to_devices),
         with_folder(file_is_replaced_whole),
         with_folder(failed_replacement_keeps_the_old_file_and_no_rest),
         with_folder(reading_names_path_and_reason),
