@@ -34,7 +34,7 @@ typedef struct {
 } qn_tensor_spec;
 
 /* What a model takes and gives, in raw terms and in tensor terms. A model made from tensors alone
- * (quern/net.h, or an NPZ) has columns_count 0. */
+ * (quern/net.h) has columns_count 0; one learned from an NPZ has columns of type TENSOR. */
 typedef struct {
     const char *name;
     int64_t version;

@@ -113,6 +113,27 @@ static qn_status tensors_by_row(qn_infer *infer, const qn_json *instances, qn_er
     return QN_OK;
 }
 
+/* A model whose columns are all arrays, as one learned from an NPZ, keeps TensorFlow Serving's own shape unless
+ * "raw" is asked for. */
+static bool speaks_tensors(const qn_signature *signature)
+{
+    for (int64_t i = 0; i < signature->columns_count; i++)
+        if (signature->columns[i].type != QN_TYPE_TENSOR)
+            return !qn_signature_has_rows(signature);
+    return true;
+}
+
+static qn_status choose_terms(const qn_json *root, qn_infer *infer, qn_error *err)
+{
+    qn_str asked = {0};
+    const qn_signature *signature = infer->served->signature;
+    QN_TRY(qn_json_get_str(root, "signature_name", false, &asked, err));
+    QN_TRY(qn_signature_choose(asked, signature, &infer->tensors, err));
+    if (asked.size == 0 || qn_str_is(asked, "serving_default"))
+        infer->tensors = speaks_tensors(signature);
+    return QN_OK;
+}
+
 /* ---- the body ---- */
 
 /* KServe's `inputs` may be a list of rows: it is then answered like `instances`. */
@@ -180,9 +201,7 @@ static qn_status prepare(qn_call *call, qn_error *err)
     QN_TRY(qn_json_read(call->request->body, &limits, infer->arena, &root, err));
     if (root.kind != QN_JSON_OBJECT)
         QN_FAIL(err, QN_ERR_ARG, "the body is %s, expected an object", qn_json_kind_name(&root));
-    qn_str signature = {0};
-    QN_TRY(qn_json_get_str(&root, "signature_name", false, &signature, err));
-    QN_TRY(qn_signature_choose(signature, infer->served->signature, &infer->tensors, err));
+    QN_TRY(choose_terms(&root, infer, err));
     return read_values(call, &root, f, err);
 }
 
@@ -466,7 +485,7 @@ void qn_answer_v1_metadata(qn_call *call)
     qn_served *served;
     if (!find_served(call, &served))
         return;
-    bool rows = qn_signature_has_rows(served->signature);
+    bool tensors = speaks_tensors(served->signature);
     qn_arena *arena = call->request->arena;
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
@@ -485,7 +504,7 @@ void qn_answer_v1_metadata(qn_call *call)
     qn_json_object_begin(&w);
     qn_json_key(&w, "signature_def");
     qn_json_object_begin(&w);
-    write_signature_def(&w, "serving_default", served->signature, !rows, arena);
+    write_signature_def(&w, "serving_default", served->signature, tensors, arena);
     write_signature_def(&w, "tensor", served->signature, true, arena);
     qn_json_object_end(&w);
     qn_json_object_end(&w);

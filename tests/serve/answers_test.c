@@ -18,6 +18,7 @@ typedef struct {
 #define CHURN "/v2/models/churn/infer"
 #define PLANE "/v2/models/plane/infer"
 #define C1    "/v1/models/churn:predict"
+#define A1    "/v1/models/arrays:predict"
 #define P1    "/v1/models/plane:predict"
 #define X(shape, data)                                                                             \
     "{\"inputs\":[{\"name\":\"input\",\"datatype\":\"FP32\",\"shape\":" shape ",\"data\":" data    \
@@ -66,6 +67,10 @@ static const row good[] = {
     {"POST", C1, "{\"instances\":[{\"age\":39,\"outcome\":\"stay\"}]}", 200, "prediction", ""},
     {"POST", C1, "{\"instances\":[]}", 200, "{\"predictions\":[]}", ""},
     {"POST", P1, "{\"instances\":[[1,2],[3,4]]}", 200, "predictions", ""},
+    {"POST", A1, "{\"instances\":[[1,2]]}", 200, "{\"predictions\":[[", ""},
+    {"POST", A1, "{\"instances\":[{\"x\":[1,2]}]}", 200, "{\"predictions\":[[", ""},
+    {"POST", A1, "{\"signature_name\":\"raw\",\"instances\":[{\"x\":[1,2]}]}", 200,
+     "{\"predictions\":[{\"prediction\":", ""},
     {"POST", P1, "{\"inputs\":[[1,2]]}", 200, "outputs", ""},
     {"POST", P1, "{\"instances\":[[NaN,Infinity]]}", 200, "NaN", ""},
     {"GET", "/healthz", "", 200, "ok", "Origin: http://localhost:3000\r\n"},

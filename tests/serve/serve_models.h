@@ -4,6 +4,7 @@
  *   churn     raw columns age (number), city (category), active (boolean) -> stay / leave
  *   price     raw columns size, rooms -> a number
  *   picture   an image of 8x8 pixels -> one of three labels
+ *   arrays    an array "x" of two floats, as from an NPZ -> a number
  *   plane     a model of tensors: "input" [B, 2] -> "output" [B, 1]; two versions
  *   heavy     a model of tensors too large for the loop thread: [B, 512] -> [B, 16]
  */
@@ -120,6 +121,23 @@ static qn_status make_picture(const char *folder, qn_arena *arena, qn_error *err
     return write_model(folder, "picture", &frame, "label", QN_MODEL_CNN, arena, err);
 }
 
+static qn_status make_arrays(const char *folder, qn_arena *arena, qn_error *err)
+{
+    enum { ROWS = 60 };
+    qn_rng rng = {.seed = 10};
+    qn_frame frame;
+    float *x = QN_NEW(arena, float, ROWS * 2);
+    qn_tensor array = qn_tensor_of(x, QN_DTYPE_F32, QN_SHAPE(ROWS, 2));
+    QN_TRY(qn_frame_init(&frame, arena, 2, ROWS, err));
+    for (uint64_t i = 0; i < ROWS * 2; i++)
+        x[i] = (float)qn_rng_uniform_f64(rng, i);
+    qn_frame_add_array(&frame, QN_STR("x"), &array);
+    double *y = qn_frame_numbers(&frame, QN_STR("y"), arena);
+    for (int i = 0; i < ROWS; i++)
+        y[i] = (double)x[2 * i] + 2 * (double)x[2 * i + 1];
+    return write_model(folder, "arrays", &frame, "y", QN_MODEL_LINEAR, arena, err);
+}
+
 /* `versions` times one dense net with `units` hidden units (0 = none), fitted for a moment. */
 static qn_status make_net(const char *folder, const char *name, int64_t inputs, int64_t units,
                           int64_t outputs, int versions, qn_error *err)
@@ -158,6 +176,8 @@ static qn_status make_models(const char *folder, qn_error *err)
         status = make_price(folder, &arena, err);
     if (status == QN_OK)
         status = make_picture(folder, &arena, err);
+    if (status == QN_OK)
+        status = make_arrays(folder, &arena, err);
     if (status == QN_OK)
         status = make_net(folder, "plane", 2, 0, 1, 2, err);
     if (status == QN_OK)
