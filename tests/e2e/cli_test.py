@@ -10,7 +10,7 @@ import struct
 import subprocess
 import time
 
-from harness import (QUERN, WORK, adult, bars_images, case, churn_model, churn_table, expect, finish, newest, npz, npz_floats, ok,
+from harness import (BUILD, QUERN, WORK, adult, bars_images, case, churn_model, churn_table, expect, finish, newest, npz, npz_floats, ok,
                      png_bytes, price_table, quern,
                      shared, write)
 
@@ -32,6 +32,23 @@ def _():
         text = ok(verb, "--help").out
         assert ok("help", verb).out == text, verb
         assert text.count(f"quern {verb}") >= 3, f"{verb}: a usage line and two examples expected:\n{text}"
+
+
+@case("each_verb_has_a_man_page_to_install")
+def _():
+    verbs = re.findall(r"^  (\w+) ", ok("help").out, re.M)
+    for page, words in [("quern.1", []), *((f"quern-{verb}.1", [verb]) for verb in verbs)]:
+        text = (BUILD / page).read_text()
+        assert text.startswith(".TH QUERN") and ".SH EXAMPLES" in text or not words, page
+        assert ok("help", *words, "--man").out == text, page
+    for name, shell in {"quern.bash": "bash", "_quern": "zsh", "quern.fish": "fish"}.items():
+        assert (BUILD / name).read_text() == ok("completion", shell).out, name
+
+
+@case("eval_calls_a_whole_table_no_test_part")
+def _():
+    first = ok("eval", churn_model(), churn_table()).out.splitlines()[0]
+    assert first == "binary, 400 rows", first
 
 
 @case("help_answers_within_ten_milliseconds")
