@@ -209,6 +209,9 @@ static qn_status run_verb(qn_cli *cli, qn_error *err)
     prediction_run run = {.cli = cli, .keep = qn_cli_has(cli, "keep")};
     qn_pool *pool;
     QN_TRY(find_format(cli, &run, err));
+    if (run.keep && run.format != FORMAT_CSV)
+        QN_FAIL(err, QN_ERR_ARG,
+                "--keep puts columns before predictions in CSV, not in JSON Lines or NPZ");
     QN_TRY(qn_cli_pool(cli, &pool, err));
     qn_predictor_options options = {.pool = pool};
     qn_buf_init(&run.text, 0);

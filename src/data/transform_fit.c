@@ -119,10 +119,13 @@ static void fit_log(const qn_sorted *sorted, qn_number_transform *number)
     number->log_value = standard(mean, sqrt(fmax(0, squares / n - mean * mean)));
 }
 
-static qn_affine fit_scale(const qn_column_options *options, const qn_column_stats *s)
+static qn_affine fit_scale(const qn_column_options *options, const qn_column_stats *s,
+                           const qn_number_transform *number)
 {
     if (options->scale == QN_SCALE_NONE)
         return (qn_affine){0, 1};
+    if (options->scale == QN_SCALE_MINMAX && number->clip)
+        return standard(number->clip_low, number->clip_high - number->clip_low);
     if (options->scale == QN_SCALE_MINMAX)
         return standard(s->minimum, s->maximum - s->minimum);
     return standard(s->mean, s->deviation);
@@ -148,7 +151,7 @@ static qn_status fit_number(fitting *in, const qn_schema_column *column, const q
         number->clip_low = qn_sorted_quantile(&sorted, options->clip_low / 100);
         number->clip_high = qn_sorted_quantile(&sorted, options->clip_high / 100);
     }
-    number->value = fit_scale(options, &s);
+    number->value = fit_scale(options, &s, number);
     number->log = sorted.count > 0 && wants(options->log, fabs(s.skewness) > skewness_for_log);
     if (number->log)
         fit_log(&sorted, number);

@@ -51,6 +51,22 @@ def _():
     assert first == "binary, 400 rows", first
 
 
+@case("keep_is_for_csv_and_says_so")
+def _():
+    expect(quern("predict", churn_model(), churn_table(), "--keep", "--format", "jsonl"), 2, "--keep")
+
+
+@case("minmax_takes_clipped_values_from_0_to_1")
+def _():
+    rows = "".join(f"{i * 37 % 50 if i < 199 else 100000},{i % 2}\n" for i in range(200))
+    table = write("outlier.csv", "x,y\n" + rows)
+    ok("train", table, "--target", "y", "--model", "logistic", "--out", WORK / "outlier", "--quiet",
+       "--set", "columns.x.scale=minmax", "--set", "columns.x.clip=[p1, p99]", "--set", "task=binary")
+    fitted = json.loads((newest(WORK / "outlier") / "quern.json").read_text())["transforms"]["columns"][0]
+    width = (fitted["clip_high"] - fitted["clip_low"]) * fitted["value"]["scale"]
+    assert abs(width - 1) < 1e-6, fitted
+
+
 @case("help_answers_within_ten_milliseconds")
 def _():
     best = min(ok("train", "--help").seconds for _ in range(15))
