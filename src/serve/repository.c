@@ -332,7 +332,7 @@ void qn_answer_stats(qn_call *call)
 {
     qn_served *served;
     if (find_served(call, call->params[0], call->params[1], &served))
-        answer_stats(call, call->params[0], call->params[1]);
+        answer_stats(call, qn_str_from(served->name), call->params[1]);
 }
 
 typedef struct {
@@ -382,6 +382,8 @@ void qn_answer_grpc_stats(qn_call *call)
     qn_served *served;
     if (name.size && !find_served(call, name, version, &served))
         return;
+    if (name.size)
+        name = qn_str_from(served->name); /* it may have come as the folder's name */
     int64_t most = 0;
     for (int64_t m = 0; m < serve->models_count; m++)
         most += serve->models[m].versions_count;

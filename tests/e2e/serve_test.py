@@ -39,6 +39,17 @@ def _():
         assert code == 0 and (1, b"churn") in read_fields(body)
 
 
+@case("a_folder_name_reaches_statistics_too")
+def _():
+    folder = WORK / "nickname"
+    if not folder.exists():
+        folder.symlink_to(churn_model())
+    with Server(folder) as server:
+        status, text = server.get("/v2/models/nickname/stats")
+        stats = json.loads(text)["model_stats"] if isinstance(text, (str, bytes)) else text["model_stats"]
+        assert status == 200 and len(stats) == 1, stats
+
+
 @case("files_rest_and_grpc_give_the_same_numbers")
 def _():
     table = write("one-row.csv", "age,city,spend,calls\n39,Oslo,3.5,4\n")
