@@ -237,10 +237,12 @@ const qn_verb qn_verb_predict = {
     .name = "predict",
     .arguments = "MODEL [DATA]",
     .summary = "one prediction per row, in order: CSV, JSON Lines or NPZ",
-    .about = "Reads rows in the columns the model was trained on (the target may be there or not) "
-             "and writes one prediction\n"
-             "per row. Missing columns are missing values. NPZ in and out runs the model on "
-             "tensors by name.",
+    .about =
+        "Reads rows (CSV, TSV, JSON Lines, pictures) in the columns the model was trained on; the "
+        "target may be there\n"
+        "or not. Writes one prediction per row, in order. Missing columns are missing values. "
+        "NPZ in and out runs the\n"
+        "model on tensors by name.",
     .arguments_min = 1,
     .arguments_max = 2,
     .flags = flags,

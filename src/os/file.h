@@ -39,6 +39,8 @@ bool qn_path_exists(const char *path);
 bool qn_path_is_folder(const char *path);
 QN_MUST_USE qn_status qn_folder_make(const char *path,
                                      qn_error *err); /* with parents; existing is fine */
+/* Could the folder be made, or written into, now? Makes nothing. *ret_free: bytes free there. */
+QN_MUST_USE qn_status qn_folder_check_room(const char *path, int64_t *ret_free, qn_error *err);
 QN_MUST_USE qn_status qn_folder_remove(const char *path,
                                        qn_error *err); /* recursive, follows no link */
 QN_MUST_USE qn_status qn_folder_rename(const char *from, const char *to,

@@ -46,6 +46,28 @@ qn_status qn_folder_make(const char *path, qn_error *err)
     return QN_OK;
 }
 
+qn_status qn_folder_check_room(const char *path, int64_t *ret_free, qn_error *err)
+{
+    char at[PATH_BYTES];
+    struct stat info;
+    size_t size = strlen(path);
+    if (size == 0 || size >= sizeof at)
+        QN_FAIL(err, QN_ERR_ARG, "a folder path of %zu bytes; expected 1 to %d", size,
+                PATH_BYTES - 1);
+    memcpy(at, path, size + 1);
+    while (stat(at, &info) != 0 && errno == ENOENT) { /* up to the nearest that is there */
+        char *slash = strrchr(at, '/');
+        if (!slash)
+            snprintf(at, sizeof at, ".");
+        else
+            slash[slash == at] = '\0';
+    }
+    errno = ENOTDIR;
+    if (!qn_path_is_folder(at) || access(at, W_OK | X_OK) != 0)
+        return fail_path(err, path, "write into the folder");
+    return qn_disk_free(at, ret_free, err);
+}
+
 static bool is_dots(const char *name)
 {
     return name[0] == '.' && (name[1] == '\0' || (name[1] == '.' && name[2] == '\0'));

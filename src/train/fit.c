@@ -69,7 +69,10 @@ static void remove_checkpoint(qn_fit *fit)
 
 static qn_status run(qn_fit *fit, qn_fit_result *ret, qn_error *err)
 {
+    int64_t unused;
     QN_TRY(name_places(fit, err));
+    if (!fit->options->check_only) /* hours of training end in this folder */
+        QN_TRY(qn_folder_check_room(fit->out, &unused, err));
     QN_TRY(qn_pool_create(fit->options->threads, &fit->pool, err));
     QN_TRY(qn_fit_open_data(fit, err));
     QN_TRY(qn_fit_prepare(fit, err));

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "os/clock.h"
+#include "os/file.h"
 #include "train/fit_priv.h"
 
 static const int64_t SHOW_NS = 50000000; /* between two step events */
@@ -38,6 +39,23 @@ static int64_t count_parameters(const qn_learner *learner)
     return count;
 }
 
+/* Weights, and a checkpoint beside them: the states and moments of the optimiser and the best weights. */
+static qn_status check_disk(const qn_candidate_run *run, qn_error *err)
+{
+    const qn_fit *fit = run->fit;
+    int64_t copies = run->learner.options.lbfgs ? 1 : 5, room;
+    int64_t needed = copies * run->candidate->parameters * (int64_t)sizeof(float);
+    if (fit->options->check_only)
+        return QN_OK;
+    QN_TRY(qn_folder_check_room(fit->out, &room, err));
+    if (needed <= room)
+        return QN_OK;
+    return qn_error_set(
+        err, QN_ERR_BUDGET, NULL,
+        "the model and its checkpoint need %lld KiB in '%s', where %lld KiB are free",
+        (long long)(needed >> 10), fit->out, (long long)(room >> 10));
+}
+
 static qn_status start_learner(qn_candidate_run *run, qn_error *err)
 {
     qn_fit *fit = run->fit;
@@ -55,6 +73,7 @@ static qn_status start_learner(qn_candidate_run *run, qn_error *err)
             QN_TRY(qn_learner_adapt(&run->learner, &candidate->data->parts[part], &run->arena,
                                     &run->parts[part], err));
     qn_part watched = run->parts[QN_PART_VALID].rows > 0 ? QN_PART_VALID : QN_PART_TRAIN;
+    QN_TRY(check_disk(run, err));
     run->answers = qn_arena_zero(&run->arena, run->parts[watched].rows * run->learner.answer_count,
                                  sizeof(float));
     if (!run->answers)

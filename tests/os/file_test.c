@@ -191,10 +191,29 @@ static void replace_follows_links_and_writes_to_devices(void **state)
     assert_true(S_ISFIFO(info.st_mode));
 }
 
+static void room_is_looked_for_without_making_anything(void **state)
+{
+    fixture *f = *state;
+    int64_t room = 0;
+    const char *deep = qn_path_join(&f->arena, f->root, "a/b/c");
+    assert_ok(qn_folder_check_room(deep, &room, &f->err), &f->err);
+    assert_true(room > 0);
+    assert_false(qn_path_exists(qn_path_join(&f->arena, f->root, "a")));
+    assert_ok(qn_folder_check_room("models/x", &room, &f->err), &f->err);
+    assert_ok(qn_folder_check_room("/quern-nowhere", &room, &f->err), &f->err);
+    const char *file = qn_path_join(&f->arena, f->root, "file");
+    assert_ok(qn_file_replace(file, "x", 1, &f->err), &f->err);
+    assert_int_not_equal(qn_folder_check_room(file, &room, &f->err), QN_OK);
+    assert_int_not_equal(
+        qn_folder_check_room(qn_path_join(&f->arena, f->root, "file/b"), &room, &f->err), QN_OK);
+    assert_text(&f->err, "cannot write into the folder");
+}
+
 int main(void)
 {
 #define with_folder(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
     const struct CMUnitTest tests[] = {
+        with_folder(room_is_looked_for_without_making_anything),
         with_folder(replace_follows_links_and_writes_to_devices),
         with_folder(file_is_replaced_whole),
         with_folder(failed_replacement_keeps_the_old_file_and_no_rest),
