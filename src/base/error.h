@@ -20,7 +20,12 @@ qn_status qn_error_at(qn_error *err, qn_status code, const char *format, ...) QN
 /* Nearest of `names` by edit distance <= 2 (NULL = none near enough): for "did you mean". */
 const char *qn_error_nearest(const char *word, const char *const *names, int names_count);
 
-#define QN_FAIL(err, code, ...) return qn_error_set((err), (code), NULL, __VA_ARGS__)
+/* Returns the code itself, which a reader of one file (the analyser too) can see is not QN_OK. */
+#define QN_FAIL(err, code, ...)                                                                    \
+    do {                                                                                           \
+        qn_error_set((err), (code), NULL, __VA_ARGS__);                                            \
+        return (code);                                                                             \
+    } while (0)
 
 #define QN_TRY(call)                                                                               \
     do {                                                                                           \

@@ -124,7 +124,7 @@ qn_digest qn_digest_of(const void *data, size_t size)
 void qn_digest_text(const qn_digest *digest, char dst[65])
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         dst[2 * i] = digits[digest->bytes[i] >> 4];
         dst[2 * i + 1] = digits[digest->bytes[i] & 15];
     }

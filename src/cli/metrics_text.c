@@ -94,8 +94,8 @@ qn_status qn_cli_check_fail_under(const qn_cli *cli, qn_error *err)
 qn_status qn_cli_fail_under(qn_cli *cli, const qn_json *metrics, qn_error *err)
 {
     const char *limit = qn_cli_text(cli, "fail-under");
-    qn_metric metric;
-    double bound;
+    qn_metric metric = QN_METRIC_COUNT;
+    double bound = 0;
     if (!limit)
         return QN_OK;
     QN_TRY(read_limit(limit, &metric, &bound, err));

@@ -54,6 +54,7 @@ static qn_status add_class(gathering *in, const char *folder, const char *label,
             QN_FAIL(err, QN_ERR_BUDGET, "more than %d image files", FILES_MAX);
         if (in->count == in->capacity)
             QN_TRY(grow(in, err));
+        QN_ASSERT(in->images && in->labels);
         const char *path = qn_path_join(arena, folder, names[i]);
         if (!path)
             return qn_dataset_no_memory(in->set, err);

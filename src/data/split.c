@@ -162,7 +162,7 @@ static qn_status find_key(const splitting *in, const qn_column **ret, qn_error *
 /* Whole groups in shuffled order fill test, then valid, then train. */
 static qn_status split_group(splitting *in, qn_error *err)
 {
-    const qn_column *key;
+    const qn_column *key = NULL;
     QN_TRY(find_key(in, &key, err));
     qn_levels groups;
     qn_levels_init(&groups, in->scratch);
@@ -209,7 +209,7 @@ static int timed_order(const void *left, const void *right)
 /* Newest rows first, dealt like shuffled ones: test, valid, train. */
 static qn_status split_time(splitting *in, qn_error *err)
 {
-    const qn_column *key;
+    const qn_column *key = NULL;
     bool ambiguous;
     qn_date_order order = QN_DATE_ISO;
     QN_TRY(find_key(in, &key, err));
@@ -239,7 +239,7 @@ static qn_status split_time(splitting *in, qn_error *err)
 
 static qn_status split_hash(splitting *in, qn_error *err)
 {
-    const qn_column *key;
+    const qn_column *key = NULL;
     QN_TRY(find_key(in, &key, err));
     for (int64_t i = 0; i < in->count; i++) {
         char text[32];
@@ -260,7 +260,7 @@ static qn_status split_column(splitting *in, qn_error *err)
         uint8_t part;
     } table[] = {{"train", PART_TRAIN}, {"valid", PART_VALID}, {"validation", PART_VALID},
                  {"val", PART_VALID},   {"dev", PART_VALID},   {"test", PART_TEST}};
-    const qn_column *key;
+    const qn_column *key = NULL;
     QN_TRY(find_key(in, &key, err));
     for (int64_t i = 0; i < in->count; i++) {
         char text[32], where[160];

@@ -15,7 +15,8 @@ enum {
     RARE_COUNT = 5,
     LEVELS_MAX = 100000, /* per column: more is an identifier that someone called a category */
     BINS = 8,
-    ROWS_FOR_BINS = 500, /* fewer rows do not pay for a bend in the curve */
+    EDGES_MAX = 2 * BINS, /* and three more: the ends and a heavy value */
+    ROWS_FOR_BINS = 500,  /* fewer rows do not pay for a bend in the curve */
     DISTINCT_FOR_BINS = 4,
 };
 static const double skewness_for_log = 2.0;
@@ -56,7 +57,7 @@ static double signed_log(double value)
 
 /* Quantile edges over the sorted values. A value that fills a bin by itself (the zeros of a column of amounts) gets an edge
  * of its own and one at its successor, so that "zero or not" is a step and the rest is shared out among the other bins. */
-static int64_t place_edges(const qn_sorted *sorted, double edges[2 * BINS + 3])
+static int64_t place_edges(const qn_sorted *sorted, double edges[EDGES_MAX + 3])
 {
     int64_t used = 0, count = 0, begin, end;
     int64_t left = sorted->count, share = qn_max_i64(1, sorted->count / BINS);
@@ -68,9 +69,9 @@ static int64_t place_edges(const qn_sorted *sorted, double edges[2 * BINS + 3])
         bool heavy = end - begin >= share;
         used += end - begin;
         left -= end - begin;
-        if ((heavy || used >= share) && value > edges[count - 1] && left > 0 && count < 2 * BINS)
+        if ((heavy || used >= share) && value > edges[count - 1] && left > 0 && count < EDGES_MAX)
             edges[count++] = value;
-        if (heavy && left > 0 && count < 2 * BINS)
+        if (heavy && left > 0 && count < EDGES_MAX)
             edges[count++] = sorted->values[end];
         if (heavy || used >= share) {
             used = 0;
@@ -87,7 +88,7 @@ static int64_t place_edges(const qn_sorted *sorted, double edges[2 * BINS + 3])
 static qn_status fit_bins(fitting *in, const qn_sorted *sorted, qn_number_transform *number,
                           qn_error *err)
 {
-    double edges[2 * BINS + 3];
+    double edges[EDGES_MAX + 3];
     int64_t count = place_edges(sorted, edges);
     number->edges = QN_NEW(in->arena, double, count);
     if (!number->edges)
@@ -224,7 +225,7 @@ static qn_status fit_category(fitting *in, const qn_schema_column *column, const
     qn_category_transform *category = &out->category;
     qn_levels levels;
     int64_t missing;
-    counted *sorted;
+    counted *sorted = NULL;
     QN_TRY(count_levels(in, raw, &levels, &missing, err));
     QN_TRY(sort_levels(in, &levels, &sorted, err));
     int64_t least = column->options.min_count;
@@ -251,7 +252,7 @@ static qn_status fit_binary(fitting *in, const qn_column *raw, qn_encoder *out, 
     qn_binary_transform *binary = &out->binary;
     qn_levels levels;
     int64_t missing;
-    counted *sorted;
+    counted *sorted = NULL;
     QN_TRY(count_levels(in, raw, &levels, &missing, err));
     QN_TRY(sort_levels(in, &levels, &sorted, err));
     /* The training part may miss one of the two, or (told by the recipe) hold more: the two most frequent count. */

@@ -262,8 +262,8 @@ static qn_status read_number(const qn_json *object, qn_arena *arena, qn_number_t
 static qn_status read_category(const qn_json *object, qn_arena *arena, qn_category_transform *ret,
                                qn_error *err)
 {
-    qn_str *texts;
-    int64_t count;
+    qn_str *texts = NULL;
+    int64_t count = 0;
     QN_TRY(read_texts(object, "levels", LEVELS_MAX, arena, &texts, &count, err));
     QN_TRY(qn_json_get_bool(object, "embed", false, &ret->embed, err));
     QN_TRY(qn_json_get_bool(object, "other", false, &ret->has_other, err));
@@ -283,8 +283,8 @@ static qn_status read_category(const qn_json *object, qn_arena *arena, qn_catego
 static qn_status read_binary(const qn_json *object, qn_arena *arena, qn_binary_transform *ret,
                              qn_error *err)
 {
-    qn_str *texts;
-    int64_t count;
+    qn_str *texts = NULL;
+    int64_t count = 0;
     QN_TRY(read_texts(object, "levels", 2, arena, &texts, &count, err));
     if (count != 2)
         return bad_value("levels", "a list of two texts", err);
@@ -416,7 +416,7 @@ static qn_status read_shares(const qn_json *json, qn_arena *arena, qn_transforms
 static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *ret, qn_error *err)
 {
     int64_t version;
-    qn_str task, *ignored, *columns;
+    qn_str task, *ignored = NULL, *columns = NULL;
     QN_TRY(qn_json_get_i64(json, "version", true, &version, err));
     if (version != VERSION)
         QN_FAIL(err, QN_ERR_DATA, "transforms of version %lld, this program reads version %d",

@@ -72,7 +72,7 @@ static bool find_dtype(uint8_t code, qn_dtype *ret)
 
 static qn_status read_header(source *in, qn_tensor *ret, qn_error *err)
 {
-    char header[HEADER_MAX];
+    char header[HEADER_MAX] = {0};
     qn_dtype dtype;
     QN_TRY(source_read(in, header, 4, err));
     if (header[0] != 0 || header[1] != 0)
@@ -131,7 +131,7 @@ static qn_status read_values(source *in, const qn_tensor *array, void *dst, qn_e
 qn_status qn_idx_peek(qn_str bytes, const char *file, qn_tensor *ret, qn_error *err)
 {
     source in;
-    qn_tensor array;
+    qn_tensor array = {0};
     QN_TRY(source_open(&in, bytes, file, err));
     qn_status status = read_header(&in, &array, err);
     if (status == QN_OK)
@@ -146,7 +146,7 @@ qn_status qn_idx_read_into(qn_str bytes, const char *file, void *dst, size_t siz
                            qn_error *err)
 {
     source in;
-    qn_tensor array;
+    qn_tensor array = {0};
     QN_TRY(source_open(&in, bytes, file, err));
     qn_status status = read_header(&in, &array, err);
     if (status == QN_OK && qn_tensor_bytes(&array) != size_bytes)
@@ -163,7 +163,7 @@ qn_status qn_idx_read(qn_str bytes, const char *file, size_t limit_bytes, qn_are
                       qn_tensor *ret, qn_error *err)
 {
     source in;
-    qn_tensor array;
+    qn_tensor array = {0};
     QN_TRY(source_open(&in, bytes, file, err));
     qn_status status = read_header(&in, &array, err);
     if (status == QN_OK)

@@ -152,7 +152,7 @@ qn_status qn_image_read(qn_str bytes, const char *name, int64_t channels, qn_are
                         qn_image *ret, qn_error *err)
 {
     qn_image image = {0};
-    int64_t own;
+    int64_t own = 0;
     QN_TRY(qn_image_peek(bytes, name, &image.height, &image.width, &own, err));
     image.channels = channels ? channels : own;
     int64_t stride = image.width * image.channels;

@@ -208,7 +208,7 @@ qn_status qn_npz_read(qn_str bytes, const char *file, size_t limit_bytes, qn_are
                             (unsigned long long)zip.entries);
     uint64_t at = zip.central_at;
     for (int64_t i = 0; i < (int64_t)zip.entries; i++) {
-        member entry;
+        member entry = {.name = QN_STR("")};
         QN_TRY(read_member(&zip, &at, &entry, err));
         if (entry.size > limit)
             return qn_error_set(err, QN_ERR_BUDGET, file,

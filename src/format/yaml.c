@@ -40,7 +40,7 @@ static qn_status fail_here(reader *r, const char *text)
 
 static qn_status fail_memory(reader *r)
 {
-    return qn_error_set(r->err, QN_ERR_MEMORY, NULL, "no memory to read %s", r->file);
+    QN_FAIL(r->err, QN_ERR_MEMORY, "no memory to read %s", r->file);
 }
 
 static qn_status next_event(reader *r)

@@ -347,6 +347,7 @@ static qn_status read_state(reader *r, const qn_json *item, qn_error *err)
                 (long long)owner);
     qn_value made = qn_graph_state_like(r->graph, (qn_value)owner, role);
     QN_TRY(qn_graph_check(r->graph, err));
+    QN_ASSERT(name); /* required above */
     if (strcmp(r->graph->values[made].name, name) != 0)
         QN_FAIL(err, QN_ERR_DATA, "state '%s' should be called '%s'", name,
                 r->graph->values[made].name);

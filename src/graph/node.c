@@ -323,7 +323,7 @@ qn_value qn_graph_copy_node(qn_graph *graph, const qn_node *node, const qn_value
     copy.scope = qn_arena_strndup(&graph->arena, node->scope, strlen(node->scope));
     if (!copy.scope)
         qn_graph_fail_memory(graph);
-    if (graph->error.code != QN_OK)
+    if (!copy.scope || graph->error.code != QN_OK)
         return QN_NONE;
     graph->scope = copy.scope[0] ? copy.scope : NULL; /* for messages */
     qn_value first = finish_node(graph, &copy, inputs);

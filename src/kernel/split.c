@@ -3,6 +3,8 @@
  */
 #include "kernel/split.h"
 
+#include "base/error.h"
+
 typedef struct {
     qn_range_fn fn;
     qn_worker_range_fn worker_fn;
@@ -36,6 +38,7 @@ static void split_run(qn_pool *pool, split *s)
 
 void qn_split(qn_pool *pool, int64_t count, int64_t grain, qn_range_fn fn, void *context)
 {
+    QN_ASSERT(fn);
     split s = {.fn = fn, .context = context, .count = count, .grain = grain};
     split_run(pool, &s);
 }
@@ -43,6 +46,7 @@ void qn_split(qn_pool *pool, int64_t count, int64_t grain, qn_range_fn fn, void 
 void qn_split_workers(qn_pool *pool, int64_t count, int64_t grain, qn_worker_range_fn fn,
                       void *context)
 {
+    QN_ASSERT(fn);
     split s = {.worker_fn = fn, .context = context, .count = count, .grain = grain};
     split_run(pool, &s);
 }

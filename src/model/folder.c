@@ -90,7 +90,7 @@ qn_status qn_folder_find(const char *folder, int64_t version, qn_arena *arena,
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
         return QN_OK;
     }
-    int64_t *versions, count;
+    int64_t *versions = NULL, count = 0;
     QN_TRY(qn_folder_versions(folder, arena, &versions, &count, err));
     if (count == 0)
         QN_FAIL(err, QN_ERR_NOT_FOUND, "folder '%s' holds no model (no quern.json, no versions)",
@@ -244,7 +244,7 @@ static qn_status publish(const char *folder, const char *from, qn_arena *arena,
 {
     qn_status status = QN_OK;
     for (int attempt = 0; attempt < 16; attempt++) {
-        int64_t *versions, count;
+        int64_t *versions = NULL, count = 0;
         QN_TRY(qn_folder_versions(folder, arena, &versions, &count, err));
         int64_t version = (count > 0 ? versions[count - 1] : 0) + 1 + attempt;
         const char *path = qn_arena_printf(arena, "%s/%lld", folder, (long long)version);

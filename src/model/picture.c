@@ -34,7 +34,7 @@ qn_status qn_picture_write(qn_buf *dst, const uint8_t *pixels, int64_t height, i
     int64_t count = height * width * channels;
     uint8_t *copy = qn_arena_alloc(&scratch, (size_t)count);
     qn_status status = copy ? QN_OK : qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
-    if (status == QN_OK) {
+    if (copy) {
         for (int64_t i = 0; i < count; i++)
             copy[i] = pixels[i];
         qn_image image = {height, width, channels, copy};

@@ -268,7 +268,7 @@ static bool read_percentile(const qn_yaml *node, double *ret)
 
 static qn_status read_percentiles(const value *v, qn_column_options *ret)
 {
-    double ends[2];
+    double ends[2] = {0};
     if (qn_yaml_is_null(v->node)) {
         ret->clip = false;
         return QN_OK;
@@ -285,7 +285,7 @@ static qn_status read_percentiles(const value *v, qn_column_options *ret)
 
 static qn_status read_size(const value *v, qn_column_options *ret)
 {
-    int64_t sides[2];
+    int64_t sides[2] = {0};
     if (v->node->kind != QN_YAML_LIST || v->node->count != 2)
         return fail_expected(v, v->node, "[height, width]");
     for (int i = 0; i < 2; i++)

@@ -150,7 +150,7 @@ qn_status qn_file_read(const char *path, size_t limit_bytes, qn_arena *arena, qn
     else
         status = read_all(fd, path, data, size, &got, err);
     close(fd);
-    if (status != QN_OK)
+    if (status != QN_OK || !data)
         return status;
     data[got] = '\0';
     *ret = (qn_str){data, got};

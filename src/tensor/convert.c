@@ -106,7 +106,7 @@ static void read_f64(double *dst, const char *src, int64_t stride, int count, qn
         READ(QN_DTYPE_U8, uint8_t, x);
         READ(QN_DTYPE_BOOL, uint8_t, x != 0);
     case QN_DTYPE_COUNT:
-        break;
+        QN_ASSERT(false && "not a dtype");
     }
 #undef READ
 }

@@ -53,21 +53,31 @@ static double tick_step(double low, double high)
     return power * (times < 1.5 ? 1 : times < 3.5 ? 2 : times < 7.5 ? 5 : 10);
 }
 
+/* Ticks are whole multiples of the step; the end counts when only rounding keeps it out. */
+static int64_t ticks_end(double high, double step)
+{
+    return (int64_t)floor(high / step + 1e-6) + 1;
+}
+
 static void draw_ticks(const qn_chart *chart)
 {
     double step = tick_step(chart->y_low, chart->y_high);
-    for (double y = ceil(chart->y_low / step) * step; y <= chart->y_high + step * 1e-6; y += step) {
-        double at = pixel_y(chart, y);
+    int64_t first = (int64_t)ceil(chart->y_low / step), end = ticks_end(chart->y_high, step);
+    for (int64_t k = first; k < end; k++) {
+        double y = (double)k * step, at = pixel_y(chart, y);
         qn_buf_printf(chart->dst,
                       "<line class='grid' x1='%d' x2='%d' y1='%.1f' y2='%.1f'/><text x='%d' "
                       "y='%.1f' class='ty'>%.4g</text>",
-                      LEFT, chart->width - RIGHT, at, at, LEFT - 6, at + 3.5,
-                      fabs(y) < step * 1e-6 ? 0 : y);
+                      LEFT, chart->width - RIGHT, at, at, LEFT - 6, at + 3.5, y);
     }
     step = tick_step(chart->x_low, chart->x_high);
-    for (double x = ceil(chart->x_low / step) * step; x <= chart->x_high + step * 1e-6; x += step)
+    first = (int64_t)ceil(chart->x_low / step);
+    end = ticks_end(chart->x_high, step);
+    for (int64_t k = first; k < end; k++) {
+        double x = (double)k * step;
         qn_buf_printf(chart->dst, "<text x='%.1f' y='%d' class='tx'>%.4g</text>", pixel_x(chart, x),
-                      chart->height - BOTTOM + 15, fabs(x) < step * 1e-6 ? 0 : x);
+                      chart->height - BOTTOM + 15, x);
+    }
 }
 
 static void spread(double *low, double *high)

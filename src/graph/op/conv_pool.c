@@ -66,7 +66,7 @@ static qn_status read_sizes(const qn_op_types *types, int x_at, conv_pool_sizes 
 
 static qn_status forward_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    conv_pool_sizes z;
+    conv_pool_sizes z = {0};
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(read_sizes(types, 0, &z, err));
     if (qn_op_has(types, 2)) {
@@ -81,7 +81,7 @@ static qn_status forward_infer(const qn_op_types *types, qn_type *ret_outputs, q
 
 static qn_status grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    conv_pool_sizes z;
+    conv_pool_sizes z = {0};
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(qn_op_want_dtype(types, 3, types->inputs[0].dtype, err));
     QN_TRY(read_sizes(types, 3, &z, err));

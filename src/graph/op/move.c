@@ -103,7 +103,7 @@ static void plain_strides(const qn_shape *shape, int64_t strides[QN_RANK_MAX])
 
 static void transpose_ref(const qn_op_run *run)
 {
-    int64_t perm[QN_RANK_MAX], own[QN_RANK_MAX], strides[QN_RANK_MAX];
+    int64_t perm[QN_RANK_MAX] = {0}, own[QN_RANK_MAX], strides[QN_RANK_MAX];
     qn_status status = permutation(run->types, perm, NULL);
     QN_ASSERT(status == QN_OK);
     plain_strides(&run->inputs[0].shape, own);
@@ -114,7 +114,7 @@ static void transpose_ref(const qn_op_run *run)
 
 static void transpose_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    int64_t perm[QN_RANK_MAX];
+    int64_t perm[QN_RANK_MAX] = {0};
     qn_attr inverse = {
         .name = "perm", .kind = QN_ATTR_INTS, .count = in->types->inputs[0].shape.rank};
     qn_status status = permutation(in->types, perm, NULL);

@@ -111,7 +111,7 @@ static qn_status resolve(const qn_graph *graph, const qn_pass_sizes *sizes,
         qn_graph_fail_memory(to);
     else
         check_names(graph, to, names, names_count);
-    if (qn_graph_check(to, NULL) == QN_OK) {
+    if (live && qn_graph_check(to, NULL) == QN_OK) {
         for (int i = 0; i < graph->outputs_count; i++)
             if (is_chosen(&graph->outputs[i], names, names_count))
                 live[graph->outputs[i].value] = true;

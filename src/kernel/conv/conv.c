@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/error.h"
 #include "kernel/conv/conv_priv.h"
 #include "kernel/isa.h"
 
@@ -29,6 +30,7 @@ const qn_conv_kernels *qn_conv_f32_kernels(void)
 static void copy_panels(const qn_correlation *j, float *dst, const float *weight, int64_t depth,
                         int64_t cols)
 {
+    QN_ASSERT(weight);
     for (int64_t p = 0; p < qn_tile_panels(j->tile, cols); p++) {
         int64_t col = qn_tile_panel_start(j->tile, cols, p),
                 width = qn_tile_panel_start(j->tile, cols, p + 1) - col;

@@ -63,14 +63,14 @@ static void job_plan(job *j, const qn_gemm *g)
     j->general = g->alpha != 1 || (g->beta != 0 && g->beta != 1);
     j->copy_b =
         (g->trans_b && g->k > 0) || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
-    j->copy_a = g->k > 32 && g->n > 4 * PANEL_MAX &&
+    j->copy_a = g->k > 32 && g->n > (int64_t)4 * PANEL_MAX &&
                 (g->trans_a ? is_far(g->lda) : is_far(g->lda) && g->lda % 256 == 0);
-    bool whole_k = j->general || (!j->copy_a && !j->copy_b && g->k <= 4 * BLOCK_K);
+    bool whole_k = j->general || (!j->copy_a && !j->copy_b && g->k <= (int64_t)4 * BLOCK_K);
     j->block_k = whole_k || g->k < BLOCK_K ? g->k : BLOCK_K;
     j->panels = qn_tile_panels(j->kernels, g->n);
     j->block_m = qn_min_i64(g->m, BLOCK_M);
     if (!j->copy_b) { /* smaller blocks cost nothing then, and give every core some */
-        int64_t rows = CHUNK_FLOPS / (2 * PANEL_MAX * (g->k + 1)) / 16 * 16;
+        int64_t rows = CHUNK_FLOPS / ((int64_t)2 * PANEL_MAX * (g->k + 1)) / 16 * 16;
         j->block_m = qn_min_i64(j->block_m, qn_max_i64(rows, 16));
     }
     double panel_flops = 2.0 * (double)j->block_m * (double)g->k * (double)g->n / (double)j->panels;

@@ -18,14 +18,14 @@
 VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
 {
     __m512 r[16], t[16];
-    UNROLL for (int i = 0; i < 8; i++)
+    UNROLL for (int64_t i = 0; i < 8; i++)
     {
         r[2 * i] = _mm512_loadu_ps(src + 2 * i * lds);
         r[2 * i + 1] = _mm512_loadu_ps(src + (2 * i + 1) * lds);
         t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
     }
-    UNROLL for (int i = 0; i < 4; i++)
+    UNROLL for (int64_t i = 0; i < 4; i++)
     {
         __m512d a = _mm512_castps_pd(t[4 * i]), b = _mm512_castps_pd(t[4 * i + 1]);
         __m512d c = _mm512_castps_pd(t[4 * i + 2]), d = _mm512_castps_pd(t[4 * i + 3]);
@@ -34,7 +34,7 @@ VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
         r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
         r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
     }
-    UNROLL for (int i = 0; i < 4; i++)
+    UNROLL for (int64_t i = 0; i < 4; i++)
     {
         __m512 a = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x88);
         __m512 b = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x88);

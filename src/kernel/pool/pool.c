@@ -208,8 +208,8 @@ void qn_max_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, void *ch
 {
     job j = {.kernels = choose(), .s = shape, .run = run_max, .dst = y, .src = x, .choice = choice};
     if (choice && is_plain(shape))
-        qn_split(pool, shape->n * shape->oh, qn_split_grain(4 * shape->ow * shape->c, 4 * GRAIN),
-                 plain_range, &j);
+        qn_split(pool, shape->n * shape->oh,
+                 qn_split_grain(4 * shape->ow * shape->c, (int64_t)4 * GRAIN), plain_range, &j);
     else
         forward(pool, &j);
 }
@@ -224,7 +224,7 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
              .src = dy,
              .chosen = choice};
     if (is_plain(shape))
-        qn_split(pool, shape->n, qn_split_grain(shape->h * shape->w * shape->c, 4 * GRAIN),
+        qn_split(pool, shape->n, qn_split_grain(shape->h * shape->w * shape->c, (int64_t)4 * GRAIN),
                  plain_grad_range, &j);
     else
         backward(pool, &j);
