@@ -95,6 +95,16 @@ QN_API qn_optimizer qn_momentum(float rate, float momentum);
 QN_API qn_optimizer qn_adam(float rate);
 QN_API qn_optimizer qn_adamw(float rate, float weight_decay);
 
+/* How the learning rate moves between the first step and the last. */
+typedef enum { QN_RATE_CONSTANT, QN_RATE_STEP, QN_RATE_COSINE, QN_RATE_LINEAR } qn_rate_kind;
+typedef struct {
+    qn_rate_kind kind;
+    float rate_min;  /* COSINE, LINEAR: reached at the last step */
+    float warmup;    /* share of all steps, 0 to 1, in which the rate rises from zero */
+    int step_epochs; /* STEP: epochs between steps; 0 = 1 */
+    float gamma;     /* STEP: factor of each; 0 = 0.1 */
+} qn_rate_schedule;
+
 typedef struct {
     int epoch; /* from 1 */
     int epochs;
@@ -107,14 +117,20 @@ typedef struct {
 
 /* Zero in a field means its default. */
 typedef struct {
-    qn_loss loss;           /* QN_LOSS_MSE */
-    qn_optimizer optimizer; /* Adam at 0.001 */
-    int epochs;             /* 1 */
-    int64_t batch;          /* 32 samples */
-    uint64_t seed;          /* 1 */
-    int threads;            /* what the machine grants */
-    bool in_order;          /* do not shuffle */
-    qn_view valid_inputs;   /* rank 0: no validation */
+    qn_loss loss;                /* QN_LOSS_MSE */
+    qn_optimizer optimizer;      /* Adam at 0.001 */
+    int epochs;                  /* 1 */
+    qn_rate_schedule schedule;   /* constant */
+    float clip_norm;             /* gradients of a larger global norm are scaled to it; 0 = off */
+    float clip_value;            /* each gradient into [-v, v]; 0 = off */
+    int accumulate;              /* batches per update; 1 */
+    float label_smoothing;       /* CROSS_ENTROPY: 0 to 1 */
+    const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
+    int64_t batch;               /* 32 samples */
+    uint64_t seed;               /* 1 */
+    int threads;                 /* what the machine grants */
+    bool in_order;               /* do not shuffle */
+    qn_view valid_inputs;        /* rank 0: no validation */
     qn_view valid_targets;
     /* After each epoch; a result other than 0 stops. */
     int (*on_epoch)(void *context, const qn_epoch *epoch);

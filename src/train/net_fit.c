@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "nn/schedules.h"
 #include "os/clock.h"
 
 enum { BATCH_DEFAULT = 32 };
@@ -22,6 +23,7 @@ typedef struct {
     bool has_valid;
     float *answers; /* of the validation samples */
     int64_t begin_ns;
+    int64_t step; /* of the whole fit: the schedule reads it */
 } qn_net_fit_run;
 
 static qn_nn_optimizer optimizer_of(const qn_optimizer *chosen)
@@ -64,14 +66,41 @@ static qn_status keep_weights(const qn_net *net, qn_learner *learner, qn_error *
     return QN_OK;
 }
 
+static qn_status check_options(const qn_fit_options *options, qn_error *err)
+{
+    const qn_rate_schedule *schedule = &options->schedule;
+    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_LINEAR)
+        QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of the four of qn_rate_kind",
+                (int)schedule->kind);
+    if (!(schedule->warmup >= 0 && schedule->warmup <= 1))
+        QN_FAIL(err, QN_ERR_ARG, "a warm-up of %g is not a share of all steps from 0 to 1",
+                (double)schedule->warmup);
+    if (!(options->clip_norm >= 0 && options->clip_value >= 0))
+        QN_FAIL(err, QN_ERR_ARG, "clipping at norm %g and value %g: neither may be negative",
+                (double)options->clip_norm, (double)options->clip_value);
+    if (options->accumulate < 0)
+        QN_FAIL(err, QN_ERR_ARG, "%d batches per update: 1 or more are expected",
+                options->accumulate);
+    if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
+        QN_FAIL(err, QN_ERR_ARG, "a label smoothing of %g is not in [0, 1)",
+                (double)options->label_smoothing);
+    return QN_OK;
+}
+
 static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targets, qn_error *err)
 {
     qn_net *net = run->net;
     const qn_fit_options *options = run->options;
     qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
-    qn_learner_options chosen = {.loss = {.kind = loss},
+    QN_TRY(check_options(options, err));
+    qn_learner_options chosen = {.loss = {.kind = loss,
+                                          .label_smoothing = (double)options->label_smoothing,
+                                          .class_weights = options->class_weights},
                                  .optimizer = optimizer_of(&options->optimizer),
+                                 .accumulate = options->accumulate,
                                  .seed = options->seed ? options->seed : 1};
+    chosen.optimizer.clip_norm = (double)options->clip_norm;
+    chosen.optimizer.clip_value = (double)options->clip_value;
     QN_TRY(qn_net_describe(net, loss, &run->arena, &chosen.architecture, err));
     QN_TRY(qn_learner_init(&run->learner, &chosen, err));
     QN_TRY(check_closing(loss, run->learner.network.closing, err));
@@ -107,15 +136,42 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
     return qn_loader_init(&run->loader, &run->train.packed, &loading, &run->arena, err);
 }
 
-static qn_status run_epoch(qn_net_fit_run *run, double rate, double *ret_loss, qn_error *err)
+static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
+{
+    static const qn_nn_schedule_kind kinds[] = {
+        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT,
+        [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
+        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,
+        [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
+    };
+    const qn_fit_options *options = run->options;
+    const qn_rate_schedule *chosen = &options->schedule;
+    int64_t steps = qn_loader_batches(&run->loader);
+    qn_nn_schedule schedule = {
+        .kind = kinds[chosen->kind],
+        .lr = options->optimizer.rate > 0 ? (double)options->optimizer.rate
+                                          : qn_nn_optimizer_lr(QN_NN_ADAM),
+        .lr_min = (double)chosen->rate_min,
+        .steps_total = steps * (options->epochs > 0 ? options->epochs : 1),
+        .step_size = steps * (chosen->step_epochs > 0 ? chosen->step_epochs : 1),
+        .gamma = (double)chosen->gamma,
+    };
+    schedule.steps_warmup = (int64_t)((double)chosen->warmup * (double)schedule.steps_total);
+    return schedule;
+}
+
+static qn_status run_epoch(qn_net_fit_run *run, const qn_nn_schedule *schedule, double *ret_loss,
+                           qn_error *err)
 {
     double sum = 0, loss;
     run->learner.right = 0;
     for (;;) {
         int64_t rows;
+        double rate = qn_nn_schedule_lr(schedule, run->step, 1);
         QN_TRY(qn_learner_step(&run->learner, &run->loader, rate, &rows, &loss, err));
         if (rows == 0)
             break;
+        run->step++;
         sum += loss * (double)rows;
     }
     *ret_loss = sum / (double)run->train.packed.rows;
@@ -152,12 +208,11 @@ static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
 {
     const qn_fit_options *options = run->options;
     int epochs = options->epochs > 0 ? options->epochs : 1;
-    double rate = options->optimizer.rate > 0 ? (double)options->optimizer.rate
-                                              : qn_nn_optimizer_lr(QN_NN_ADAM);
+    qn_nn_schedule schedule = schedule_of(run);
     bool stop = false;
     for (int epoch = 1; epoch <= epochs && !stop; epoch++) {
         double loss;
-        QN_TRY(run_epoch(run, rate, &loss, err));
+        QN_TRY(run_epoch(run, &schedule, &loss, err));
         if (options->on_epoch)
             QN_TRY(report_epoch(run, epoch, epochs, loss, &stop, err));
     }

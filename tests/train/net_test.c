@@ -250,6 +250,67 @@ static void epochs_are_reported_and_can_stop(void **state)
     qn_net_destroy(net);
 }
 
+/* What one unit answers to 1 after learning 1 -> 9 from the same weights: gradients are equal and large. */
+static float answer_after(const qn_fit_options *fit)
+{
+    static const float inputs[4][1] = {{1}, {1}, {1}, {1}}, targets[4][1] = {{9}, {9}, {9}, {9}};
+    float answers[1][1] = {{-1}};
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(1), &err);
+    qn_net_dense(net, 1, QN_LINEAR);
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), fit, &err), &err);
+    assert_ok(
+        qn_net_predict(net, (qn_view){inputs, QN_DTYPE_F32, 2, {1, 1}}, QN_VIEW_OUT(answers), &err),
+        &err);
+    qn_net_destroy(net);
+    return answers[0][0];
+}
+
+static void clipping_accumulation_and_schedules_change_the_steps(void **state)
+{
+    (void)state;
+    qn_fit_options fit = {.optimizer = qn_sgd(0.01F), .epochs = 1, .batch = 1};
+    float plain = answer_after(&fit);
+    fit.clip_value = 0.5F; /* 4 steps, weight and bias move by 0.005 each */
+    float clipped = answer_after(&fit);
+    fit.clip_value = 0;
+    fit.optimizer = qn_sgd(1e-9F);
+    float start = answer_after(&fit);
+    assert_true(fabsf(clipped - start - 0.04F) < 1e-4F);
+    fit = (qn_fit_options){.optimizer = qn_sgd(0.01F), .batch = 1, .clip_norm = 1};
+    assert_true(fabsf(answer_after(&fit) - start - 4 * 0.0141421F) < 1e-4F);
+    fit = (qn_fit_options){.optimizer = qn_sgd(0.01F), .batch = 1, .accumulate = 4};
+    qn_fit_options whole = {.optimizer = qn_sgd(0.01F), .batch = 4};
+    assert_true(fabsf(answer_after(&fit) - answer_after(&whole)) < 1e-5F);
+    fit = (qn_fit_options){
+        .optimizer = qn_sgd(0.01F), .batch = 1, .schedule = {.kind = QN_RATE_LINEAR}};
+    float falling = answer_after(&fit);
+    assert_true(falling > start && falling < plain);
+}
+
+static void wrong_fit_options_are_refused(void **state)
+{
+    (void)state;
+    static const float inputs[1][1] = {{1}}, targets[1][1] = {{0}};
+    const struct {
+        qn_fit_options fit;
+        const char *text;
+    } rows[] = {{{.clip_norm = -1}, "clipping at norm -1"},
+                {{.accumulate = -2}, "-2 batches per update"},
+                {{.label_smoothing = 1.5F}, "a label smoothing of 1.5"},
+                {{.schedule = {.warmup = 2}}, "a warm-up of 2"},
+                {{.schedule = {.kind = (qn_rate_kind)9}}, "schedule 9"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        qn_error err = {0};
+        qn_net *net = qn_net_create(QN_INPUT(1), &err);
+        qn_net_dense(net, 1, QN_LINEAR);
+        assert_int_equal(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &rows[i].fit, &err),
+                         QN_ERR_ARG);
+        assert_text(&err, rows[i].text);
+        qn_net_destroy(net);
+    }
+}
+
 static void xor_is_learned(void **state)
 {
     (void)state;
@@ -281,6 +342,8 @@ int main(void)
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(epochs_are_reported_and_can_stop),
         cmocka_unit_test(xor_is_learned),
+        cmocka_unit_test(clipping_accumulation_and_schedules_change_the_steps),
+        cmocka_unit_test(wrong_fit_options_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
