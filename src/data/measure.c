@@ -146,6 +146,56 @@ static void top_insert(qn_column_stats *stats, qn_level_count entry)
     stats->top[at] = entry;
 }
 
+/* The first two values of a column and how often they stand in it: constants and pairs are told exactly, however long the
+ * table; a sample would miss the one row in a million that differs. */
+typedef struct {
+    double value[2];
+    int64_t count[2], other;
+} pair;
+
+static void pair_add(pair *p, double value)
+{
+    for (int i = 0; i < 2; i++) {
+        if (p->count[i] == 0)
+            p->value[i] = value;
+        if (p->value[i] == value) {
+            p->count[i]++;
+            return;
+        }
+    }
+    p->other++;
+}
+
+static bool top_add(double value, int64_t count, qn_column_stats *ret, qn_arena *keep)
+{
+    char text[32];
+    int size = qn_f64_to_text(value, text);
+    const char *copy = qn_arena_strndup(keep, text, (size_t)size);
+    if (copy)
+        top_insert(ret, (qn_level_count){{copy, (size_t)size}, count});
+    return copy != NULL;
+}
+
+/* What a sample of `kept` values cannot know: constants and pairs exactly, other counts in proportion. */
+static bool settle_sample(const pair *seen, int64_t kept, qn_column_stats *ret, qn_arena *keep)
+{
+    int64_t present = seen->count[0] + seen->count[1] + seen->other;
+    if (seen->other > 0) {
+        double times = (double)present / (double)qn_max_i64(kept, 1);
+        for (int64_t i = 0; i < ret->top_count; i++)
+            ret->top[i].count = (int64_t)((double)ret->top[i].count * times + 0.5);
+        ret->distinct = qn_max_i64(ret->distinct, 3);
+        return true;
+    }
+    ret->distinct = ret->top_count = 0;
+    for (int i = 0; i < 2 && seen->count[i] > 0; i++) {
+        ret->distinct++;
+        if (!top_add(seen->value[i], seen->count[i], ret, keep))
+            return false;
+    }
+    return true;
+}
+
 static bool measure_runs(const qn_sorted *sorted, qn_column_stats *ret, qn_arena *keep)
 {
     for (int64_t begin = 0, end; begin < sorted->count; begin = end) {
@@ -157,12 +207,8 @@ static bool measure_runs(const qn_sorted *sorted, qn_column_stats *ret, qn_arena
             continue;
         if (ret->top_count == QN_SCHEMA_TOP && end - begin < ret->top[QN_SCHEMA_TOP - 1].count)
             continue;
-        char text[32];
-        int size = qn_f64_to_text(value, text);
-        const char *copy = qn_arena_strndup(keep, text, (size_t)size);
-        if (!copy)
+        if (!top_add(value, end - begin, ret, keep))
             return false;
-        top_insert(ret, (qn_level_count){{copy, (size_t)size}, end - begin});
     }
     return true;
 }
@@ -184,6 +230,7 @@ qn_status qn_measure_numbers(const qn_column *column, bool dates, qn_date_order 
         return no_memory(column->name, err);
     qn_column_stats stats = {.rows = rows_count, .integral = true};
     moments m = {0};
+    pair seen = {0};
     for (int64_t i = 0; i < rows_count; i++) {
         double value;
         int64_t row = qn_row_at(rows, i);
@@ -195,6 +242,7 @@ qn_status qn_measure_numbers(const qn_column *column, bool dates, qn_date_order 
             stats.nonfinite++;
         } else {
             count_value(value, &stats, &m);
+            pair_add(&seen, value);
             if (stride <= 1 || i % stride == 0)
                 values[kept++] = value;
         }
@@ -205,7 +253,8 @@ qn_status qn_measure_numbers(const qn_column *column, bool dates, qn_date_order 
     qn_sorted sorted = {values, kept, stride <= 1};
     for (int i = 0; i <= 20; i++)
         stats.quantiles[i] = qn_sorted_quantile(&sorted, i / 20.0);
-    if (!measure_runs(&sorted, &stats, keep))
+    if (!measure_runs(&sorted, &stats, keep) ||
+        (!sorted.exact && !settle_sample(&seen, kept, &stats, keep)))
         return no_memory(column->name, err);
     *ret = stats;
     if (ret_sorted)

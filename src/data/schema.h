@@ -64,7 +64,9 @@ typedef struct {
 } qn_level_count;
 
 typedef struct {
-    int64_t rows, missing, distinct; /* distinct is exact up to 100,000, then a lower bound */
+    int64_t rows, missing,
+        distinct; /* distinct of numbers is of a sample beyond 200,000 rows, exact where it is below 3; of texts it is
+                                         exact up to 100,000, then a lower bound */
     double minimum, maximum, mean, deviation, skewness; /* numbers and dates (seconds since 1970) */
     double quantiles[21];                               /* 0, 5, ..., 100 percent */
     int64_t zeros, negatives, nonfinite;

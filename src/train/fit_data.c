@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "os/clock.h"
 #include "train/fit_priv.h"
 
 const char *const qn_part_names[QN_PARTS] = {"train", "valid", "test"};
@@ -198,12 +199,45 @@ static qn_status pack_parts(qn_fit *fit, qn_prepared_data *data, qn_error *err)
     return QN_OK;
 }
 
+/* Bytes of the packed features: known before any is made. Pictures count as bytes, which they are when packed best. */
+static int64_t packed_bytes(const qn_fit *fit, const qn_transforms *transforms)
+{
+    int64_t count, row = 0;
+    const qn_feature_tensor *outputs = qn_transforms_outputs(transforms, &count);
+    for (int64_t i = 0; i < count; i++)
+        row += outputs[i].count *
+               (outputs[i].shape.rank == 3 ? 1 : (int64_t)qn_dtype_size(outputs[i].dtype));
+    return row * (fit->split.train_count + fit->split.valid_count + fit->split.test_count);
+}
+
+static qn_status check_room(const qn_fit *fit, const qn_transforms *transforms, qn_error *err)
+{
+    int64_t limit = fit->options->memory_max_bytes;
+    int64_t needed = qn_rss_bytes() + packed_bytes(fit, transforms);
+    int64_t width;
+    (void)qn_transforms_features(transforms, &width);
+    if (limit == 0)
+        limit = qn_rss_bytes() + qn_memory_available_bytes();
+    if (needed <= limit)
+        return QN_OK;
+    (void)qn_error_set(
+        err, QN_ERR_BUDGET, NULL,
+        "%lld features of %lld rows need about %lld MiB; the memory budget is %lld MiB",
+        (long long)width, (long long)fit->dataset->frame.rows, (long long)(needed >> 20),
+        (long long)(limit >> 20));
+    return qn_error_hint(
+        err, QN_ERR_BUDGET,
+        "raise --mem, use fewer rows, or drop columns of many levels (a linear model "
+        "takes one feature for each; --model mlp does not)");
+}
+
 static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot_levels_max,
                              qn_error *err)
 {
     qn_transform_options options = {.onehot_levels_max = onehot_levels_max};
     QN_TRY(qn_transforms_fit(&fit->schema, &fit->dataset->frame, fit->split.train,
                              fit->split.train_count, &options, &fit->load, &data->transforms, err));
+    QN_TRY(check_room(fit, data->transforms, err));
     return pack_parts(fit, data, err);
 }
 

@@ -72,6 +72,15 @@ bad_command("train_fail_under_an_unknown_metric", 2, ["aurc", "did you mean 'aur
             "aurc=0.9", "--out", WORK / "never")
 bad_command("data_without_an_end", 4, ["/dev/zero", "16777216"], "look", "/dev/zero", "--mem", "16MiB")
 
+@case("command_features_beyond_the_memory_budget")
+def _():
+    rows = "".join(f"L{i * 7919 % 601},{i * 31 % 977},{'yes' if i * 7919 % 601 < 300 else 'no'}\n" for i in range(40000))
+    table = write("many-levels.csv", "level,n,y\n" + rows)
+    expect(quern("train", table, "--target", "y", "--mem", "60MiB", "--out", WORK / "never"), 4, r"features of 40000 rows need about \d+ MiB",
+           "budget is 60 MiB")
+    assert not (WORK / "never").exists()
+
+
 @case("command_serve_beyond_loopback_without_keys")
 def _():
     expect(quern("serve", churn_model(), "--host", "0.0.0.0", "--port", "0", timeout=20), 2, "insecure-no-auth|keys")
