@@ -241,11 +241,18 @@ static qn_verdict should_stop(qn_candidate_run *run)
     double limit = fit->options->seconds_max;
     if (flag == QN_STOP_NOW)
         return STOP_NOW;
-    if (flag == QN_STOP_STEP || (limit > 0 && qn_fit_seconds(fit) > limit)) {
-        fit->stopped = true;
-        return FINISH;
-    }
-    return GO_ON;
+    if (flag != QN_STOP_STEP && !(limit > 0 && qn_fit_seconds(fit) > limit))
+        return GO_ON;
+    if (!fit->stopped && flag == QN_STOP_STEP)
+        qn_fit_note(
+            fit, QN_FIT_NOTE,
+            "stopping: the best weights are kept and measured; a second signal stops at once "
+            "and leaves a checkpoint");
+    else if (!fit->stopped)
+        qn_fit_note(fit, QN_FIT_NOTE, "the time budget of %g s is used: the best weights are kept",
+                    limit);
+    fit->stopped = true;
+    return FINISH;
 }
 
 static qn_status save_sometimes(qn_candidate_run *run, int64_t now_ns, qn_error *err)

@@ -364,6 +364,14 @@ def _():
     assert "no checkpoint" in done.err, done.err
 
 
+@case("a_time_budget_ends_training_with_a_model")
+def _():
+    done = ok("train", churn_table(), "--target", "churn", "--model", "mlp", "--set", "train.epochs=100000", "--set", "train.early_stop=0",
+              "--time", "1s", "--out", WORK / "in-time")
+    assert done.seconds < 20 and "time budget of 1 s is used" in done.err, done
+    assert (newest(WORK / "in-time") / "metrics.json").exists()
+
+
 @case("an_interrupt_keeps_what_was_learned")
 def _():
     recipe = write("long.yaml", f"quern: 1\nname: long\ndata: {{path: {churn_table(4000, name='long.csv')}, target: churn}}\n"
@@ -374,6 +382,7 @@ def _():
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 130, f"exit {process.returncode}: {err[-800:]}"
+    assert "a second signal stops at once" in err, err[-800:]
     assert (newest(WORK / "long") / "report.html").exists()
     ok("predict", WORK / "long", churn_table())
 
