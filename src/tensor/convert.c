@@ -81,8 +81,10 @@ static uint64_t saturate_u64(double value)
     return value >= 18446744073709551616.0 ? UINT64_MAX : (uint64_t)value;
 }
 
-static void read_f64(double *dst, const char *src, int64_t stride, int count, qn_dtype dtype)
+void qn_dtype_read_f64(double *dst, const void *from, qn_dtype dtype, int64_t step, int count)
 {
+    const char *src = from;
+    int64_t stride = step * (int64_t)qn_dtype_size(dtype);
 #define READ(tag, type, expression)                                                                \
     case tag:                                                                                      \
         for (int i = 0; i < count; i++) {                                                          \
@@ -111,8 +113,10 @@ static void read_f64(double *dst, const char *src, int64_t stride, int count, qn
 #undef READ
 }
 
-static void read_i64(int64_t *dst, const char *src, int64_t stride, int count, qn_dtype dtype)
+void qn_dtype_read_i64(int64_t *dst, const void *from, qn_dtype dtype, int64_t step, int count)
 {
+    const char *src = from;
+    int64_t stride = step * (int64_t)qn_dtype_size(dtype);
 #define READ(tag, type, expression)                                                                \
     case tag:                                                                                      \
         for (int i = 0; i < count; i++) {                                                          \
@@ -137,8 +141,9 @@ static void read_i64(int64_t *dst, const char *src, int64_t stride, int count, q
 #undef READ
 }
 
-static void write_f64(char *dst, const double *src, int count, qn_dtype dtype)
+void qn_dtype_write_f64(void *to, qn_dtype dtype, const double *src, int count)
 {
+    char *dst = to;
 #define WRITE(tag, type, expression)                                                               \
     case tag:                                                                                      \
         for (int i = 0; i < count; i++) {                                                          \
@@ -168,8 +173,9 @@ static void write_f64(char *dst, const double *src, int count, qn_dtype dtype)
 #undef WRITE
 }
 
-static void write_i64(char *dst, const int64_t *src, int count, qn_dtype dtype)
+void qn_dtype_write_i64(void *to, qn_dtype dtype, const int64_t *src, int count)
 {
+    char *dst = to;
 #define WRITE(tag, type, expression)                                                               \
     case tag:                                                                                      \
         for (int i = 0; i < count; i++) {                                                          \
@@ -194,22 +200,23 @@ static void write_i64(char *dst, const int64_t *src, int count, qn_dtype dtype)
 #undef WRITE
 }
 
-/* `count` elements at a fixed distance of `stride` bytes, to contiguous elements. */
+/* `count` elements that lie `step` elements apart, to contiguous elements. */
 static void convert_run(char *dst, qn_dtype dst_dtype, const char *src, qn_dtype src_dtype,
-                        int64_t stride, int64_t count)
+                        int64_t step, int64_t count)
 {
     bool integers = !qn_dtype_is_float(dst_dtype) && !qn_dtype_is_float(src_dtype);
     size_t dst_size = qn_dtype_size(dst_dtype);
+    int64_t stride = step * (int64_t)qn_dtype_size(src_dtype);
     for (int64_t at = 0; at < count; at += BLOCK) {
         int block = count - at < BLOCK ? (int)(count - at) : BLOCK;
         if (integers) {
             int64_t values[BLOCK];
-            read_i64(values, src + at * stride, stride, block, src_dtype);
-            write_i64(dst + (size_t)at * dst_size, values, block, dst_dtype);
+            qn_dtype_read_i64(values, src + at * stride, src_dtype, step, block);
+            qn_dtype_write_i64(dst + (size_t)at * dst_size, dst_dtype, values, block);
         } else {
             double values[BLOCK];
-            read_f64(values, src + at * stride, stride, block, src_dtype);
-            write_f64(dst + (size_t)at * dst_size, values, block, dst_dtype);
+            qn_dtype_read_f64(values, src + at * stride, src_dtype, step, block);
+            qn_dtype_write_f64(dst + (size_t)at * dst_size, dst_dtype, values, block);
         }
     }
 }
@@ -223,7 +230,7 @@ void qn_tensor_convert(void *dst, qn_dtype dst_dtype, const qn_tensor *src)
         if (dst_dtype == src->dtype)
             memcpy(dst, src->data, qn_tensor_bytes(src));
         else
-            convert_run(dst, dst_dtype, src->data, src->dtype, size, count);
+            convert_run(dst, dst_dtype, src->data, src->dtype, 1, count);
         return;
     }
     /* One run per innermost row; an odometer walks the outer dimensions. */
@@ -233,7 +240,7 @@ void qn_tensor_convert(void *dst, qn_dtype dst_dtype, const qn_tensor *src)
     const char *at = src->data;
     char *out = dst;
     for (int64_t done = 0; done < count; done += row, out += row_bytes) {
-        convert_run(out, dst_dtype, at, src->dtype, src->strides[last] * size, row);
+        convert_run(out, dst_dtype, at, src->dtype, src->strides[last], row);
         for (int d = last - 1; d >= 0; d--) {
             at += src->strides[d] * size;
             if (++index[d] < src->shape.dims[d])
@@ -252,7 +259,8 @@ double qn_tensor_f64_at(const qn_tensor *tensor, int64_t flat_index)
         flat_index /= tensor->shape.dims[d];
     }
     double value = 0;
-    read_f64(&value, (const char *)tensor->data + offset * (int64_t)qn_dtype_size(tensor->dtype), 0,
-             1, tensor->dtype);
+    qn_dtype_read_f64(&value,
+                      (const char *)tensor->data + offset * (int64_t)qn_dtype_size(tensor->dtype),
+                      tensor->dtype, 0, 1);
     return value;
 }

@@ -62,6 +62,13 @@ double qn_tensor_f64_at(const qn_tensor *tensor,
  * count. */
 void qn_tensor_convert(void *dst, qn_dtype dst_dtype, const qn_tensor *src);
 
+/* A few elements at a time through one wide type, by the same rules: any type as double, integers
+ * as int64 (u64 keeps its bits). Those read lie `step` elements apart, those written side by side. */
+void qn_dtype_read_f64(double *dst, const void *src, qn_dtype dtype, int64_t step, int count);
+void qn_dtype_read_i64(int64_t *dst, const void *src, qn_dtype dtype, int64_t step, int count);
+void qn_dtype_write_f64(void *dst, qn_dtype dtype, const double *src, int count);
+void qn_dtype_write_i64(void *dst, qn_dtype dtype, const int64_t *src, int count);
+
 /* A tensor with a name: plan inputs and outputs, states, model files. The name outlives it. */
 typedef struct {
     const char *name;

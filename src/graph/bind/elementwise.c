@@ -73,6 +73,11 @@ static const op_code unary_codes[] = {
     {"Sign", QN_UNARY_SIGN},
     {"Floor", QN_UNARY_FLOOR},
     {"Ceil", QN_UNARY_CEIL},
+    {"Round", QN_UNARY_ROUND},
+    {"Sin", QN_UNARY_SIN},
+    {"Cos", QN_UNARY_COS},
+    {"Elu", QN_UNARY_ELU},
+    {"Softplus", QN_UNARY_SOFTPLUS},
     {"Erf", QN_UNARY_ERF},
     {"Relu", QN_UNARY_RELU},
     {"LeakyRelu", QN_UNARY_LEAKY},
@@ -111,7 +116,7 @@ static bool bind_unary(const qn_bind *bind)
     int code;
     if (!args || !find_code(unary_codes, name, &code))
         return false;
-    if (code == QN_UNARY_LEAKY)
+    if (code == QN_UNARY_LEAKY || code == QN_UNARY_ELU)
         args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
     if (code == QN_UNARY_GELU && strcmp(qn_op_attr_s(bind->types, "approximate"), "tanh") == 0)
         code = QN_UNARY_GELU_TANH;
@@ -177,6 +182,14 @@ static void run_where(const void *args, qn_pool *pool, uint32_t step)
     qn_where_f32(pool, a->dst, a->inputs[0], a->inputs[1], a->inputs[2], &a->shape);
 }
 
+/* Two inputs of one type; Where has its own check. */
+static bool is_pair(const qn_bind *bind, qn_dtype dtype)
+{
+    const qn_op_types *types = bind->types;
+    return types->inputs_count == 2 && types->inputs[0].dtype == dtype &&
+           types->inputs[1].dtype == dtype;
+}
+
 static binary_args *take_binary(const qn_bind *bind)
 {
     const qn_op_types *types = bind->types;
@@ -203,29 +216,58 @@ static const op_code binary_codes[] = {
 
 static bool bind_binary(const qn_bind *bind)
 {
-    qn_dtype dtype = bind->types->inputs[0].dtype;
-    binary_args *args = take_binary(bind);
+    bool floats = is_pair(bind, QN_DTYPE_F32), integers = is_pair(bind, QN_DTYPE_I64);
+    binary_args *args = floats || integers ? take_binary(bind) : NULL;
     if (!args || !find_code(binary_codes, bind->types->op->name, &args->op))
         return false;
-    if (dtype == QN_DTYPE_F32)
+    if (floats)
         return qn_bind_to(bind, run_binary_f32, "binary");
-    if (dtype == QN_DTYPE_I64 && args->op != QN_BINARY_POW)
-        return qn_bind_to(bind, run_binary_i64, "binary i64");
-    return false;
+    return args->op != QN_BINARY_POW && qn_bind_to(bind, run_binary_i64, "binary i64");
 }
 
 static const op_code compare_codes[] = {
-    {"Equal", QN_COMPARE_EQ}, {"Less", QN_COMPARE_LT}, {"Greater", QN_COMPARE_GT}, {NULL, 0}};
+    {"Equal", QN_COMPARE_EQ},       {"Less", QN_COMPARE_LT},           {"Greater", QN_COMPARE_GT},
+    {"LessOrEqual", QN_COMPARE_LE}, {"GreaterOrEqual", QN_COMPARE_GE}, {NULL, 0},
+};
 
 static bool bind_compare(const qn_bind *bind)
 {
-    qn_dtype dtype = bind->types->inputs[0].dtype;
-    binary_args *args = take_binary(bind);
+    bool floats = is_pair(bind, QN_DTYPE_F32), integers = is_pair(bind, QN_DTYPE_I64);
+    binary_args *args = floats || integers ? take_binary(bind) : NULL;
     if (!args || !find_code(compare_codes, bind->types->op->name, &args->op))
         return false;
-    if (dtype == QN_DTYPE_F32)
+    if (floats)
         return qn_bind_to(bind, run_compare_f32, "compare");
-    return dtype == QN_DTYPE_I64 && qn_bind_to(bind, run_compare_i64, "compare i64");
+    return qn_bind_to(bind, run_compare_i64, "compare i64");
+}
+
+static const op_code logic_codes[] = {
+    {"And", QN_LOGIC_AND}, {"Or", QN_LOGIC_OR}, {"Xor", QN_LOGIC_XOR}, {NULL, 0}};
+
+static void run_logic(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_logic_u8(pool, (qn_logic)a->op, a->dst, a->inputs[0], a->inputs[1], &a->shape);
+}
+
+static bool bind_logic(const qn_bind *bind)
+{
+    binary_args *args = take_binary(bind);
+    return args && find_code(logic_codes, bind->types->op->name, &args->op) &&
+           qn_bind_to(bind, run_logic, "logic");
+}
+
+static void run_not(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const binary_args *a = args;
+    qn_not_u8(pool, a->dst, a->inputs[0], qn_bcast_count(&a->shape));
+}
+
+static bool bind_not(const qn_bind *bind)
+{
+    return take_binary(bind) && qn_bind_to(bind, run_not, "not");
 }
 
 static bool bind_where(const qn_bind *bind)
@@ -245,6 +287,12 @@ const qn_binding qn_bindings_elementwise[] = {
     {.op = "Sign", .bind = bind_unary},
     {.op = "Floor", .bind = bind_unary},
     {.op = "Ceil", .bind = bind_unary},
+    {.op = "Round", .bind = bind_unary},
+    {.op = "Sin", .bind = bind_unary},
+    {.op = "Cos", .bind = bind_unary},
+    {.op = "Elu", .bind = bind_unary},
+    {.op = "Softplus", .bind = bind_unary},
+    {.op = "Not", .bind = bind_not},
     {.op = "Erf", .bind = bind_unary},
     {.op = "Relu", .bind = bind_unary},
     {.op = "LeakyRelu", .bind = bind_unary},
@@ -270,6 +318,11 @@ const qn_binding qn_bindings_elementwise[] = {
     {.op = "Equal", .bind = bind_compare},
     {.op = "Less", .bind = bind_compare},
     {.op = "Greater", .bind = bind_compare},
+    {.op = "LessOrEqual", .bind = bind_compare},
+    {.op = "GreaterOrEqual", .bind = bind_compare},
+    {.op = "And", .bind = bind_logic},
+    {.op = "Or", .bind = bind_logic},
+    {.op = "Xor", .bind = bind_logic},
     {.op = "Where", .bind = bind_where},
     {0},
 };

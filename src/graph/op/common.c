@@ -5,6 +5,7 @@
 #include "graph/op/common.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,6 +68,55 @@ qn_status qn_op_want_float(const qn_op_types *types, int input, qn_error *err)
     if (dtype != QN_DTYPE_F32 && dtype != QN_DTYPE_F64)
         QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected f32 or f64", input,
                 qn_dtype_name(dtype));
+    return QN_OK;
+}
+
+static int kind_of(qn_dtype dtype)
+{
+    switch (dtype) {
+    case QN_DTYPE_I64:
+    case QN_DTYPE_I32:
+    case QN_DTYPE_I16:
+    case QN_DTYPE_I8:
+        return OP_KIND_SIGNED;
+    case QN_DTYPE_BOOL:
+        return OP_KIND_BOOL;
+    default:
+        return qn_dtype_is_float(dtype) ? OP_KIND_FLOAT : OP_KIND_UNSIGNED;
+    }
+}
+
+qn_status qn_op_want_kind(const qn_op_types *types, int input, int kinds, qn_error *err)
+{
+    static const char *const words[] = {"a float", "a signed integer", "an unsigned integer",
+                                        "a bool"};
+    qn_dtype dtype = types->inputs[input].dtype;
+    char text[96] = "";
+    if (kind_of(dtype) & kinds)
+        return QN_OK;
+    for (int i = 0; i < 4; i++)
+        if (kinds & 1 << i) {
+            size_t used = strlen(text);
+            snprintf(text + used, sizeof text - used, "%s%s", used ? " or " : "", words[i]);
+        }
+    QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected %s", input, qn_dtype_name(dtype), text);
+}
+
+qn_status qn_op_want_index(const qn_op_types *types, int input, qn_error *err)
+{
+    qn_dtype dtype = types->inputs[input].dtype;
+    if (dtype != QN_DTYPE_I64 && dtype != QN_DTYPE_I32)
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected i64 or i32", input,
+                qn_dtype_name(dtype));
+    return QN_OK;
+}
+
+qn_status qn_op_broadcast_all(const qn_op_types *types, qn_shape *ret, qn_error *err)
+{
+    qn_shape shape = types->inputs[0].shape;
+    for (int i = 1; i < types->inputs_count; i++)
+        QN_TRY(qn_shape_broadcast(&shape, &types->inputs[i].shape, &shape, err));
+    *ret = shape;
     return QN_OK;
 }
 
@@ -149,6 +199,27 @@ qn_value qn_op_scale(const qn_op_vjp *in, qn_value x, double factor)
 {
     return qn_graph_op2(in->graph, "Mul", x,
                         qn_graph_scalar(in->graph, qn_op_vjp_dtype(in, 0), factor));
+}
+
+qn_value qn_op_shift(const qn_op_vjp *in, qn_value x, double term)
+{
+    return qn_graph_op2(in->graph, "Add", x,
+                        qn_graph_scalar(in->graph, qn_op_vjp_dtype(in, 0), term));
+}
+
+qn_value qn_op_mul(const qn_op_vjp *in, qn_value a, qn_value b)
+{
+    return qn_graph_op2(in->graph, "Mul", a, b);
+}
+
+qn_value qn_op_div(const qn_op_vjp *in, qn_value a, qn_value b)
+{
+    return qn_graph_op2(in->graph, "Div", a, b);
+}
+
+qn_value qn_op_pick(const qn_op_vjp *in, qn_value condition, qn_value yes, qn_value no)
+{
+    return qn_graph_node(in->graph, "Where", (qn_value[]){condition, yes, no}, 3, NULL, 0);
 }
 
 static qn_value reduce_sum(qn_graph *graph, qn_value x, const int64_t *axes, int count, bool keep)

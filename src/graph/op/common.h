@@ -116,12 +116,29 @@ QN_MUST_USE qn_status qn_op_want_shape(const qn_op_types *types, int input, cons
 QN_MUST_USE qn_status qn_op_want_like(const qn_op_types *types, int input, int like, qn_error *err);
 QN_MUST_USE qn_status qn_op_want_scalar(const qn_op_types *types, int input, qn_dtype dtype,
                                         qn_error *err);
+/* Kinds of element types, for rows that take more than f32 and f64. */
+enum {
+    OP_KIND_FLOAT = 1, /* f16 and bf16 too */
+    OP_KIND_SIGNED = 2,
+    OP_KIND_UNSIGNED = 4,
+    OP_KIND_BOOL = 8,
+    OP_KIND_INTEGER = OP_KIND_SIGNED | OP_KIND_UNSIGNED,
+    OP_KIND_NUMBER = OP_KIND_FLOAT | OP_KIND_INTEGER,
+    OP_KIND_ANY = OP_KIND_NUMBER | OP_KIND_BOOL,
+};
+QN_MUST_USE qn_status qn_op_want_kind(const qn_op_types *types, int input, int kinds,
+                                      qn_error *err);
+/* An index: i32 or i64. */
+QN_MUST_USE qn_status qn_op_want_index(const qn_op_types *types, int input, qn_error *err);
 bool qn_op_has(const qn_op_types *types, int input);  /* given, not left out */
 bool qn_op_vjp_wants(const qn_op_vjp *in, int input); /* given and of a float type */
 
 /* Infer of elementwise rows: every input of input 0's float type and shape, all outputs the same. */
 QN_MUST_USE qn_status qn_op_infer_same(const qn_op_types *types, qn_type *ret_outputs,
                                        qn_error *err);
+
+/* The common shape of all inputs under broadcasting. */
+QN_MUST_USE qn_status qn_op_broadcast_all(const qn_op_types *types, qn_shape *ret, qn_error *err);
 
 /* Walking: strides[d] in elements of `shape`, contiguous, seen under `as` by broadcasting (0 there). */
 void qn_op_strides(const qn_shape *shape, const qn_shape *as, int64_t strides[QN_RANK_MAX]);
@@ -131,6 +148,10 @@ int64_t qn_op_offset(const qn_shape *shape, const int64_t *strides, int64_t flat
 /* Pieces of gradients. */
 qn_dtype qn_op_vjp_dtype(const qn_op_vjp *in, int input);
 qn_value qn_op_scale(const qn_op_vjp *in, qn_value x, double factor); /* x * factor */
+qn_value qn_op_shift(const qn_op_vjp *in, qn_value x, double term);   /* x + term */
+qn_value qn_op_mul(const qn_op_vjp *in, qn_value a, qn_value b);
+qn_value qn_op_div(const qn_op_vjp *in, qn_value a, qn_value b);
+qn_value qn_op_pick(const qn_op_vjp *in, qn_value condition, qn_value yes, qn_value no); /* Where */
 /* Sums `grad` over the dimensions along which a value of type `target` was broadcast. */
 qn_value qn_op_reduce_to(qn_graph *graph, qn_value grad, const qn_type *target);
 /* Broadcasts `x` to `shape`, which may be symbolic. */

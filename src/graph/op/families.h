@@ -9,6 +9,7 @@
 
 extern const qn_op qn_ops_zeros[];
 extern const qn_op qn_ops_unary[];
+extern const qn_op qn_ops_activation[];
 extern const qn_op qn_ops_binary[];
 extern const qn_op qn_ops_move[];
 extern const qn_op qn_ops_view[];

@@ -1,269 +1,205 @@
 /*
- * Functions of one number, and the gradients of those that have their own kernel. The others'
- * gradients are built from arithmetic rows.
+ * Functions of one number: arithmetic, rounding, exponentials, trigonometry, tests and bits.
+ * Activations are in activation.c. Gradients are built from arithmetic rows.
  */
 #include "graph/op/common.h"
+#include "graph/op/number.h"
 
 #include <float.h>
 #include <math.h>
-#include <string.h>
 
-/* f(x), or for gradient rows f'(saved), with up to two attributes */
-typedef double (*unary_fn)(double x, double a, double b);
-
-#define OP_BODY "graph/op/unary_body.h"
-#include "graph/op/typed.h"
-
-static void apply(const qn_op_run *run, unary_fn fn, double a, double b)
-{
-    const qn_tensor *x = &run->inputs[0];
-    OP_FLOAT_CALL(x->dtype, map, run->outputs[0].data, x->data, qn_shape_count(&x->shape), fn, a,
-                  b);
-}
-
-static void apply_grad(const qn_op_run *run, unary_fn fn, double a, double b)
-{
-    const qn_tensor *dy = &run->inputs[0], *saved = &run->inputs[1];
-    OP_FLOAT_CALL(dy->dtype, map_grad, run->outputs[0].data, dy->data, saved->data,
-                  qn_shape_count(&dy->shape), fn, a, b);
-}
-
-/* A function of x alone (a and b are free) and its ref. */
-#define UNARY(name, expression)                                                                    \
-    static double name##_of(double x, double a, double b)                                          \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        return expression;                                                                         \
-    }                                                                                              \
+#define FLOAT_LOOP(name, of_floats)                                                                \
+    OP_LOOP1(f64, double, name, of_floats)                                                         \
+    static const qn_op_loops name##_loops = {name##_f64, NULL, NULL};
+#define NUMBER_LOOPS(name, of_floats, of_signed, of_unsigned)                                      \
+    OP_LOOP1(f64, double, name, of_floats)                                                         \
+    OP_LOOP1(i64, int64_t, name, of_signed)                                                        \
+    OP_LOOP1(u64, uint64_t, name, of_unsigned)                                                     \
+    static const qn_op_loops name##_loops = {name##_f64, name##_i64, name##_u64};
+#define REF(name)                                                                                  \
     static void name##_ref(const qn_op_run *run)                                                   \
     {                                                                                              \
-        apply(run, name##_of, 0, 0);                                                               \
+        qn_op_map(run, &name##_loops, NULL);                                                       \
     }
+#define FLOATS(name, of_floats)                                                                    \
+    FLOAT_LOOP(name, of_floats)                                                                    \
+    REF(name)
+#define NUMBERS(name, of_floats, of_signed, of_unsigned)                                           \
+    NUMBER_LOOPS(name, of_floats, of_signed, of_unsigned)                                          \
+    REF(name)
 
-UNARY(neg, -x)
-UNARY(abs, fabs(x))
-UNARY(exp, exp(x))
-UNARY(log, log(x))
-UNARY(sqrt, sqrt(x))
-UNARY(reciprocal, 1 / x)
-UNARY(square, x *x)
-UNARY(sign, x > 0 ? 1 : x < 0 ? -1 : x)
-UNARY(floor, floor(x))
-UNARY(ceil, ceil(x))
-UNARY(erf, erf(x))
-UNARY(relu, qn_op_activate("relu", 0, x))
-UNARY(sigmoid, qn_op_activate("sigmoid", 0, x))
-UNARY(tanh, tanh(x))
-UNARY(silu, qn_op_activate("silu", 0, x))
+/* Integers wrap as unsigned ones do; those shorter than 64 bits wrap when they are written. */
+#define MINUS_A (int64_t)(0 - (uint64_t)a)
+NUMBERS(neg, -a, MINUS_A, 0 - a)
+NUMBERS(abs, fabs(a), a < 0 ? MINUS_A : a, a)
+NUMBERS(sign, a > 0 ? 1 : a < 0 ? -1 : a, a > 0 ? 1 : a < 0 ? -1 : 0, a > 0 ? 1 : 0)
+NUMBERS(square, a *a, (int64_t)((uint64_t)a *(uint64_t)a), a *a)
+FLOATS(reciprocal, 1 / a)
+FLOATS(sqrt, sqrt(a))
+FLOATS(exp, exp(a))
+FLOATS(log, log(a))
+FLOATS(erf, erf(a))
+FLOATS(floor, floor(a))
+FLOATS(ceil, ceil(a))
+FLOATS(round, rint(a)) /* half to even */
+FLOATS(sin, sin(a))
+FLOATS(cos, cos(a))
+FLOATS(tan, tan(a))
+FLOATS(asin, asin(a))
+FLOATS(acos, acos(a))
+FLOATS(atan, atan(a))
+FLOATS(sinh, sinh(a))
+FLOATS(cosh, cosh(a))
+FLOATS(asinh, asinh(a))
+FLOATS(acosh, acosh(a))
+FLOATS(atanh, atanh(a))
+FLOATS(is_nan, isnan(a))
+NUMBERS(not, a == 0, a == 0, a == 0)
+NUMBERS(bit_not, a, ~a, ~a)
 
-static double leaky_relu_of(double x, double alpha, double b)
+FLOAT_LOOP(is_inf, isinf(a) && (a > 0 ? p[0] : p[1]) > 0)
+static void is_inf_ref(const qn_op_run *run)
 {
-    (void)b;
-    return x > 0 ? x : alpha * x;
-}
-static void leaky_relu_ref(const qn_op_run *run)
-{
-    apply(run, leaky_relu_of, qn_op_attr_f(run->types, "alpha"), 0);
-}
-
-static double gelu_of(double x, double by_tanh, double b)
-{
-    (void)b;
-    return qn_op_activate(by_tanh > 0 ? "gelu_tanh" : "gelu", 0, x);
-}
-static double by_tanh(const qn_op_types *types)
-{
-    return strcmp(qn_op_attr_s(types, "approximate"), "tanh") == 0;
-}
-static void gelu_ref(const qn_op_run *run)
-{
-    apply(run, gelu_of, by_tanh(run->types), 0);
+    double p[] = {(double)qn_op_attr_i(run->types, "detect_positive"),
+                  (double)qn_op_attr_i(run->types, "detect_negative")};
+    qn_op_map(run, &is_inf_loops, p);
 }
 
-static double clip_of(double x, double low, double high)
+/* Bounds beyond the integers are none. */
+static int64_t signed_bound(double bound)
 {
-    return x < low ? low : x > high ? high : x;
+    return bound <= -0x1p63 ? INT64_MIN : bound >= 0x1p63 ? INT64_MAX : (int64_t)bound;
 }
+static uint64_t unsigned_bound(double bound)
+{
+    return bound <= 0 ? 0 : bound >= 0x1p64 ? UINT64_MAX : (uint64_t)bound;
+}
+/* The upper bound wins where they cross. */
+#define WITHIN(x, low, high)                                                                       \
+    ((x) < (low) ? (low) : (x)) > (high) ? (high) : (x) < (low) ? (low) : (x)
+NUMBER_LOOPS(clip, WITHIN(a, p[0], p[1]), WITHIN(a, signed_bound(p[0]), signed_bound(p[1])),
+             WITHIN(a, unsigned_bound(p[0]), unsigned_bound(p[1])))
 static void clip_ref(const qn_op_run *run)
 {
-    apply(run, clip_of, qn_op_attr_f(run->types, "min"), qn_op_attr_f(run->types, "max"));
+    double p[] = {qn_op_attr_f(run->types, "min"), qn_op_attr_f(run->types, "max")};
+    qn_op_map(run, &clip_loops, p);
 }
 
-/* Derivatives. Those of relu, sigmoid and tanh see y, the others x. */
-#define UNARY_GRAD(name, expression)                                                               \
-    static double name##_slope(double s, double a, double b)                                       \
-    {                                                                                              \
-        (void)a;                                                                                   \
-        (void)b;                                                                                   \
-        return expression;                                                                         \
-    }
-
-UNARY_GRAD(relu, s > 0 ? 1 : 0)
-UNARY_GRAD(sigmoid, s *(1 - s))
-UNARY_GRAD(tanh, 1 - s * s)
-UNARY_GRAD(leaky_relu, s > 0 ? 1 : a)
-UNARY_GRAD(clip, s >= a && s <= b ? 1 : 0)
-
-static double silu_slope(double x, double a, double b)
-{
-    (void)a;
-    (void)b;
-    double sigmoid = qn_op_activate("sigmoid", 0, x);
-    return sigmoid * (1 + x * (1 - sigmoid));
-}
-
-static double gelu_slope(double x, double use_tanh, double b)
-{
-    (void)b;
-    if (use_tanh <= 0)
-        return 0.5 * (1 + erf(x * M_SQRT1_2)) +
-               x * exp(-0.5 * x * x) * 0.5 * M_2_SQRTPI * M_SQRT1_2;
-    const double c = 0.5 * M_2_SQRTPI * M_SQRT2; /* sqrt(2 / pi) */
-    double t = tanh(c * (x + 0.044715 * x * x * x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
-}
-
-static void relu_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, relu_slope, 0, 0);
-}
-static void sigmoid_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, sigmoid_slope, 0, 0);
-}
-static void tanh_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, tanh_slope, 0, 0);
-}
-static void silu_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, silu_slope, 0, 0);
-}
-static void leaky_relu_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, leaky_relu_slope, qn_op_attr_f(run->types, "alpha"), 0);
-}
-static void gelu_grad_ref(const qn_op_run *run)
-{
-    apply_grad(run, gelu_slope, by_tanh(run->types), 0);
-}
+OP_LOOP2(f64, double, clip_grad, b >= p[0] && b <= p[1] ? a : 0)
+static const qn_op_loops clip_grad_loops = {clip_grad_f64, NULL, NULL};
 static void clip_grad_ref(const qn_op_run *run)
 {
-    apply_grad(run, clip_slope, qn_op_attr_f(run->types, "min"), qn_op_attr_f(run->types, "max"));
+    double p[] = {qn_op_attr_f(run->types, "min"), qn_op_attr_f(run->types, "max")};
+    qn_op_map(run, &clip_grad_loops, p);
 }
 
-/* Gradients as nodes. */
-static void neg_vjp(const qn_op_vjp *in, qn_value *ret)
+#define INFER(name, kinds, dtype_out)                                                              \
+    static qn_status name##_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)   \
+    {                                                                                              \
+        QN_TRY(qn_op_want_kind(types, 0, kinds, err));                                             \
+        for (int i = 1; i < types->inputs_count; i++)                                              \
+            QN_TRY(qn_op_want_like(types, i, 0, err));                                             \
+        qn_dtype dtype = types->inputs[0].dtype;                                                   \
+        (void)dtype;                                                                               \
+        ret_outputs[0] = (qn_type){dtype_out, types->inputs[0].shape};                             \
+        return QN_OK;                                                                              \
+    }
+INFER(float, OP_KIND_FLOAT, dtype)
+INFER(signed, OP_KIND_FLOAT | OP_KIND_SIGNED, dtype)
+INFER(number, OP_KIND_NUMBER, dtype)
+INFER(test, OP_KIND_FLOAT, QN_DTYPE_BOOL)
+INFER(bool, OP_KIND_BOOL, dtype)
+INFER(bits, OP_KIND_INTEGER, dtype)
+
+/* Gradients as nodes: dy times the slope, of x or y, whichever is less work. */
+#define X  (in->inputs[0])
+#define Y  (in->outputs[0])
+#define DY (in->grads[0])
+#define VJP(name, expression)                                                                      \
+    static void name##_vjp(const qn_op_vjp *in, qn_value *ret)                                     \
+    {                                                                                              \
+        ret[0] = expression;                                                                       \
+    }
+
+static qn_value apply(const qn_op_vjp *in, const char *op, qn_value x)
 {
-    ret[0] = qn_graph_op1(in->graph, "Neg", in->grads[0]);
+    return qn_graph_op1(in->graph, op, x);
 }
-static void abs_vjp(const qn_op_vjp *in, qn_value *ret)
+static qn_value negate(const qn_op_vjp *in, qn_value x)
 {
-    qn_value sign = qn_graph_op1(in->graph, "Sign", in->inputs[0]);
-    ret[0] = qn_graph_op2(in->graph, "Mul", in->grads[0], sign);
+    return apply(in, "Neg", x);
 }
-static void exp_vjp(const qn_op_vjp *in, qn_value *ret)
+/* sign * x^2 + term */
+static qn_value squared(const qn_op_vjp *in, qn_value x, double sign, double term)
 {
-    ret[0] = qn_graph_op2(in->graph, "Mul", in->grads[0], in->outputs[0]);
+    qn_value square = apply(in, "Square", x);
+    return qn_op_shift(in, sign < 0 ? negate(in, square) : square, term);
 }
-static void log_vjp(const qn_op_vjp *in, qn_value *ret)
+static qn_value root(const qn_op_vjp *in, double sign, double term)
 {
-    ret[0] = qn_graph_op2(in->graph, "Div", in->grads[0], in->inputs[0]);
+    return apply(in, "Sqrt", squared(in, X, sign, term));
 }
-static void sqrt_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "Div", qn_op_scale(in, in->grads[0], 0.5), in->outputs[0]);
-}
-static void reciprocal_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    qn_value square = qn_graph_op1(in->graph, "Square", in->outputs[0]);
-    qn_value minus = qn_graph_op1(in->graph, "Neg", in->grads[0]);
-    ret[0] = qn_graph_op2(in->graph, "Mul", minus, square);
-}
-static void square_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "Mul", qn_op_scale(in, in->grads[0], 2), in->inputs[0]);
-}
+
+VJP(neg, negate(in, DY))
+VJP(abs, qn_op_mul(in, DY, apply(in, "Sign", X)))
+VJP(exp, qn_op_mul(in, DY, Y))
+VJP(log, qn_op_div(in, DY, X))
+VJP(sqrt, qn_op_div(in, qn_op_scale(in, DY, 0.5), Y))
+VJP(reciprocal, qn_op_mul(in, negate(in, DY), apply(in, "Square", Y)))
+VJP(square, qn_op_mul(in, qn_op_scale(in, DY, 2), X))
+VJP(sin, qn_op_mul(in, DY, apply(in, "Cos", X)))
+VJP(cos, negate(in, qn_op_mul(in, DY, apply(in, "Sin", X))))
+VJP(tan, qn_op_mul(in, DY, squared(in, Y, 1, 1)))
+VJP(asin, qn_op_div(in, DY, root(in, -1, 1)))
+VJP(acos, negate(in, qn_op_div(in, DY, root(in, -1, 1))))
+VJP(atan, qn_op_div(in, DY, squared(in, X, 1, 1)))
+VJP(sinh, qn_op_mul(in, DY, apply(in, "Cosh", X)))
+VJP(cosh, qn_op_mul(in, DY, apply(in, "Sinh", X)))
+VJP(asinh, qn_op_div(in, DY, root(in, 1, 1)))
+VJP(acosh, qn_op_div(in, DY, root(in, 1, -1)))
+VJP(atanh, qn_op_div(in, DY, squared(in, X, -1, 1)))
+VJP(clip, qn_op_like_node(in, "ClipGrad", (qn_value[]){DY, X}, 2))
+
 static void erf_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    qn_value square = qn_graph_op1(in->graph, "Square", in->inputs[0]);
-    qn_value bell =
-        qn_graph_op1(in->graph, "Exp", qn_graph_op1(in->graph, "Neg", square)); /* exp(-x^2) */
-    ret[0] = qn_graph_op2(in->graph, "Mul", in->grads[0], qn_op_scale(in, bell, M_2_SQRTPI));
-}
-static void relu_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "ReluGrad", in->grads[0], in->outputs[0]);
-}
-static void sigmoid_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "SigmoidGrad", in->grads[0], in->outputs[0]);
-}
-static void tanh_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "TanhGrad", in->grads[0], in->outputs[0]);
-}
-static void silu_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_graph_op2(in->graph, "SiluGrad", in->grads[0], in->inputs[0]);
-}
-static void leaky_relu_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_op_like_node(in, "LeakyReluGrad", (qn_value[]){in->grads[0], in->inputs[0]}, 2);
-}
-static void gelu_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_op_like_node(in, "GeluGrad", (qn_value[]){in->grads[0], in->inputs[0]}, 2);
-}
-static void clip_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = qn_op_like_node(in, "ClipGrad", (qn_value[]){in->grads[0], in->inputs[0]}, 2);
+    qn_value bell = apply(in, "Exp", negate(in, apply(in, "Square", X))); /* exp(-x^2) */
+    ret[0] = qn_op_mul(in, DY, qn_op_scale(in, bell, M_2_SQRTPI));
 }
 
-static const qn_attr_spec alpha_attrs[] = {
-    {.name = "alpha", .kind = QN_ATTR_FLOAT, .value = 0.01},
-    {0},
-};
-static const qn_attr_spec gelu_attrs[] = {
-    {.name = "approximate", .kind = QN_ATTR_STRING, .choices = "none tanh"},
-    {0},
-};
 /* ONNX's defaults: the ends of f32 */
 static const qn_attr_spec clip_attrs[] = {
     {.name = "min", .kind = QN_ATTR_FLOAT, .value = -FLT_MAX},
     {.name = "max", .kind = QN_ATTR_FLOAT, .value = FLT_MAX},
     {0},
 };
+static const qn_attr_spec is_inf_attrs[] = {
+    {.name = "detect_negative", .kind = QN_ATTR_INT, .high = 1, .value = 1},
+    {.name = "detect_positive", .kind = QN_ATTR_INT, .high = 1, .value = 1},
+    {0},
+};
 
+#define ONE(type, from, to)                                                                        \
+    {                                                                                              \
+        .inputs_count = 1, .inputs = {type}, .low = (from), .high = (to), .avoid_kink = true       \
+    }
 static const qn_op_sample any_samples[] = {
-    {.inputs_count = 1, .inputs = {OP_F64(3, 7)}, .low = -2, .high = 2, .avoid_kink = true},
-    {.inputs_count = 1, .inputs = {OP_F64_SCALAR}, .low = -2, .high = 2, .avoid_kink = true},
+    ONE(OP_F64(3, 7), -2, 2),
+    ONE(OP_F64_SCALAR, -2, 2),
+    ONE(OP_F64(0, 3), -2, 2),
+    ONE(OP_F64(300), -2, 2),
 };
-static const qn_op_sample positive_samples[] = {
-    {.inputs_count = 1, .inputs = {OP_F64(3, 7)}, .low = 0.2, .high = 3},
+static const qn_op_sample number_samples[] = {
+    ONE(OP_F64(3, 7), -2, 2),
+    ONE(OP_F64_SCALAR, -2, 2),
+    ONE(OP_I32(300), 0, 90),
+    ONE(OP_I64(3, 7), 0, 90),
 };
-static const qn_op_sample step_samples[] = {
-    {.inputs_count = 1, .inputs = {OP_F64(4, 5)}, .low = -3, .high = 3},
-};
-static const qn_op_sample alpha_samples[] = {
-    {.inputs_count = 1,
-     .inputs = {OP_F64(3, 7)},
-     .low = -2,
-     .high = 2,
-     .avoid_kink = true,
-     .attrs_count = 1,
-     .attrs = {OP_AF("alpha", 0.2)}},
-};
-static const qn_op_sample gelu_samples[] = {
-    {.inputs_count = 1, .inputs = {OP_F64(3, 7)}, .low = -3, .high = 3},
-    {.inputs_count = 1,
-     .inputs = {OP_F64(3, 7)},
-     .low = -3,
-     .high = 3,
-     .attrs_count = 1,
-     .attrs = {OP_AS("approximate", "tanh")}},
-};
+static const qn_op_sample positive_samples[] = {ONE(OP_F64(3, 7), 0.2, 3)};
+static const qn_op_sample inside_samples[] = {ONE(OP_F64(3, 7), -0.9, 0.9)};
+static const qn_op_sample above_samples[] = {ONE(OP_F64(3, 7), 1.1, 3)};
+static const qn_op_sample step_samples[] = {ONE(OP_F64(4, 5), -3, 3)};
+static const qn_op_sample bool_samples[] = {ONE(OP_BOOL(40), 0, 2)};
+static const qn_op_sample bit_samples[] = {ONE(OP_U8(40), 0, 250), ONE(OP_I32(40), 0, 250)};
 static const qn_op_sample clip_samples[] = {
     {.inputs_count = 1,
      .inputs = {OP_F64(3, 7)},
@@ -273,26 +209,11 @@ static const qn_op_sample clip_samples[] = {
      .avoid_kink = true,
      .attrs_count = 2,
      .attrs = {OP_AF("min", -5), OP_AF("max", 0.5)}},
-};
-static const qn_op_sample grad_samples[] = {
-    {.inputs_count = 2, .inputs = {OP_F64(3, 7), OP_F64(3, 7)}, .low = -1, .high = 1},
-};
-static const qn_op_sample alpha_grad_samples[] = {
-    {.inputs_count = 2,
-     .inputs = {OP_F64(3, 7), OP_F64(3, 7)},
-     .low = -1,
-     .high = 1,
-     .attrs_count = 1,
-     .attrs = {OP_AF("alpha", 0.2)}},
-};
-static const qn_op_sample gelu_grad_samples[] = {
-    {.inputs_count = 2, .inputs = {OP_F64(3, 7), OP_F64(3, 7)}, .low = -3, .high = 3},
-    {.inputs_count = 2,
-     .inputs = {OP_F64(3, 7), OP_F64(3, 7)},
-     .low = -3,
-     .high = 3,
-     .attrs_count = 1,
-     .attrs = {OP_AS("approximate", "tanh")}},
+    {.inputs_count = 1,
+     .inputs = {OP_U8(30)},
+     .high = 200,
+     .attrs_count = 2,
+     .attrs = {OP_AF("min", 20), OP_AF("max", 100)}},
 };
 static const qn_op_sample clip_grad_samples[] = {
     {.inputs_count = 2,
@@ -303,50 +224,57 @@ static const qn_op_sample clip_grad_samples[] = {
      .attrs = {OP_AF("min", -0.5), OP_AF("max", 0.5)}},
 };
 
-#define ROW(op_name, stem, list, table)                                                            \
+#define ROW(op_name, stem, infer_fn, list, vjp_fn, table)                                          \
     {                                                                                              \
         .name = (op_name), .inputs_min = 1, .inputs_max = 1, .outputs_count = 1,                   \
-        .flags = QN_OP_ELEMENTWISE, .attrs = (list), .infer = qn_op_infer_same, .vjp = stem##_vjp, \
+        .flags = QN_OP_ELEMENTWISE, .attrs = (list), .infer = infer_fn##_infer, .vjp = (vjp_fn),   \
         .ref = stem##_ref, OP_SAMPLES(table)                                                       \
     }
-#define STEP_ROW(op_name, stem)                                                                    \
+#define SMOOTH(op_name, stem, table) ROW(op_name, stem, float, NULL, stem##_vjp, table)
+#define STEP_ROW(op_name, stem, infer_fn, flag_bits, list, table)                                  \
     {                                                                                              \
         .name = (op_name), .inputs_min = 1, .inputs_max = 1, .outputs_count = 1,                   \
-        .flags = QN_OP_ELEMENTWISE | QN_OP_NO_GRADIENT, .infer = qn_op_infer_same,                 \
-        .ref = stem##_ref, OP_SAMPLES(step_samples)                                                \
-    }
-#define GRAD_ROW(op_name, stem, list, table)                                                       \
-    {                                                                                              \
-        .name = (op_name), .inputs_min = 2, .inputs_max = 2, .outputs_count = 1,                   \
-        .flags = QN_OP_ELEMENTWISE | QN_OP_NO_GRADIENT, .attrs = (list),                           \
-        .infer = qn_op_infer_same, .ref = stem##_grad_ref, OP_SAMPLES(table)                       \
+        .flags = QN_OP_NO_GRADIENT | (flag_bits), .attrs = (list), .infer = infer_fn##_infer,      \
+        .ref = stem##_ref, OP_SAMPLES(table)                                                       \
     }
 
 const qn_op qn_ops_unary[] = {
-    ROW("Neg", neg, NULL, any_samples),
-    ROW("Abs", abs, NULL, any_samples),
-    ROW("Exp", exp, NULL, any_samples),
-    ROW("Log", log, NULL, positive_samples),
-    ROW("Sqrt", sqrt, NULL, positive_samples),
-    ROW("Reciprocal", reciprocal, NULL, positive_samples),
-    ROW("Square", square, NULL, any_samples),
-    STEP_ROW("Sign", sign),
-    STEP_ROW("Floor", floor),
-    STEP_ROW("Ceil", ceil),
-    ROW("Erf", erf, NULL, any_samples),
-    ROW("Relu", relu, NULL, any_samples),
-    ROW("LeakyRelu", leaky_relu, alpha_attrs, alpha_samples),
-    ROW("Sigmoid", sigmoid, NULL, any_samples),
-    ROW("Tanh", tanh, NULL, any_samples),
-    ROW("Gelu", gelu, gelu_attrs, gelu_samples),
-    ROW("Silu", silu, NULL, any_samples),
-    ROW("Clip", clip, clip_attrs, clip_samples),
-    GRAD_ROW("ReluGrad", relu, NULL, grad_samples),
-    GRAD_ROW("LeakyReluGrad", leaky_relu, alpha_attrs, alpha_grad_samples),
-    GRAD_ROW("SigmoidGrad", sigmoid, NULL, grad_samples),
-    GRAD_ROW("TanhGrad", tanh, NULL, grad_samples),
-    GRAD_ROW("GeluGrad", gelu, gelu_attrs, gelu_grad_samples),
-    GRAD_ROW("SiluGrad", silu, NULL, grad_samples),
-    GRAD_ROW("ClipGrad", clip, clip_attrs, clip_grad_samples),
+    ROW("Neg", neg, signed, NULL, neg_vjp, number_samples),
+    ROW("Abs", abs, number, NULL, abs_vjp, number_samples),
+    ROW("Square", square, number, NULL, square_vjp, number_samples),
+    ROW("Clip", clip, number, clip_attrs, clip_vjp, clip_samples),
+    SMOOTH("Exp", exp, any_samples),
+    SMOOTH("Log", log, positive_samples),
+    SMOOTH("Sqrt", sqrt, positive_samples),
+    SMOOTH("Reciprocal", reciprocal, positive_samples),
+    SMOOTH("Erf", erf, any_samples),
+    SMOOTH("Sin", sin, any_samples),
+    SMOOTH("Cos", cos, any_samples),
+    SMOOTH("Tan", tan, inside_samples),
+    SMOOTH("Asin", asin, inside_samples),
+    SMOOTH("Acos", acos, inside_samples),
+    SMOOTH("Atan", atan, any_samples),
+    SMOOTH("Sinh", sinh, any_samples),
+    SMOOTH("Cosh", cosh, any_samples),
+    SMOOTH("Asinh", asinh, any_samples),
+    SMOOTH("Acosh", acosh, above_samples),
+    SMOOTH("Atanh", atanh, inside_samples),
+    STEP_ROW("Sign", sign, number, QN_OP_ELEMENTWISE, NULL, number_samples),
+    STEP_ROW("Floor", floor, float, QN_OP_ELEMENTWISE, NULL, step_samples),
+    STEP_ROW("Ceil", ceil, float, QN_OP_ELEMENTWISE, NULL, step_samples),
+    STEP_ROW("Round", round, float, QN_OP_ELEMENTWISE, NULL, step_samples),
+    STEP_ROW("IsNaN", is_nan, test, 0, NULL, step_samples),
+    STEP_ROW("IsInf", is_inf, test, 0, is_inf_attrs, step_samples),
+    STEP_ROW("Not", not, bool, QN_OP_ELEMENTWISE, NULL, bool_samples),
+    STEP_ROW("BitwiseNot", bit_not, bits, QN_OP_ELEMENTWISE, NULL, bit_samples),
+    {.name = "ClipGrad",
+     .inputs_min = 2,
+     .inputs_max = 2,
+     .outputs_count = 1,
+     .flags = QN_OP_ELEMENTWISE | QN_OP_NO_GRADIENT,
+     .attrs = clip_attrs,
+     .infer = float_infer,
+     .ref = clip_grad_ref,
+     OP_SAMPLES(clip_grad_samples)},
     {0},
 };

@@ -1,5 +1,5 @@
 /*
- * Views: the same elements in the same order under another shape. A plan makes no call for them.
+ * Views: the same elements in the same order, mostly under another shape. A plan makes no call for them.
  *
  * A symbolic dimension counts as a factor of its own: [B, 7, 7, 4] flattens to [B, 196].
  */
@@ -129,6 +129,18 @@ static qn_status unsqueeze_infer(const qn_op_types *types, qn_type *ret_outputs,
     return QN_OK;
 }
 
+static qn_status identity_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    (void)err;
+    ret_outputs[0] = types->inputs[0];
+    return QN_OK;
+}
+
+static void identity_vjp(const qn_op_vjp *in, qn_value *ret)
+{
+    ret[0] = in->grads[0];
+}
+
 /* Planned views are no call at all; the reference path copies. */
 static void view_ref(const qn_op_run *run)
 {
@@ -183,21 +195,26 @@ static const qn_op_sample squeeze_samples[] = {
     SAMPLE(OP_F64(2, 1, 3, 1), 0, {0}),
     SAMPLE(OP_F64(2, 1, 3, 1), 1, OP_AINTS("axes", -1)),
 };
+static const qn_op_sample identity_samples[] = {
+    SAMPLE(OP_F64(2, 3), 0, {0}),
+    SAMPLE(OP_I32(5), 0, {0}),
+};
 static const qn_op_sample unsqueeze_samples[] = {
     SAMPLE(OP_F64(2, 3), 1, OP_AINTS("axes", 0, 2)),
 };
 
-#define ROW(op_name, stem, list)                                                                   \
+#define ROW(op_name, stem, list, vjp_fn)                                                           \
     {                                                                                              \
         .name = (op_name), .inputs_min = 1, .inputs_max = 1, .outputs_count = 1,                   \
-        .flags = QN_OP_VIEW, .attrs = (list), .infer = stem##_infer, .vjp = view_vjp,              \
+        .flags = QN_OP_VIEW, .attrs = (list), .infer = stem##_infer, .vjp = (vjp_fn),              \
         .ref = view_ref, OP_SAMPLES(stem##_samples)                                                \
     }
 
 const qn_op qn_ops_view[] = {
-    ROW("Reshape", reshape, reshape_attrs),
-    ROW("Flatten", flatten, flatten_attrs),
-    ROW("Squeeze", squeeze, axes_attrs),
-    ROW("Unsqueeze", unsqueeze, axes_attrs),
+    ROW("Identity", identity, NULL, identity_vjp),
+    ROW("Reshape", reshape, reshape_attrs, view_vjp),
+    ROW("Flatten", flatten, flatten_attrs, view_vjp),
+    ROW("Squeeze", squeeze, axes_attrs, view_vjp),
+    ROW("Unsqueeze", unsqueeze, axes_attrs, view_vjp),
     {0},
 };
