@@ -9,20 +9,27 @@
 /* Calls fn for every product: weight index, x index, y index. */
 typedef void (*product_fn)(void *context, int64_t w, int64_t x, int64_t y);
 
+static int64_t depth_or_1(int64_t value)
+{
+    return value ? value : 1;
+}
+
 static void each_product(const qn_conv2d *c, product_fn fn, void *context)
 {
-    int64_t in = c->cin / c->groups, out = c->cout / c->groups;
-    for (int64_t y = 0; y < c->n * c->oh * c->ow * c->cout; y++) {
+    int64_t in = c->cin / c->groups, out = c->cout / c->groups, od = depth_or_1(c->od),
+            kd = depth_or_1(c->kd), d = depth_or_1(c->d);
+    for (int64_t y = 0; y < c->n * od * c->oh * c->ow * c->cout; y++) {
         int64_t o = y % c->cout, s = y / c->cout % c->ow, r = y / c->cout / c->ow % c->oh,
-                n = y / c->cout / c->ow / c->oh;
-        for (int64_t t = 0; t < c->kh * c->kw; t++) {
-            int64_t row = r * c->stride_h - c->pad_top + t / c->kw * c->dilation_h;
+                n = y / c->cout / c->ow / c->oh / od, q = y / c->cout / c->ow / c->oh % od;
+        for (int64_t t = 0; t < kd * c->kh * c->kw; t++) {
+            int64_t slice = q * c->stride_d - c->pad_front + t / c->kw / c->kh * c->dilation_d;
+            int64_t row = r * c->stride_h - c->pad_top + t / c->kw % c->kh * c->dilation_h;
             int64_t col = s * c->stride_w - c->pad_left + t % c->kw * c->dilation_w;
-            if (row < 0 || row >= c->h || col < 0 || col >= c->w)
+            if (slice < 0 || slice >= d || row < 0 || row >= c->h || col < 0 || col >= c->w)
                 continue;
             for (int64_t i = 0; i < in; i++)
                 fn(context, (t * in + i) * c->cout + o,
-                   ((n * c->h + row) * c->w + col) * c->cin + o / out * in + i, y);
+                   (((n * d + slice) * c->h + row) * c->w + col) * c->cin + o / out * in + i, y);
         }
     }
 }
@@ -68,10 +75,14 @@ static void compare(const char *what, const qn_conv2d *c, const float *got, cons
 
 static void check_conv(const qn_conv2d *c, qn_pool *pool, int threads)
 {
-    int64_t xs = c->n * c->h * c->w * c->cin, ys = c->n * c->oh * c->ow * c->cout;
-    int64_t ws = c->kh * c->kw * c->cin / c->groups * c->cout;
+    int64_t xs = c->n * depth_or_1(c->d) * c->h * c->w * c->cin,
+            ys = c->n * depth_or_1(c->od) * c->oh * c->ow * c->cout;
+    int64_t ws = depth_or_1(c->kd) * c->kh * c->kw * c->cin / c->groups * c->cout;
     guarded x = guarded_uniform(xs, 1, 1, -1, 1), w = guarded_uniform(ws, 2, 2, -1, 1),
-            bias = guarded_uniform(c->cout, 1, 3, -1, 1);
+            bias = guarded_uniform(c->cout, 1, 3, -1, 1),
+            back = guarded_uniform(c->cin, 1, 5, -1, 1);
+    guarded added = guarded_uniform(ys, 2, 6, -1, 1),
+            packed = guarded_make((int64_t)qn_conv2d_packed_bytes(c) / 4, 1);
     guarded dy = guarded_uniform(ys, 3, 4, -1, 1), y = guarded_make(ys, 1),
             dx = guarded_make(xs, 2), dw = guarded_make(ws, 3);
     guarded db = guarded_make(c->cout, 1);
@@ -79,15 +90,39 @@ static void check_conv(const qn_conv2d *c, qn_pool *pool, int threads)
     each_product(c, add_product, &t);
     size_t bytes = qn_conv2d_f32_scratch_bytes(c, threads);
     guarded scratch = guarded_make((int64_t)bytes / 4, 0);
-    qn_conv2d_forward io = {
-        .x = x.at, .weight = w.at, .bias = bias.at, .y = y.at, .act = QN_ACT_LEAKY, .slope = 0.1f};
+    qn_conv2d_forward io = {.x = x.at,
+                            .weight = w.at,
+                            .bias = bias.at,
+                            .added = added.at,
+                            .y = y.at,
+                            .act = QN_ACT_LEAKY,
+                            .slope = 0.1f};
     qn_conv2d_f32(pool, c, &io, scratch.at);
     for (int64_t i = 0; i < ys; i++) {
-        t.y[i] += (double)bias.at[i % c->cout];
-        t.size_y[i] += 1;
+        t.y[i] += (double)bias.at[i % c->cout] + (double)added.at[i];
+        t.size_y[i] += 2;
         t.y[i] = t.y[i] > 0 ? t.y[i] : (double)0.1f * t.y[i];
     }
     compare("y", c, y.at, t.y, t.size_y, ys);
+    if (packed.count > 0) {
+        float *first = scratch_of((size_t)ys * sizeof(float));
+        memcpy(first, y.at, (size_t)ys * sizeof(float));
+        qn_conv2d_pack(c, packed.at, w.at);
+        io.packed = packed.at;
+        io.weight = NULL;
+        qn_conv2d_f32(pool, c, &io, scratch.at);
+        assert_memory_equal(first, y.at, (size_t)ys * sizeof(float));
+        free(first);
+    }
+    qn_conv2d_forward to_x = {.x = dy.at, .weight = w.at, .bias = back.at, .y = dx.at};
+    qn_conv2d_transposed_f32(pool, c, &to_x, scratch.at);
+    for (int64_t i = 0; i < xs; i++) {
+        t.dx[i] += (double)back.at[i % c->cin];
+        t.size_x[i] += 1;
+    }
+    compare("transposed", c, dx.at, t.dx, t.size_x, xs);
+    for (int64_t i = 0; i < xs; i++)
+        t.dx[i] -= (double)back.at[i % c->cin];
     qn_conv2d_grad_x_f32(pool, c, dx.at, dy.at, w.at, scratch.at);
     compare("dx", c, dx.at, t.dx, t.size_x, xs);
     qn_conv2d_grad_w_f32(pool, c, dw.at, db.at, x.at, dy.at, scratch.at);
@@ -101,8 +136,8 @@ static void check_conv(const qn_conv2d *c, qn_pool *pool, int threads)
     double *all[] = {t.y, t.dx, t.dw, t.size_y, t.size_x, t.size_w, sums, sizes};
     for (int i = 0; i < 8; i++)
         free(all[i]);
-    guarded *buffers[] = {&x, &w, &bias, &dy, &y, &dx, &dw, &db, &scratch};
-    for (int i = 0; i < 9; i++)
+    guarded *buffers[] = {&x, &w, &bias, &back, &added, &packed, &dy, &y, &dx, &dw, &db, &scratch};
+    for (int i = 0; i < 12; i++)
         guarded_free(buffers[i]);
 }
 
@@ -142,6 +177,58 @@ static void convolutions_match_double_in_every_geometry(void **state)
             c.oh = out_size(c.h, c.kh, c.stride_h, 2 * c.pad_top, c.dilation_h);
             c.ow = out_size(c.w, c.kw, c.stride_w, c.pad_left + 1, c.dilation_w);
             if (c.oh > 0 && c.ow > 0)
+                check_conv(&c, NULL, 1);
+        }
+    }
+}
+
+static void volumes_and_sequences_match_double(void **state)
+{
+    (void)state;
+    static const int64_t channels[][3] = {{2, 3, 1}, {4, 6, 2}, {17, 17, 17}, {3, 40, 1}};
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        for (int i = 0; i < 4 * 3 * 3 * 2 * 2 * 2; i++) {
+            int64_t k = 1 + i / 4 % 3, stride = 1 + i / 12 % 3, pad = i / 36 % 2,
+                    dilation = 1 + i / 72 % 2;
+            qn_conv2d c = {.n = 2,
+                           .h = 4,
+                           .w = 5,
+                           .cin = channels[i % 4][0],
+                           .cout = channels[i % 4][1],
+                           .kh = 2,
+                           .kw = 2,
+                           .stride_h = 1,
+                           .stride_w = 2,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
+                           .groups = channels[i % 4][2],
+                           .d = 5,
+                           .kd = k,
+                           .stride_d = stride,
+                           .pad_front = pad,
+                           .dilation_d = dilation};
+            c.oh = 3;
+            c.ow = 2;
+            c.od = out_size(c.d, k, stride, pad + 1, dilation);
+            if (i / 144 == 1) /* the same down a sequence, longer than a block */
+                c = (qn_conv2d){.n = 2,
+                                .h = 389,
+                                .w = 1,
+                                .oh = out_size(389, k, stride, pad + 1, dilation),
+                                .ow = 1,
+                                .cin = c.cin,
+                                .cout = c.cout,
+                                .kh = k,
+                                .kw = 1,
+                                .stride_h = stride,
+                                .stride_w = 1,
+                                .pad_top = pad,
+                                .dilation_h = dilation,
+                                .dilation_w = 1,
+                                .groups = c.groups};
+            if (c.oh > 0 && (c.kd == 0 || c.od > 0))
                 check_conv(&c, NULL, 1);
         }
     }
@@ -308,42 +395,73 @@ static void fused_pool_equals_its_parts(void **state)
     }
 }
 
+/* Many images; few pixels and many channels, which are shared out by channels; a volume; groups. */
 static void convolution_gives_the_same_bits_for_any_thread_count(void **state)
 {
     (void)state;
-    const qn_conv2d c = {.n = 33,
-                         .h = 14,
-                         .w = 14,
-                         .cin = 8,
-                         .oh = 14,
-                         .ow = 14,
-                         .cout = 24,
-                         .kh = 3,
-                         .kw = 3,
-                         .stride_h = 1,
-                         .stride_w = 1,
-                         .pad_top = 1,
-                         .pad_left = 1,
-                         .dilation_h = 1,
-                         .dilation_w = 1,
-                         .groups = 1};
-    enum { X = 33 * 14 * 14 * 8, Y = 33 * 14 * 14 * 24, W = 9 * 8 * 24 };
-    static float x[X], y[POOLS][Y], dy[Y], w[W], dx[POOLS][X], dw[POOLS][W + 24];
-    values_uniform(x, X, 1, -1, 1);
-    values_uniform(dy, Y, 2, -1, 1);
-    values_uniform(w, W, 3, -1, 1);
-    for (int p = 0; p < POOLS; p++) {
-        qn_pool *pool = pool_of(pool_threads[p]);
-        void *scratch = scratch_of(qn_conv2d_f32_scratch_bytes(&c, pool_threads[p]));
-        qn_conv2d_forward io = {.x = x, .weight = w, .y = y[p]};
-        qn_conv2d_f32(pool, &c, &io, scratch);
-        qn_conv2d_grad_x_f32(pool, &c, dx[p], dy, w, scratch);
-        qn_conv2d_grad_w_f32(pool, &c, dw[p], dw[p] + W, x, dy, scratch);
-        assert_memory_equal(y[p], y[0], sizeof y[0]);
-        assert_memory_equal(dx[p], dx[0], sizeof dx[0]);
-        assert_memory_equal(dw[p], dw[0], sizeof dw[0]);
-        free(scratch);
-        qn_pool_destroy(pool);
+    static const qn_conv2d cases[] = {
+        {.n = 33, .h = 14, .w = 14, .cin = 8, .oh = 14, .ow = 14, .cout = 24, .kh = 3, .kw = 3},
+        {.n = 1, .h = 7, .w = 7, .cin = 192, .oh = 7, .ow = 7, .cout = 320, .kh = 3, .kw = 3},
+        {.n = 2,
+         .h = 9,
+         .w = 9,
+         .cin = 64,
+         .oh = 9,
+         .ow = 9,
+         .cout = 64,
+         .kh = 3,
+         .kw = 3,
+         .d = 4,
+         .od = 4,
+         .kd = 3,
+         .stride_d = 1,
+         .pad_front = 1,
+         .dilation_d = 1},
+        {.n = 1,
+         .h = 20,
+         .w = 20,
+         .cin = 64,
+         .oh = 20,
+         .ow = 20,
+         .cout = 128,
+         .kh = 3,
+         .kw = 3,
+         .groups = 8},
+    };
+    for (int i = 0; i < 4; i++) {
+        qn_conv2d c = cases[i];
+        c.stride_h = c.stride_w = c.dilation_h = c.dilation_w = 1;
+        c.pad_top = c.pad_left = 1;
+        c.groups = depth_or_1(c.groups);
+        int64_t pixels = c.n * depth_or_1(c.d) * c.h * c.w, xs = pixels * c.cin,
+                ys = pixels * c.cout,
+                ws = depth_or_1(c.kd) * 9 * (c.cin / c.groups) * c.cout + c.cout;
+        guarded x = guarded_uniform(xs, 0, 1, -1, 1), dy = guarded_uniform(ys, 0, 2, -1, 1),
+                w = guarded_uniform(ws, 0, 3, -1, 1), y[POOLS], dx[POOLS], dw[POOLS];
+        for (int p = 0; p < POOLS; p++) {
+            qn_pool *pool = pool_of(pool_threads[p]);
+            void *scratch = scratch_of(qn_conv2d_f32_scratch_bytes(&c, pool_threads[p]));
+            y[p] = guarded_make(ys, 0);
+            dx[p] = guarded_make(xs, 0);
+            dw[p] = guarded_make(ws, 0);
+            qn_conv2d_forward io = {.x = x.at, .weight = w.at, .y = y[p].at};
+            qn_conv2d_f32(pool, &c, &io, scratch);
+            qn_conv2d_grad_x_f32(pool, &c, dx[p].at, dy.at, w.at, scratch);
+            qn_conv2d_grad_w_f32(pool, &c, dw[p].at, dw[p].at + ws - c.cout, x.at, dy.at, scratch);
+            assert_memory_equal(y[p].at, y[0].at, (size_t)ys * sizeof(float));
+            assert_memory_equal(dx[p].at, dx[0].at, (size_t)xs * sizeof(float));
+            assert_memory_equal(dw[p].at, dw[0].at, (size_t)ws * sizeof(float));
+            free(scratch);
+            qn_pool_destroy(pool);
+        }
+        for (int p = 0; p < POOLS; p++) {
+            guarded_free(&y[p]);
+            guarded_free(&dx[p]);
+            guarded_free(&dw[p]);
+        }
+        guarded_free(&x);
+        guarded_free(&dy);
+        guarded_free(&w);
     }
 }
 
@@ -351,6 +469,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(convolutions_match_double_in_every_geometry, levels_reset),
+        cmocka_unit_test_teardown(volumes_and_sequences_match_double, levels_reset),
         cmocka_unit_test_teardown(larger_convolutions_match_double, levels_reset),
         cmocka_unit_test_teardown(fused_pool_equals_its_parts, levels_reset),
         cmocka_unit_test_teardown(convolution_gives_the_same_bits_for_any_thread_count,

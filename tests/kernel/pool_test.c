@@ -10,23 +10,32 @@ static int64_t place_of(const void *choice, int bytes, int64_t at)
     return bytes == 1 ? ((const uint8_t *)choice)[at] : ((const int32_t *)choice)[at];
 }
 
+static int64_t or_1(int64_t value)
+{
+    return value ? value : 1;
+}
+
 /* Index in x of tap t of output at, or -1 when it lies outside. `padded` counts places that an average with padding
  * divides by. */
 static int64_t tap_of(const qn_pool2d *p, int64_t at, int64_t t, bool *ret_padded)
 {
-    int64_t c = at % p->c, s = at / p->c % p->ow, r = at / p->c / p->ow % p->oh,
-            n = at / p->c / p->ow / p->oh;
-    int64_t row = r * p->stride_h - p->pad_top + t / p->kw * p->dilation_h;
+    int64_t od = or_1(p->od), d = or_1(p->d), pixel = at / p->c, c = at % p->c, s = pixel % p->ow,
+            r = pixel / p->ow % p->oh, q = pixel / p->ow / p->oh % od,
+            n = pixel / p->ow / p->oh / od;
+    int64_t slice = q * p->stride_d - p->pad_front + t / p->kw / p->kh * p->dilation_d;
+    int64_t row = r * p->stride_h - p->pad_top + t / p->kw % p->kh * p->dilation_h;
     int64_t col = s * p->stride_w - p->pad_left + t % p->kw * p->dilation_w;
-    *ret_padded = row < p->h + p->pad_bottom && col < p->w + p->pad_right;
-    return row < 0 || row >= p->h || col < 0 || col >= p->w
+    *ret_padded =
+        slice < d + p->pad_back && row < p->h + p->pad_bottom && col < p->w + p->pad_right;
+    return slice < 0 || slice >= d || row < 0 || row >= p->h || col < 0 || col >= p->w
                ? -1
-               : ((n * p->h + row) * p->w + col) * p->c + c;
+               : (((n * d + slice) * p->h + row) * p->w + col) * p->c + c;
 }
 
 static void check_pool(const qn_pool2d *p, qn_pool *pool)
 {
-    int64_t xs = p->n * p->h * p->w * p->c, ys = p->n * p->oh * p->ow * p->c;
+    int64_t xs = p->n * or_1(p->d) * p->h * p->w * p->c,
+            ys = p->n * or_1(p->od) * p->oh * p->ow * p->c, taps = or_1(p->kd) * p->kh * p->kw;
     int bytes = qn_pool2d_choice_bytes(p);
     guarded x = guarded_uniform(xs, 1, 1, -1, 1), dy = guarded_uniform(ys, 2, 2, -1, 1),
             y = guarded_make(ys, 3);
@@ -42,7 +51,7 @@ static void check_pool(const qn_pool2d *p, qn_pool *pool)
     for (int64_t i = 0; i < ys; i++) {
         int64_t best = -1;
         bool padded;
-        for (int64_t t = 0; t < p->kh * p->kw; t++) {
+        for (int64_t t = 0; t < taps; t++) {
             int64_t from = tap_of(p, i, t, &padded),
                     held = best < 0 ? -1 : tap_of(p, i, best, &padded);
             if (from >= 0 &&
@@ -67,7 +76,7 @@ static void check_pool(const qn_pool2d *p, qn_pool *pool)
         double sum = 0;
         int64_t inside = 0, places = 0;
         bool padded;
-        for (int64_t t = 0; t < p->kh * p->kw; t++) {
+        for (int64_t t = 0; t < taps; t++) {
             int64_t from = tap_of(p, i, t, &padded);
             places += padded;
             inside += from >= 0;
@@ -75,7 +84,7 @@ static void check_pool(const qn_pool2d *p, qn_pool *pool)
         }
         double by = (double)(p->count_include_pad ? places : inside);
         assert_true(fabs((double)average.at[i] - sum / by) <= 2e-6);
-        for (int64_t t = 0; t < p->kh * p->kw; t++)
+        for (int64_t t = 0; t < taps; t++)
             if (tap_of(p, i, t, &padded) >= 0)
                 slopes[tap_of(p, i, t, &padded)] += (double)dy.at[i] / by;
     }
@@ -121,6 +130,14 @@ static void pools_match_their_definition_in_every_geometry(void **state)
             p.oh = out_size(p.h, (k - 1) * dilation + 1, stride, p.pad_top, i % 2);
             p.ow = out_size(p.w, (k - 1) * dilation + 1, stride, p.pad_left, i % 2);
             check_pool(&p, NULL);
+            qn_pool2d volume = p;
+            volume.d = 4;
+            volume.kd = 2;
+            volume.stride_d = stride;
+            volume.dilation_d = 1;
+            volume.pad_front = volume.pad_back = i % 2;
+            volume.od = out_size(4, 2, stride, volume.pad_front, i % 3);
+            check_pool(&volume, NULL);
         }
         qn_pool *pool = pool_of(2);
         check_pool(&(qn_pool2d){.n = 3,

@@ -1,7 +1,6 @@
 /*
  * Bindings of convolution and its gradients.
  */
-#include "kernel/conv/conv.h"
 #include "graph/bind/bind.h"
 #include "graph/bind/window.h"
 
@@ -39,45 +38,38 @@ static void run_grad_w(const void *args, qn_pool *pool, uint32_t step)
     qn_conv2d_grad_w_f32(pool, &a->conv, a->dst, a->dbias, a->a, a->b, a->scratch);
 }
 
-/* Sizes from the shapes of x, the weights and y, wherever they stand among inputs and outputs. */
-static qn_conv2d describe(const qn_bind *bind, const qn_type *x, const qn_type *weight,
-                          const qn_type *y)
+/* Sizes from the shapes of x and the weights, wherever they stand among inputs and outputs. */
+static qn_conv2d describe(const qn_bind *bind, const qn_type *x, const qn_type *weight)
 {
-    const int64_t *xd = x->shape.dims, *wd = weight->shape.dims, *yd = y->shape.dims;
-    int64_t stride[2], pads[4], dilation[2];
-    qn_bind_window(bind, stride, pads, dilation);
-    return (qn_conv2d){.n = xd[0],
-                       .h = xd[1],
-                       .w = xd[2],
-                       .cin = xd[3],
-                       .oh = yd[1],
-                       .ow = yd[2],
-                       .cout = yd[3],
-                       .kh = wd[0],
-                       .kw = wd[1],
-                       .stride_h = stride[0],
-                       .stride_w = stride[1],
-                       .pad_top = pads[0],
-                       .pad_left = pads[1],
-                       .dilation_h = dilation[0],
-                       .dilation_w = dilation[1],
-                       .groups = qn_op_attr_i(bind->types, "group")};
+    qn_op_window window = {0};
+    qn_status status = qn_op_window_read(bind->types, &x->shape, weight->shape.dims, &window, NULL);
+    QN_ASSERT(status == QN_OK);
+    return qn_bind_conv(&window, x->shape.dims[x->shape.rank - 1],
+                        weight->shape.dims[x->shape.rank - 1], qn_op_attr_i(bind->types, "group"));
 }
 
 static qn_conv2d describe_forward(const qn_bind *bind)
 {
-    const qn_op_types *t = bind->types;
-    return describe(bind, &t->inputs[0], &t->inputs[1], &t->outputs[0]);
+    return describe(bind, &bind->types->inputs[0], &bind->types->inputs[1]);
 }
 static qn_conv2d describe_grad_x(const qn_bind *bind)
 {
-    const qn_op_types *t = bind->types;
-    return describe(bind, &t->outputs[0], &t->inputs[1], &t->inputs[0]);
+    return describe(bind, &bind->types->outputs[0], &bind->types->inputs[1]);
 }
 static qn_conv2d describe_grad_w(const qn_bind *bind)
 {
+    return describe(bind, &bind->types->inputs[0], &bind->types->outputs[0]);
+}
+/* The convolution from y back to x. */
+static qn_conv2d describe_transposed(const qn_bind *bind)
+{
     const qn_op_types *t = bind->types;
-    return describe(bind, &t->inputs[0], &t->outputs[0], &t->inputs[1]);
+    const qn_shape *x = &t->inputs[0].shape, *y = &t->outputs[0].shape;
+    qn_op_window window = {0};
+    qn_status status = qn_op_window_transposed(t, x, t->inputs[1].shape.dims, &window, NULL);
+    QN_ASSERT(status == QN_OK);
+    return qn_bind_conv(&window, y->dims[y->rank - 1], x->dims[x->rank - 1],
+                        qn_op_attr_i(t, "group"));
 }
 
 static size_t scratch_of(const qn_bind *bind, qn_conv2d conv)
@@ -97,20 +89,43 @@ static size_t grad_w_scratch(const qn_bind *bind)
     return scratch_of(bind, describe_grad_w(bind));
 }
 
-static bool bind_forward(const qn_bind *bind)
+static size_t transposed_scratch(const qn_bind *bind)
 {
-    if (!qn_bind_all_f32(bind))
-        return false;
-    forward_args *args = qn_bind_args(bind, sizeof *args);
+    return scratch_of(bind, describe_transposed(bind));
+}
+
+static forward_args *take_forward(const qn_bind *bind, qn_conv2d conv)
+{
+    int inputs = bind->types->inputs_count;
+    forward_args *args = qn_bind_all_f32(bind) ? qn_bind_args(bind, sizeof *args) : NULL;
     if (!args || !qn_bind_activation(bind, &args->io.act, &args->io.slope))
-        return false;
-    args->conv = describe_forward(bind);
+        return NULL;
+    args->conv = conv;
     args->io.x = bind->inputs[0].data;
     args->io.weight = bind->inputs[1].data;
-    args->io.bias = bind->types->inputs_count > 2 ? bind->inputs[2].data : NULL;
+    args->io.bias = inputs > 2 ? bind->inputs[2].data : NULL;
+    args->io.added = inputs > 3 ? bind->inputs[3].data : NULL;
     args->io.y = bind->outputs[0].data;
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_forward, "conv");
+    return args;
+}
+
+static bool bind_forward(const qn_bind *bind)
+{
+    return take_forward(bind, describe_forward(bind)) && qn_bind_to(bind, run_forward, "conv");
+}
+
+static void run_transposed(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const forward_args *a = args;
+    qn_conv2d_transposed_f32(pool, &a->conv, &a->io, a->scratch);
+}
+
+static bool bind_transposed(const qn_bind *bind)
+{
+    return take_forward(bind, describe_transposed(bind)) &&
+           qn_bind_to(bind, run_transposed, "conv transposed");
 }
 
 static grad_args *take_grad(const qn_bind *bind, qn_conv2d conv)
@@ -165,17 +180,10 @@ static void run_pooled_grad(const void *args, qn_pool *pool, uint32_t step)
     qn_conv2d_relu_pool_grad_f32(pool, &a->conv, &a->grad, a->scratch);
 }
 
-/* x and the weights stand at input `x_at`; the size before the pool follows from them. */
+/* x and the weights stand at input `x_at`. */
 static qn_conv2d describe_pooled(const qn_bind *bind, int x_at)
 {
-    const qn_type *x = &bind->types->inputs[x_at], *weight = x + 1;
-    qn_conv2d conv = describe(bind, x, weight, x);
-    int64_t stride[2], pads[4], dilation[2];
-    qn_bind_window(bind, stride, pads, dilation);
-    conv.cout = weight->shape.dims[3];
-    conv.oh = (conv.h + pads[0] + pads[2] - (conv.kh - 1) * dilation[0] - 1) / stride[0] + 1;
-    conv.ow = (conv.w + pads[1] + pads[3] - (conv.kw - 1) * dilation[1] - 1) / stride[1] + 1;
-    return conv;
+    return describe(bind, &bind->types->inputs[x_at], &bind->types->inputs[x_at + 1]);
 }
 
 static bool is_pooled_grad(const qn_bind *bind)
@@ -230,6 +238,7 @@ static bool bind_pooled_grad(const qn_bind *bind)
 }
 
 const qn_binding qn_bindings_conv[] = {
+    {.op = "ConvTranspose", .bind = bind_transposed, .scratch_bytes = transposed_scratch},
     {"Conv", bind_forward, forward_scratch},
     {"ConvGradData", bind_grad_x, grad_x_scratch},
     {"ConvGradWeight", bind_grad_w, grad_w_scratch},

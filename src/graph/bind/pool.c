@@ -5,7 +5,6 @@
 
 #include "graph/bind/bind.h"
 #include "graph/bind/window.h"
-#include "kernel/pool/pool.h"
 
 typedef struct {
     qn_pool2d shape;
@@ -41,6 +40,12 @@ static bool is_grad(const qn_bind *bind)
 }
 
 /* x is the input of a forward and the output of a gradient. */
+static const qn_shape *shape_of_x(const qn_bind *bind)
+{
+    const qn_op_types *types = bind->types;
+    return is_grad(bind) ? &types->outputs[0].shape : &types->inputs[0].shape;
+}
+
 static pool_args *take_args(const qn_bind *bind)
 {
     const qn_op_types *types = bind->types;
@@ -49,47 +54,41 @@ static pool_args *take_args(const qn_bind *bind)
     pool_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return NULL;
-    bool grad = is_grad(bind);
-    const int64_t *x = grad ? types->outputs[0].shape.dims : types->inputs[0].shape.dims;
-    const int64_t *y = grad ? types->inputs[0].shape.dims : types->outputs[0].shape.dims;
-    args->shape = (qn_pool2d){.n = x[0], .h = x[1], .w = x[2], .c = x[3], .oh = y[1], .ow = y[2]};
-    args->pixels = x[1] * x[2];
+    const qn_shape *x = shape_of_x(bind);
+    args->shape = (qn_pool2d){.n = x->dims[0], .c = x->dims[x->rank - 1]};
+    args->pixels = 1;
+    for (int d = 1; d < x->rank - 1; d++)
+        args->pixels *= x->dims[d];
     args->dst = bind->outputs[0].data;
     args->src = bind->inputs[0].data;
-    if (grad && types->inputs_count > 1)
+    if (is_grad(bind) && types->inputs_count > 1)
         args->choice = bind->inputs[1].data;
-    else if (!grad && types->outputs_count > 1 && bind->wanted[1])
+    else if (!is_grad(bind) && types->outputs_count > 1 && bind->wanted[1])
         args->choice = bind->outputs[1].data;
     return args;
 }
 
-static pool_args *take_window(const qn_bind *bind, bool dilated)
+static pool_args *take_window(const qn_bind *bind)
 {
     pool_args *args = take_args(bind);
-    int64_t stride[2], pads[4], dilation[2] = {1, 1};
-    int count = 0;
+    qn_op_window window = {0};
     if (!args)
         return NULL;
-    const int64_t *kernel = qn_op_attr_ints(bind->types, "kernel_shape", &count);
-    qn_bind_window(bind, stride, pads, dilated ? dilation : NULL);
-    qn_pool2d *s = &args->shape;
-    s->kh = kernel[0], s->kw = kernel[1];
-    s->stride_h = stride[0], s->stride_w = stride[1];
-    s->pad_top = pads[0], s->pad_left = pads[1], s->pad_bottom = pads[2], s->pad_right = pads[3];
-    s->dilation_h = dilation[0], s->dilation_w = dilation[1];
+    qn_status status = qn_op_window_read(bind->types, shape_of_x(bind), NULL, &window, NULL);
+    QN_ASSERT(status == QN_OK);
+    args->shape = qn_bind_pool(&window);
     return args;
 }
 
 static bool bind_max(const qn_bind *bind)
 {
-    return take_window(bind, true) &&
-           (is_grad(bind) ? qn_bind_to(bind, run_max_grad, "max pool gradient")
-                          : qn_bind_to(bind, run_max, "max pool"));
+    return take_window(bind) && (is_grad(bind) ? qn_bind_to(bind, run_max_grad, "max pool gradient")
+                                               : qn_bind_to(bind, run_max, "max pool"));
 }
 
 static bool bind_avg(const qn_bind *bind)
 {
-    pool_args *args = take_window(bind, false);
+    pool_args *args = take_window(bind);
     if (!args)
         return false;
     args->shape.count_include_pad = qn_op_attr_i(bind->types, "count_include_pad") != 0;

@@ -1,25 +1,12 @@
-/* The window attributes of convolution and pooling, with the defaults of ONNX. */
+/* From the windows of rows to the shapes that kernels take. Sequences are planes of one column. */
 #ifndef QN_GRAPH_BIND_WINDOW_H
 #define QN_GRAPH_BIND_WINDOW_H
 
-#include "graph/bind/bind.h"
+#include "graph/op/window.h"
+#include "kernel/conv/conv.h"
+#include "kernel/pool/pool.h"
 
-/* dilation may be NULL for ops without the attribute. pads: top, left, bottom, right. */
-static inline void qn_bind_window(const qn_bind *bind, int64_t stride[2], int64_t pads[4],
-                                  int64_t dilation[2])
-{
-    int count = 0;
-    const int64_t *list = qn_op_attr_ints(bind->types, "strides", &count);
-    for (int i = 0; i < 2; i++)
-        stride[i] = count == 2 ? list[i] : 1;
-    list = qn_op_attr_ints(bind->types, "pads", &count);
-    for (int i = 0; i < 4; i++)
-        pads[i] = count == 4 ? list[i] : 0;
-    if (!dilation)
-        return;
-    list = qn_op_attr_ints(bind->types, "dilations", &count);
-    for (int i = 0; i < 2; i++)
-        dilation[i] = count == 2 ? list[i] : 1;
-}
+qn_conv2d qn_bind_conv(const qn_op_window *window, int64_t cin, int64_t cout, int64_t groups);
+qn_pool2d qn_bind_pool(const qn_op_window *window);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * What the family files share (common.h): checks of infer, broadcast walking, pieces of gradients,
- * fused activations and windows.
+ * What the family files share (common.h): checks of infer, broadcast walking, pieces of gradients
+ * and fused activations.
  */
 #include "graph/op/common.h"
 
@@ -327,61 +327,4 @@ qn_value qn_op_activation_vjp(const qn_op_vjp *in)
         attr = QN_ATTR_S("approximate", strcmp(activation, "gelu") == 0 ? "none" : "tanh");
     const char *op = strcmp(activation, "leaky_relu") == 0 ? "LeakyReluGrad" : "GeluGrad";
     return qn_graph_node(graph, op, (qn_value[]){dy, x}, 2, &attr, 1);
-}
-
-static bool attr_listed(const qn_op *op, const char *name)
-{
-    for (int i = 0; op->attrs && op->attrs[i].name; i++)
-        if (strcmp(op->attrs[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-static qn_status check_range(const char *name, const int64_t *values, int count, int64_t low,
-                             qn_error *err)
-{
-    for (int i = 0; i < count; i++)
-        if (values[i] < low || values[i] > INT32_MAX)
-            QN_FAIL(err, QN_ERR_ARG, "'%s' holds %lld, expected %lld to %d", name,
-                    (long long)values[i], (long long)low, INT32_MAX);
-    return QN_OK;
-}
-
-qn_status qn_op_window_read(const qn_op_types *types, qn_op_window *ret, qn_error *err)
-{
-    qn_op_window window = {.kernel = {1, 1}, .dilation = {1, 1}};
-    if (attr_listed(types->op, "kernel_shape"))
-        QN_TRY(qn_op_ints(types, "kernel_shape", 2, 1, window.kernel, err));
-    QN_TRY(qn_op_ints(types, "strides", 2, 1, window.stride, err));
-    QN_TRY(qn_op_ints(types, "pads", 4, 0, window.pads, err));
-    if (attr_listed(types->op, "dilations"))
-        QN_TRY(qn_op_ints(types, "dilations", 2, 1, window.dilation, err));
-    QN_TRY(check_range("kernel_shape", window.kernel, 2, 1, err));
-    QN_TRY(check_range("strides", window.stride, 2, 1, err));
-    QN_TRY(check_range("pads", window.pads, 4, 0, err));
-    QN_TRY(check_range("dilations", window.dilation, 2, 1, err));
-    *ret = window;
-    return QN_OK;
-}
-
-qn_status qn_op_window_size(const qn_op_window *window, const qn_shape *input, int64_t ret_size[2],
-                            qn_error *err)
-{
-    int64_t size[2];
-    for (int i = 0; i < 2; i++) {
-        int64_t extent = input->dims[1 + i];
-        if (extent < 0)
-            QN_FAIL(err, QN_ERR_ARG, "height and width of images must be known");
-        if (extent > INT32_MAX || window->kernel[i] < 1 || window->kernel[i] > INT32_MAX)
-            QN_FAIL(err, QN_ERR_ARG, "a window of %lld on %lld pixels, expected 1 to %d",
-                    (long long)window->kernel[i], (long long)extent, INT32_MAX);
-        int64_t padded = extent + window->pads[i] + window->pads[2 + i];
-        int64_t covers = (window->kernel[i] - 1) * window->dilation[i] + 1;
-        if (covers > padded)
-            QN_FAIL(err, QN_ERR_ARG, "a window of %lld does not fit the %s of %lld",
-                    (long long)covers, i == 0 ? "height" : "width", (long long)padded);
-        size[i] = (padded - covers) / window->stride[i] + 1;
-    }
-    memcpy(ret_size, size, sizeof(size));
-    return QN_OK;
 }

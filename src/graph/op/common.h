@@ -173,14 +173,4 @@ double qn_op_activate(const char *activation, double slope, double x);
  * derivative needs its input has the node rebuilt without it. */
 qn_value qn_op_activation_vjp(const qn_op_vjp *in);
 
-/* Windows of convolution and pooling, read from strides, pads, dilations. pads: top left bottom
- * right. */
-typedef struct {
-    int64_t kernel[2], stride[2], pads[4], dilation[2];
-} qn_op_window;
-QN_MUST_USE qn_status qn_op_window_read(const qn_op_types *types, qn_op_window *ret, qn_error *err);
-/* Output height and width; the window must fit. `input` is [N, H, W, C]. */
-QN_MUST_USE qn_status qn_op_window_size(const qn_op_window *window, const qn_shape *input,
-                                        int64_t ret_size[2], qn_error *err);
-
 #endif

@@ -6,31 +6,21 @@
 #include <string.h>
 
 #include "graph/op/common.h"
+#include "graph/op/window.h"
 
 typedef struct {
-    int64_t n, h, w, cin, oh, ow, cout, groups;
+    int64_t cin, cout, groups;
     qn_op_window window;
 } conv_pool_sizes;
 
-/* Element k of the 2x2 window of pooled element `flat`, as [n, row, column, channel] of the convolution. */
-static void unpooled_index(const conv_pool_sizes *z, int64_t flat, int k, int64_t ret[4])
+/* Where element k of the 2x2 window of pooled element `flat` lies in the convolution. */
+static qn_op_place unpooled_place(const conv_pool_sizes *z, int64_t flat, int k)
 {
-    int64_t ph = z->oh / 2, pw = z->ow / 2;
-    ret[3] = flat % z->cout;
-    ret[2] = flat / z->cout % pw * 2 + k % 2;
-    ret[1] = flat / z->cout / pw % ph * 2 + k / 2;
-    ret[0] = flat / z->cout / pw / ph;
-}
-
-/* The pixel of x under the weight at `place`, counted over [n, h, w]; -1 = outside. */
-static int64_t source_pixel(const conv_pool_sizes *z, const int64_t at[4], int64_t place)
-{
-    const qn_op_window *win = &z->window;
-    int64_t row = at[1] * win->stride[0] - win->pads[0] + place / win->kernel[1] * win->dilation[0];
-    int64_t col = at[2] * win->stride[1] - win->pads[1] + place % win->kernel[1] * win->dilation[1];
-    if (row < 0 || row >= z->h || col < 0 || col >= z->w)
-        return -1;
-    return (at[0] * z->h + row) * z->w + col;
+    const int64_t *out = z->window.out, pooled[3] = {1, out[1] / 2, out[2] / 2};
+    qn_op_place at = qn_op_place_of(pooled, flat / z->cout);
+    at.at[1] = 2 * at.at[1] + k / 2;
+    at.at[2] = 2 * at.at[2] + k % 2;
+    return at;
 }
 
 #define OP_BODY "graph/op/conv_pool_body.h"
@@ -44,20 +34,11 @@ static qn_status read_sizes(const qn_op_types *types, int x_at, conv_pool_sizes 
     QN_TRY(qn_op_want_dtype(types, x_at + 1, types->inputs[x_at].dtype, err));
     const qn_shape *x = &types->inputs[x_at].shape;
     const int64_t *weight = types->inputs[x_at + 1].shape.dims;
-    conv_pool_sizes z = {.n = x->dims[0],
-                         .h = x->dims[1],
-                         .w = x->dims[2],
-                         .cin = x->dims[3],
-                         .cout = weight[3],
-                         .groups = qn_op_attr_i(types, "group")};
-    int64_t size[2];
-    QN_TRY(qn_op_window_read(types, &z.window, err));
-    memcpy(z.window.kernel, weight, sizeof z.window.kernel);
-    QN_TRY(qn_op_window_size(&z.window, x, size, err));
-    z.oh = size[0];
-    z.ow = size[1];
-    if (z.oh < 2 || z.ow < 2 || z.cin < 1 || z.cout < 1 || z.cin % z.groups || z.cout % z.groups ||
-        weight[2] != z.cin / z.groups)
+    conv_pool_sizes z = {
+        .cin = x->dims[3], .cout = weight[3], .groups = qn_op_attr_i(types, "group")};
+    QN_TRY(qn_op_window_read(types, x, weight, &z.window, err));
+    if (z.window.out[1] < 2 || z.window.out[2] < 2 || z.cin < 1 || z.cout < 1 || z.cin % z.groups ||
+        z.cout % z.groups || weight[2] != z.cin / z.groups)
         QN_FAIL(err, QN_ERR_ARG,
                 "x and weights do not fit a convolution with a 2x2 pool behind it");
     *ret = z;
@@ -73,7 +54,7 @@ static qn_status forward_infer(const qn_op_types *types, qn_type *ret_outputs, q
         QN_TRY(qn_op_want_dtype(types, 2, types->inputs[0].dtype, err));
         QN_TRY(qn_op_want_shape(types, 2, &QN_SHAPE(z.cout), err));
     }
-    qn_shape y = QN_SHAPE(z.n, z.oh / 2, z.ow / 2, z.cout);
+    qn_shape y = QN_SHAPE(z.window.n, z.window.out[1] / 2, z.window.out[2] / 2, z.cout);
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, y};
     ret_outputs[1] = (qn_type){QN_DTYPE_U8, y};
     return QN_OK;
@@ -85,7 +66,7 @@ static qn_status grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_e
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(qn_op_want_dtype(types, 3, types->inputs[0].dtype, err));
     QN_TRY(read_sizes(types, 3, &z, err));
-    qn_shape y = QN_SHAPE(z.n, z.oh / 2, z.ow / 2, z.cout);
+    qn_shape y = QN_SHAPE(z.window.n, z.window.out[1] / 2, z.window.out[2] / 2, z.cout);
     QN_TRY(qn_op_want_shape(types, 0, &y, err));
     QN_TRY(qn_op_want_like(types, 1, 0, err));
     QN_TRY(qn_op_want_dtype(types, 2, QN_DTYPE_U8, err));
@@ -132,6 +113,7 @@ static const qn_attr_spec attrs[] = {
     {.name = "strides", .kind = QN_ATTR_INTS},
     {.name = "pads", .kind = QN_ATTR_INTS},
     {.name = "dilations", .kind = QN_ATTR_INTS},
+    OP_AUTO_PAD,
     {.name = "group", .kind = QN_ATTR_INT, .low = 1, .high = 65536, .value = 1},
     {0},
 };

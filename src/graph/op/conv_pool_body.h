@@ -1,17 +1,18 @@
-/* Typed loops of conv_pool.c. `z` holds the sizes of the convolution; the pooled image is half of oh and ow. */
+/* Typed loops of conv_pool.c. `z` holds the sizes of the convolution; the pooled image is half of its output. */
 
-/* relu(conv(x, weight) + bias) at [n, row, column, channel]. */
-static double FN(rectified)(const qn_op_run *run, const conv_pool_sizes *z, const int64_t at[4])
+/* relu(conv(x, weight) + bias) at a place and channel. */
+static double FN(rectified)(const qn_op_run *run, const conv_pool_sizes *z, const qn_op_place *at,
+                            int64_t out)
 {
     const T *x = run->inputs[0].data, *weight = run->inputs[1].data;
     const T *bias = qn_op_has(run->types, 2) ? run->inputs[2].data : NULL;
-    int64_t cin = z->cin / z->groups, first = at[3] / (z->cout / z->groups) * cin;
-    double sum = bias ? (double)bias[at[3]] : 0;
-    for (int64_t place = 0; place < z->window.kernel[0] * z->window.kernel[1]; place++) {
-        int64_t pixel = source_pixel(z, at, place);
+    int64_t cin = z->cin / z->groups, first = out / (z->cout / z->groups) * cin;
+    double sum = bias ? (double)bias[out] : 0;
+    for (int64_t place = 0; place < qn_op_window_places(&z->window); place++) {
+        int64_t pixel = qn_op_window_pixel(&z->window, at, place);
         for (int64_t c = 0; pixel >= 0 && c < cin; c++)
             sum += (double)x[pixel * z->cin + first + c] *
-                   (double)weight[(place * cin + c) * z->cout + at[3]];
+                   (double)weight[(place * cin + c) * z->cout + out];
     }
     return (double)(T)(sum > 0 ? sum : 0);
 }
@@ -24,9 +25,8 @@ static void FN(conv_pool)(const qn_op_run *run, const conv_pool_sizes *z)
     for (int64_t i = 0; i < count; i++) {
         double best = -1;
         for (int k = 0; k < 4; k++) {
-            int64_t at[4];
-            unpooled_index(z, i, k, at);
-            double value = FN(rectified)(run, z, at);
+            qn_op_place at = unpooled_place(z, i, k);
+            double value = FN(rectified)(run, z, &at, i % z->cout);
             if (value <= best)
                 continue;
             best = value;
@@ -49,14 +49,13 @@ static void FN(conv_pool_grad)(const qn_op_run *run, const conv_pool_sizes *z)
     for (int64_t i = 0; i < count; i++) {
         if (!(y[i] > 0))
             continue;
-        int64_t at[4];
-        unpooled_index(z, i, choice[i], at);
-        int64_t first = at[3] / (z->cout / z->groups) * cin;
-        dbias[at[3]] += dy[i];
-        for (int64_t place = 0; place < z->window.kernel[0] * z->window.kernel[1]; place++) {
-            int64_t pixel = source_pixel(z, at, place);
+        qn_op_place at = unpooled_place(z, i, choice[i]);
+        int64_t out = i % z->cout, first = out / (z->cout / z->groups) * cin;
+        dbias[out] += dy[i];
+        for (int64_t place = 0; place < qn_op_window_places(&z->window); place++) {
+            int64_t pixel = qn_op_window_pixel(&z->window, &at, place);
             for (int64_t c = 0; pixel >= 0 && c < cin; c++) {
-                int64_t w = (place * cin + c) * z->cout + at[3], p = pixel * z->cin + first + c;
+                int64_t w = (place * cin + c) * z->cout + out, p = pixel * z->cin + first + c;
                 dweight[w] += dy[i] * x[p];
                 dx[p] += dy[i] * weight[w];
             }

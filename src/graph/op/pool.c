@@ -1,40 +1,34 @@
 /*
- * Pooling, channels last: largest and average over windows, and over whole images (the global forms are a window
- * of the image's size). The largest keeps its place, so that the gradient needs neither x nor y.
+ * Pooling over windows of one, two or three dimensions, channels last: largest, average and p-norm. The largest keeps its
+ * place in the window, so that the gradient needs neither x nor y; MaxPoolIndices turns places into the indices of ONNX.
  */
-#include "graph/op/common.h"
-
 #include <math.h>
 #include <string.h>
 
+#include "graph/op/common.h"
+#include "graph/op/window.h"
+
 typedef struct {
-    int64_t n, h, w, c, oh, ow;
     qn_op_window window;
     bool count_include_pad;
+    double p; /* of LpPool */
 } pool_sizes;
 
-/* Where in x the `place`-th element of the window of output `flat` lies; -1 = outside. */
-static int64_t pool_place(const pool_sizes *z, int64_t flat, int64_t place)
+/* By what an average divides: the places in x, or with count_include_pad also those in the stated padding. */
+static double pool_divisor(const pool_sizes *z, const qn_op_place *at)
 {
-    const qn_op_window *win = &z->window;
-    int64_t c = flat % z->c, s = flat / z->c % z->ow, r = flat / z->c / z->ow % z->oh;
-    int64_t n = flat / z->c / z->ow / z->oh;
-    int64_t row = r * win->stride[0] - win->pads[0] + place / win->kernel[1] * win->dilation[0];
-    int64_t col = s * win->stride[1] - win->pads[1] + place % win->kernel[1] * win->dilation[1];
-    if (row < 0 || row >= z->h || col < 0 || col >= z->w)
-        return -1;
-    return ((n * z->h + row) * z->w + col) * z->c + c;
-}
-
-/* By what an average divides: the places in x, or with count_include_pad all of the window. */
-static double pool_divisor(const pool_sizes *z, int64_t flat)
-{
-    int64_t all = z->window.kernel[0] * z->window.kernel[1], inside = 0;
-    if (z->count_include_pad)
-        return (double)all;
-    for (int64_t place = 0; place < all; place++)
-        inside += pool_place(z, flat, place) >= 0;
-    return (double)inside;
+    const qn_op_window *w = &z->window;
+    int64_t product = 1;
+    for (int i = 0; i < 3; i++) {
+        int64_t inside = 0;
+        for (int64_t k = 0; k < w->kernel[i]; k++) {
+            int64_t from = at->at[i] * w->stride[i] - w->before[i] + k * w->dilation[i];
+            inside +=
+                z->count_include_pad ? from < w->in[i] + w->after[i] : from >= 0 && from < w->in[i];
+        }
+        product *= inside;
+    }
+    return (double)product;
 }
 
 static void set_choice(const qn_tensor *choice, int64_t i, int64_t place)
@@ -54,34 +48,34 @@ static int64_t get_choice(const qn_tensor *choice, int64_t i)
 #define OP_BODY "graph/op/pool_body.h"
 #include "graph/op/typed.h"
 
-static qn_status sizes_of(const qn_op_types *types, const qn_shape *x, pool_sizes *ret,
-                          qn_error *err)
+/* Dilation and padding together may leave a window between the pixels. */
+static qn_status check_reach(const qn_op_window *w, int i, qn_error *err)
 {
-    pool_sizes z = {.n = x->dims[0], .h = x->dims[1], .w = x->dims[2], .c = x->dims[3]};
-    int64_t size[2];
-    QN_TRY(qn_op_window_read(types, &z.window, err));
-    for (int i = 0; i < 4; i++)
-        if (z.window.pads[i] >= (z.window.kernel[i % 2] - 1) * z.window.dilation[i % 2] + 1)
-            QN_FAIL(err, QN_ERR_ARG, "padding of %lld leaves windows without a pixel",
-                    (long long)z.window.pads[i]);
-    QN_TRY(qn_op_window_size(&z.window, x, size, err));
-    z.oh = size[0];
-    z.ow = size[1];
-    *ret = z;
+    for (int64_t out = 0; out < w->out[i] && w->dilation[i] > 1; out++) {
+        int64_t from = out * w->stride[i] - w->before[i], step = w->dilation[i];
+        int64_t first = from >= 0 ? 0 : (-from + step - 1) / step;
+        if (first >= w->kernel[i] || from + first * step >= w->in[i])
+            QN_FAIL(err, QN_ERR_ARG, "window %lld of the dilated pool meets no pixel",
+                    (long long)out);
+    }
     return QN_OK;
 }
 
-/* A window over the whole image. */
-static pool_sizes global_sizes(const qn_shape *x)
+static qn_status sizes_of(const qn_op_types *types, const qn_shape *x, pool_sizes *ret,
+                          qn_error *err)
 {
-    return (pool_sizes){
-        .n = x->dims[0],
-        .h = x->dims[1],
-        .w = x->dims[2],
-        .c = x->dims[3],
-        .oh = 1,
-        .ow = 1,
-        .window = {.kernel = {x->dims[1], x->dims[2]}, .stride = {1, 1}, .dilation = {1, 1}}};
+    pool_sizes z = {0};
+    QN_TRY(qn_op_window_read(types, x, NULL, &z.window, err));
+    const qn_op_window *w = &z.window;
+    for (int i = 0; i < 3; i++) {
+        int64_t covers = (w->kernel[i] - 1) * w->dilation[i] + 1;
+        if (w->before[i] >= covers || w->after[i] >= covers)
+            QN_FAIL(err, QN_ERR_ARG, "padding of %lld and %lld leaves windows without a pixel",
+                    (long long)w->before[i], (long long)w->after[i]);
+        QN_TRY(check_reach(w, i, err));
+    }
+    *ret = z;
+    return QN_OK;
 }
 
 static void add_count_include_pad(const qn_op_types *types, pool_sizes *z)
@@ -92,76 +86,82 @@ static void add_count_include_pad(const qn_op_types *types, pool_sizes *z)
 /* u8 holds the place in all windows but very large ones. */
 static qn_dtype choice_dtype(const qn_op_window *window)
 {
-    return window->kernel[0] * window->kernel[1] <= 255 ? QN_DTYPE_U8 : QN_DTYPE_I32;
+    return qn_op_window_places(window) <= 255 ? QN_DTYPE_U8 : QN_DTYPE_I32;
 }
 
 static qn_status pool_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
     pool_sizes z;
+    int rank = 0;
     QN_TRY(qn_op_want_float(types, 0, err));
-    QN_TRY(qn_op_want_rank(types, 0, 4, err));
+    QN_TRY(qn_op_spatial_rank(types, 0, &rank, err));
     QN_TRY(sizes_of(types, &types->inputs[0].shape, &z, err));
-    qn_shape y = {4, {z.n, z.oh, z.ow, z.c}};
+    qn_shape y = qn_op_window_shape(&z.window, z.window.out, z.window.c);
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, y};
     if (types->outputs_count > 1)
         ret_outputs[1] = (qn_type){choice_dtype(&z.window), y};
     return QN_OK;
 }
 
-static qn_status global_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
-{
-    const qn_shape *x = &types->inputs[0].shape;
-    QN_TRY(qn_op_want_float(types, 0, err));
-    QN_TRY(qn_op_want_rank(types, 0, 4, err));
-    if (x->dims[1] < 1 || x->dims[2] < 1)
-        QN_FAIL(err, QN_ERR_ARG, "height and width of images must be known and not 0");
-    qn_shape y = {4, {x->dims[0], 1, 1, x->dims[3]}};
-    ret_outputs[0] = (qn_type){types->inputs[0].dtype, y};
-    if (types->outputs_count > 1)
-        ret_outputs[1] = (qn_type){QN_DTYPE_I32, y};
-    return QN_OK;
-}
-
+/* The shape of x, from dy (input 0) and `input_size`. */
 static qn_status input_shape(const qn_op_types *types, qn_shape *ret, qn_error *err)
 {
-    int64_t hw[2];
-    const int64_t *dy = types->inputs[0].shape.dims;
-    QN_TRY(qn_op_want_float(types, 0, err));
-    QN_TRY(qn_op_want_rank(types, 0, 4, err));
-    QN_TRY(qn_op_ints(types, "input_hw", 2, 0, hw, err));
-    *ret = (qn_shape){4, {dy[0], hw[0], hw[1], dy[3]}};
+    int rank = 0;
+    const qn_shape *dy = &types->inputs[0].shape;
+    QN_TRY(qn_op_spatial_rank(types, 0, &rank, err));
+    qn_shape shape = *dy;
+    QN_TRY(qn_op_ints(types, "input_size", rank, 0, shape.dims + 1, err));
+    *ret = shape;
     return QN_OK;
 }
 
-static qn_status check_choice(const qn_op_types *types, qn_dtype dtype, qn_error *err)
+/* dy or choice as input 0 must fit the window on x. */
+static qn_status read_backward(const qn_op_types *types, pool_sizes *ret, qn_shape *ret_x,
+                               qn_error *err)
 {
-    if (types->inputs_count < 2)
-        return QN_OK;
-    QN_TRY(qn_op_want_dtype(types, 1, dtype, err));
-    return qn_op_want_shape(types, 1, &types->inputs[0].shape, err);
+    pool_sizes z;
+    QN_TRY(input_shape(types, ret_x, err));
+    QN_TRY(sizes_of(types, ret_x, &z, err));
+    qn_shape dy = qn_op_window_shape(&z.window, z.window.out, z.window.c);
+    QN_TRY(qn_op_want_shape(types, 0, &dy, err));
+    *ret = z;
+    return QN_OK;
 }
 
 static qn_status pool_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
     qn_shape x;
     pool_sizes z;
-    QN_TRY(input_shape(types, &x, err));
-    QN_TRY(sizes_of(types, &x, &z, err));
-    qn_shape dy = {4, {z.n, z.oh, z.ow, z.c}};
-    QN_TRY(qn_op_want_shape(types, 0, &dy, err));
-    QN_TRY(check_choice(types, choice_dtype(&z.window), err));
+    QN_TRY(qn_op_want_float(types, 0, err));
+    QN_TRY(read_backward(types, &z, &x, err));
+    if (types->inputs_count == 2) {
+        QN_TRY(qn_op_want_dtype(types, 1, choice_dtype(&z.window), err));
+        QN_TRY(qn_op_want_shape(types, 1, &types->inputs[0].shape, err));
+    }
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, x};
     return QN_OK;
 }
 
-static qn_status global_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+static qn_status lp_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    pool_sizes z;
+    QN_TRY(qn_op_want_float(types, 0, err));
+    QN_TRY(qn_op_want_dtype(types, 1, types->inputs[0].dtype, err));
+    QN_TRY(qn_op_want_like(types, 2, 0, err));
+    QN_TRY(sizes_of(types, &types->inputs[1].shape, &z, err));
+    qn_shape dy = qn_op_window_shape(&z.window, z.window.out, z.window.c);
+    QN_TRY(qn_op_want_shape(types, 0, &dy, err));
+    ret_outputs[0] = types->inputs[1];
+    return QN_OK;
+}
+
+static qn_status indices_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
     qn_shape x;
-    QN_TRY(input_shape(types, &x, err));
-    qn_shape dy = {4, {x.dims[0], 1, 1, x.dims[3]}};
-    QN_TRY(qn_op_want_shape(types, 0, &dy, err));
-    QN_TRY(check_choice(types, QN_DTYPE_I32, err));
-    ret_outputs[0] = (qn_type){types->inputs[0].dtype, x};
+    pool_sizes z;
+    QN_TRY(read_backward(types, &z, &x, err));
+    QN_TRY(qn_op_want_dtype(types, 0, choice_dtype(&z.window), err));
+    ret_outputs[0] = (qn_type){QN_DTYPE_I64, types->inputs[0].shape};
     return QN_OK;
 }
 
@@ -195,54 +195,68 @@ static void avg_grad_ref(const qn_op_run *run)
     add_count_include_pad(run->types, &z);
     OP_FLOAT_CALL(run->inputs[0].dtype, avg_pool, run, &z, true);
 }
-static void global_max_ref(const qn_op_run *run)
+static void lp_ref(const qn_op_run *run)
 {
-    pool_sizes z = global_sizes(&run->inputs[0].shape);
-    OP_FLOAT_CALL(run->inputs[0].dtype, max_pool, run, &z);
+    pool_sizes z = run_sizes(run, &run->inputs[0].shape);
+    z.p = (double)qn_op_attr_i(run->types, "p");
+    OP_FLOAT_CALL(run->inputs[0].dtype, lp_pool, run, &z);
 }
-static void global_max_grad_ref(const qn_op_run *run)
+static void lp_grad_ref(const qn_op_run *run)
 {
-    pool_sizes z = global_sizes(&run->outputs[0].shape);
-    OP_FLOAT_CALL(run->inputs[0].dtype, max_pool_grad, run, &z);
-}
-static void global_avg_ref(const qn_op_run *run)
-{
-    pool_sizes z = global_sizes(&run->inputs[0].shape);
-    OP_FLOAT_CALL(run->inputs[0].dtype, avg_pool, run, &z, false);
-}
-static void global_avg_grad_ref(const qn_op_run *run)
-{
-    pool_sizes z = global_sizes(&run->outputs[0].shape);
-    OP_FLOAT_CALL(run->inputs[0].dtype, avg_pool, run, &z, true);
+    pool_sizes z = run_sizes(run, &run->inputs[1].shape);
+    z.p = (double)qn_op_attr_i(run->types, "p");
+    OP_FLOAT_CALL(run->inputs[0].dtype, lp_pool_grad, run, &z);
 }
 
-/* The node's own attributes (the first `count`), input_hw, and the choice where there is one. */
-static qn_value grad_node(const qn_op_vjp *in, const char *op, int count)
+/* The flat index that ONNX gives, of a tensor with channels first: [N, C, spatial...], the last dimension running
+ * fastest, or with storage_order 1 the first spatial one. */
+static void indices_ref(const qn_op_run *run)
 {
-    const int64_t *x = in->types->inputs[0].shape.dims;
-    bool chosen = in->types->outputs_count > 1;
-    qn_attr attrs[QN_OP_ATTRS_MAX];
-    if (count > 0)
-        memcpy(attrs, in->types->attrs, (size_t)count * sizeof(*attrs));
-    attrs[count] = QN_ATTR_2I("input_hw", x[1], x[2]);
-    qn_value inputs[2] = {in->grads[0], chosen ? in->outputs[1] : QN_NONE};
-    return qn_graph_node(in->graph, op, inputs, chosen ? 2 : 1, attrs, count + 1);
+    qn_shape x;
+    pool_sizes z;
+    qn_status status = read_backward(run->types, &z, &x, NULL);
+    QN_ASSERT(status == QN_OK);
+    const qn_op_window *w = &z.window;
+    bool column = qn_op_attr_i(run->types, "storage_order") != 0;
+    int64_t *index = run->outputs[0].data, count = qn_shape_count(&run->outputs[0].shape);
+    for (int64_t i = 0; i < count; i++) {
+        qn_op_place at = qn_op_place_of(w->out, i / w->c), full = {0};
+        int64_t pixel = qn_op_window_pixel(w, &at, get_choice(&run->inputs[0], i)), flat = 0;
+        full = qn_op_place_of(w->in, pixel > 0 ? pixel : 0);
+        for (int d = 0; d < 3; d++) {
+            int k = column ? 2 - d : d;
+            flat = flat * w->in[k] + full.at[k];
+        }
+        index[i] = (full.n * w->c + i % w->c) * w->in[0] * w->in[1] * w->in[2] + flat;
+    }
+}
+
+/* The node's own attributes (the first `count`) and input_size, which is no attribute of LpPoolGrad. */
+static qn_value grad_node(const qn_op_vjp *in, const char *op, const qn_value *inputs,
+                          int inputs_count, int count)
+{
+    const qn_shape *x = &in->types->inputs[0].shape;
+    qn_attr attrs[QN_OP_ATTRS_MAX], size = {.name = "input_size", .kind = QN_ATTR_INTS};
+    memcpy(attrs, in->types->attrs, (size_t)count * sizeof(*attrs));
+    size.count = x->rank - 2;
+    memcpy(size.ints, x->dims + 1, (size_t)size.count * sizeof *x->dims);
+    attrs[count] = size;
+    return qn_graph_node(in->graph, op, inputs, inputs_count, attrs, count + 1);
 }
 static void max_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    ret[0] = grad_node(in, "MaxPoolGrad", 4);
+    qn_value inputs[] = {in->grads[0], in->outputs[1]};
+    if (in->grads[0] != QN_NONE)
+        ret[0] = grad_node(in, "MaxPoolGrad", inputs, 2, 6);
 }
 static void avg_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    ret[0] = grad_node(in, "AveragePoolGrad", 4);
+    ret[0] = grad_node(in, "AveragePoolGrad", in->grads, 1, 7);
 }
-static void global_max_vjp(const qn_op_vjp *in, qn_value *ret)
+static void lp_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    ret[0] = grad_node(in, "GlobalMaxPoolGrad", 0);
-}
-static void global_avg_vjp(const qn_op_vjp *in, qn_value *ret)
-{
-    ret[0] = grad_node(in, "GlobalAveragePoolGrad", 0);
+    qn_value inputs[] = {in->grads[0], in->inputs[0], in->outputs[0]};
+    ret[0] = qn_op_like_node(in, "LpPoolGrad", inputs, 3);
 }
 
 /* One for every place of every window. */
@@ -250,38 +264,36 @@ static int64_t pool_flops(const qn_op_types *types)
 {
     int count = 0;
     const int64_t *kernel = qn_op_attr_ints(types, "kernel_shape", &count);
-    int64_t x = qn_shape_count(&types->inputs[0].shape);
+    int64_t x = qn_shape_count(&types->inputs[0].shape), places = 1;
     int64_t y = qn_shape_count(&types->outputs[0].shape);
-    return (x < y ? x : y) * (count == 2 ? kernel[0] * kernel[1] : 1);
-}
-static int64_t input_flops(const qn_op_types *types)
-{
-    return qn_shape_count(&types->inputs[0].shape);
+    for (int i = 0; i < count; i++)
+        places *= kernel[i];
+    return (x < y ? x : y) * places;
 }
 
 #define WINDOW_ATTRS                                                                               \
     {.name = "kernel_shape", .kind = QN_ATTR_INTS, .required = true},                              \
-        {.name = "strides", .kind = QN_ATTR_INTS},                                                 \
-    {                                                                                              \
-        .name = "pads", .kind = QN_ATTR_INTS                                                       \
-    }
-#define DILATIONS                                                                                  \
-    {                                                                                              \
-        .name = "dilations", .kind = QN_ATTR_INTS                                                  \
-    }
+        {.name = "strides", .kind = QN_ATTR_INTS}, {.name = "pads", .kind = QN_ATTR_INTS},         \
+        {.name = "dilations", .kind = QN_ATTR_INTS}, OP_AUTO_PAD, OP_CEIL_MODE
 #define COUNT_PAD                                                                                  \
     {                                                                                              \
         .name = "count_include_pad", .kind = QN_ATTR_INT, .high = 1                                \
     }
-#define INPUT_HW                                                                                   \
+#define NORM                                                                                       \
     {                                                                                              \
-        .name = "input_hw", .kind = QN_ATTR_INTS, .required = true                                 \
+        .name = "p", .kind = QN_ATTR_INT, .low = 1, .high = 64, .value = 2                         \
     }
-static const qn_attr_spec max_attrs[] = {WINDOW_ATTRS, DILATIONS, {0}};
-static const qn_attr_spec max_grad_attrs[] = {WINDOW_ATTRS, DILATIONS, INPUT_HW, {0}};
+static const qn_attr_spec max_attrs[] = {WINDOW_ATTRS, {0}};
+static const qn_attr_spec max_grad_attrs[] = {WINDOW_ATTRS, OP_INPUT_SIZE, {0}};
 static const qn_attr_spec avg_attrs[] = {WINDOW_ATTRS, COUNT_PAD, {0}};
-static const qn_attr_spec avg_grad_attrs[] = {WINDOW_ATTRS, COUNT_PAD, INPUT_HW, {0}};
-static const qn_attr_spec global_grad_attrs[] = {INPUT_HW, {0}};
+static const qn_attr_spec avg_grad_attrs[] = {WINDOW_ATTRS, COUNT_PAD, OP_INPUT_SIZE, {0}};
+static const qn_attr_spec lp_attrs[] = {WINDOW_ATTRS, NORM, {0}};
+static const qn_attr_spec indices_attrs[] = {
+    WINDOW_ATTRS,
+    OP_INPUT_SIZE,
+    {.name = "storage_order", .kind = QN_ATTR_INT, .high = 1},
+    {0},
+};
 
 #define SAMPLE(type, count, ...)                                                                   \
     {                                                                                              \
@@ -298,35 +310,69 @@ static const qn_attr_spec global_grad_attrs[] = {INPUT_HW, {0}};
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
+#define KERNEL(...)  OP_AINTS("kernel_shape", __VA_ARGS__)
+#define STRIDES(...) OP_AINTS("strides", __VA_ARGS__)
+#define PADS(...)    OP_AINTS("pads", __VA_ARGS__)
+#define SIZE(...)    OP_AINTS("input_size", __VA_ARGS__)
 static const qn_op_sample max_samples[] = {
-    SAMPLE(OP_F64(2, 4, 6, 3), 2, OP_AINTS("kernel_shape", 2, 2), OP_AINTS("strides", 2, 2)),
-    SAMPLE(OP_F64(1, 5, 5, 2), 3, OP_AINTS("kernel_shape", 3, 3), OP_AINTS("strides", 2, 1),
-           OP_AINTS("pads", 1, 1, 0, 1)),
-    SAMPLE(OP_F64(1, 6, 5, 2), 2, OP_AINTS("kernel_shape", 2, 2), OP_AINTS("dilations", 2, 3)),
-    SAMPLE(OP_F64(1, 16, 17, 1), 1, OP_AINTS("kernel_shape", 16, 16)),
+    SAMPLE(OP_F64(2, 4, 6, 3), 2, KERNEL(2, 2), STRIDES(2, 2)),
+    SAMPLE(OP_F64(1, 5, 5, 2), 3, KERNEL(3, 3), STRIDES(2, 1), PADS(1, 1, 0, 1)),
+    SAMPLE(OP_F64(1, 6, 5, 2), 2, KERNEL(2, 2), OP_AINTS("dilations", 2, 3)),
+    SAMPLE(OP_F64(1, 16, 17, 1), 1, KERNEL(16, 16)),
+    SAMPLE(OP_F64(2, 6, 5, 2), 3, KERNEL(3, 2), STRIDES(2, 2), OP_AI("ceil_mode", 1)),
+    SAMPLE(OP_F64(1, 7, 5, 2), 3, KERNEL(3, 3), STRIDES(2, 2), OP_AS("auto_pad", "SAME_LOWER")),
+    SAMPLE(OP_F64(2, 13, 5), 3, KERNEL(3), STRIDES(2), PADS(1, 2)),
+    SAMPLE(OP_F64(1, 5, 4, 6, 2), 4, KERNEL(2, 3, 2), STRIDES(2, 1, 3), PADS(1, 0, 1, 0, 1, 0),
+           OP_AINTS("dilations", 2, 1, 1)),
+    SAMPLE(OP_F64(1, 7, 7, 7, 1), 1, KERNEL(7, 7, 6)),
 };
 static const qn_op_sample avg_samples[] = {
-    SAMPLE(OP_F64(2, 4, 6, 3), 2, OP_AINTS("kernel_shape", 2, 2), OP_AINTS("strides", 2, 2)),
-    SAMPLE(OP_F64(1, 5, 5, 2), 2, OP_AINTS("kernel_shape", 3, 3), OP_AINTS("pads", 1, 1, 0, 1)),
-    SAMPLE(OP_F64(1, 5, 5, 2), 3, OP_AINTS("kernel_shape", 3, 3), OP_AINTS("pads", 1, 1, 0, 1),
+    SAMPLE(OP_F64(2, 4, 6, 3), 2, KERNEL(2, 2), STRIDES(2, 2)),
+    SAMPLE(OP_F64(1, 5, 5, 2), 2, KERNEL(3, 3), PADS(1, 1, 0, 1)),
+    SAMPLE(OP_F64(1, 5, 5, 2), 3, KERNEL(3, 3), PADS(1, 1, 0, 1), OP_AI("count_include_pad", 1)),
+    SAMPLE(OP_F64(1, 6, 6, 2), 5, KERNEL(3, 3), STRIDES(2, 2), PADS(0, 1, 0, 0),
+           OP_AI("ceil_mode", 1), OP_AI("count_include_pad", 1)),
+    SAMPLE(OP_F64(1, 7, 6, 2), 3, KERNEL(3, 2), OP_AINTS("dilations", 2, 3),
+           OP_AS("auto_pad", "SAME_UPPER")),
+    SAMPLE(OP_F64(3, 11, 2), 3, KERNEL(4), STRIDES(3), OP_AI("ceil_mode", 1)),
+    SAMPLE(OP_F64(1, 5, 4, 6, 2), 4, KERNEL(2, 3, 2), STRIDES(2, 1, 3), PADS(1, 0, 1, 0, 1, 0),
            OP_AI("count_include_pad", 1)),
 };
-static const qn_op_sample global_samples[] = {
-    SAMPLE(OP_F64(2, 4, 3, 5), 0, {0}),
+static const qn_op_sample lp_samples[] = {
+    SAMPLE(OP_F64(2, 4, 6, 3), 2, KERNEL(2, 2), STRIDES(2, 2)),
+    SAMPLE(OP_F64(1, 5, 5, 2), 3, KERNEL(3, 3), PADS(1, 1, 0, 1), OP_AI("p", 3)),
+    SAMPLE(OP_F64(1, 7, 3), 3, KERNEL(2), OP_AI("p", 1), OP_AI("ceil_mode", 1)),
+    SAMPLE(OP_F64(1, 3, 4, 3, 2), 1, KERNEL(2, 2, 2)),
 };
 static const qn_op_sample max_grad_samples[] = {
-    CHOSEN(OP_F64(2, 2, 3, 3), OP_U8(2, 2, 3, 3), 4, 3, OP_AINTS("kernel_shape", 2, 2),
-           OP_AINTS("strides", 2, 2), OP_AINTS("input_hw", 4, 6)),
+    CHOSEN(OP_F64(2, 2, 3, 3), OP_U8(2, 2, 3, 3), 4, 3, KERNEL(2, 2), STRIDES(2, 2), SIZE(4, 6)),
+    CHOSEN(OP_F64(2, 4, 3), OP_U8(2, 4, 3), 3, 3, KERNEL(3), STRIDES(2), SIZE(9)),
+    CHOSEN(OP_F64(1, 2, 3, 2, 3), OP_U8(1, 2, 3, 2, 3), 8, 3, KERNEL(2, 2, 2), STRIDES(2, 1, 1),
+           SIZE(4, 4, 3)),
 };
 static const qn_op_sample avg_grad_samples[] = {
-    SAMPLE(OP_F64(2, 2, 3, 3), 3, OP_AINTS("kernel_shape", 2, 2), OP_AINTS("strides", 2, 2),
-           OP_AINTS("input_hw", 4, 6)),
+    SAMPLE(OP_F64(2, 2, 3, 3), 3, KERNEL(2, 2), STRIDES(2, 2), SIZE(4, 6)),
+    SAMPLE(OP_F64(1, 2, 3, 2, 3), 3, KERNEL(2, 2, 2), STRIDES(2, 1, 1), SIZE(4, 4, 3)),
 };
-static const qn_op_sample global_max_grad_samples[] = {
-    CHOSEN(OP_F64(2, 1, 1, 3), OP_I32(2, 1, 1, 3), 20, 1, OP_AINTS("input_hw", 4, 5)),
+static const qn_op_sample lp_grad_samples[] = {
+    {.inputs_count = 3,
+     .inputs = {OP_F64(2, 2, 3, 3), OP_F64(2, 4, 6, 3), OP_F64(2, 2, 3, 3)},
+     .low = 0.5,
+     .high = 2,
+     .attrs_count = 3,
+     .attrs = {KERNEL(2, 2), STRIDES(2, 2), OP_AI("p", 3)}},
 };
-static const qn_op_sample global_avg_grad_samples[] = {
-    SAMPLE(OP_F64(2, 1, 1, 3), 1, OP_AINTS("input_hw", 4, 5)),
+static const qn_op_sample indices_samples[] = {
+    {.inputs_count = 1,
+     .inputs = {OP_U8(2, 2, 3, 3)},
+     .high = 4,
+     .attrs_count = 3,
+     .attrs = {KERNEL(2, 2), STRIDES(2, 2), SIZE(4, 6)}},
+    {.inputs_count = 1,
+     .inputs = {OP_U8(1, 2, 3, 2, 3)},
+     .high = 8,
+     .attrs_count = 3,
+     .attrs = {KERNEL(2, 2, 2), SIZE(3, 4, 3), OP_AI("storage_order", 1)}},
 };
 
 #define ROW(op_name, outputs, list, infer_fn, stem, flops_fn, table)                               \
@@ -335,25 +381,20 @@ static const qn_op_sample global_avg_grad_samples[] = {
         .attrs = (list), .infer = (infer_fn), .vjp = stem##_vjp, .ref = stem##_ref,                \
         .flops = (flops_fn), OP_SAMPLES(table)                                                     \
     }
-#define GRAD_ROW(op_name, inputs, list, infer_fn, ref_fn, flops_fn, table)                         \
+#define GRAD_ROW(op_name, inputs, list, infer_fn, ref_fn, table)                                   \
     {                                                                                              \
         .name = (op_name), .inputs_min = (inputs), .inputs_max = (inputs), .outputs_count = 1,     \
         .flags = QN_OP_NO_GRADIENT, .attrs = (list), .infer = (infer_fn), .ref = (ref_fn),         \
-        .flops = (flops_fn), OP_SAMPLES(table)                                                     \
+        .flops = pool_flops, OP_SAMPLES(table)                                                     \
     }
 
 const qn_op qn_ops_pool[] = {
     ROW("MaxPool", 2, max_attrs, pool_infer, max, pool_flops, max_samples),
     ROW("AveragePool", 1, avg_attrs, pool_infer, avg, pool_flops, avg_samples),
-    ROW("GlobalMaxPool", 2, NULL, global_infer, global_max, input_flops, global_samples),
-    ROW("GlobalAveragePool", 1, NULL, global_infer, global_avg, input_flops, global_samples),
-    GRAD_ROW("MaxPoolGrad", 2, max_grad_attrs, pool_grad_infer, max_grad_ref, pool_flops,
-             max_grad_samples),
-    GRAD_ROW("AveragePoolGrad", 1, avg_grad_attrs, pool_grad_infer, avg_grad_ref, pool_flops,
-             avg_grad_samples),
-    GRAD_ROW("GlobalMaxPoolGrad", 2, global_grad_attrs, global_grad_infer, global_max_grad_ref,
-             NULL, global_max_grad_samples),
-    GRAD_ROW("GlobalAveragePoolGrad", 1, global_grad_attrs, global_grad_infer, global_avg_grad_ref,
-             NULL, global_avg_grad_samples),
+    ROW("LpPool", 1, lp_attrs, pool_infer, lp, pool_flops, lp_samples),
+    GRAD_ROW("MaxPoolGrad", 2, max_grad_attrs, pool_grad_infer, max_grad_ref, max_grad_samples),
+    GRAD_ROW("AveragePoolGrad", 1, avg_grad_attrs, pool_grad_infer, avg_grad_ref, avg_grad_samples),
+    GRAD_ROW("LpPoolGrad", 3, lp_attrs, lp_grad_infer, lp_grad_ref, lp_grad_samples),
+    GRAD_ROW("MaxPoolIndices", 1, indices_attrs, indices_infer, indices_ref, indices_samples),
     {0},
 };

@@ -8,13 +8,36 @@
 
 #include "graph/op/families.h"
 
+/* One a line, so that two changes seldom meet. */
+/* clang-format off */
 static const qn_op *const families[] = {
-    qn_ops_zeros,     qn_ops_unary,  qn_ops_activation, qn_ops_binary,     qn_ops_move,
-    qn_ops_view,      qn_ops_reduce, qn_ops_matmul,     qn_ops_softmax,    qn_ops_conv,
-    qn_ops_conv_pool, qn_ops_pool,   qn_ops_norm,       qn_ops_layer_norm, qn_ops_attention,
-    qn_ops_position,  qn_ops_rnn,    qn_ops_random,     qn_ops_index,      qn_ops_loss,
-    qn_ops_optim,     NULL, /* the end */
+    qn_ops_zeros,
+    qn_ops_unary,
+    qn_ops_activation,
+    qn_ops_binary,
+    qn_ops_move,
+    qn_ops_view,
+    qn_ops_reduce,
+    qn_ops_matmul,
+    qn_ops_softmax,
+    qn_ops_conv,
+    qn_ops_conv_pool,
+    qn_ops_conv_transpose,
+    qn_ops_pool,
+    qn_ops_pool_global,
+    qn_ops_unpool,
+    qn_ops_norm,
+    qn_ops_layer_norm,
+    qn_ops_attention,
+    qn_ops_position,
+    qn_ops_rnn,
+    qn_ops_random,
+    qn_ops_index,
+    qn_ops_loss,
+    qn_ops_optim,
+    NULL, /* the end */
 };
+/* clang-format on */
 
 const qn_op *qn_op_find(const char *name)
 {

@@ -54,7 +54,9 @@ static bool all_are(const qn_node *node, const char *name, int64_t number)
 
 static bool is_half_pool(const qn_node *node)
 {
-    return is_op(node, "MaxPool") && all_are(node, "kernel_shape", 2) &&
+    return is_op(node, "MaxPool") && find_attr(node, "kernel_shape")->count == 2 &&
+           strncmp(find_attr(node, "auto_pad")->s, "SAME", 4) != 0 &&
+           find_attr(node, "ceil_mode")->i == 0 && all_are(node, "kernel_shape", 2) &&
            find_attr(node, "strides")->count == 2 && all_are(node, "strides", 2) &&
            all_are(node, "pads", 0) && all_are(node, "dilations", 1);
 }
@@ -116,7 +118,8 @@ static bool match(const pool_fusing *f, int index, pool_match *ret)
     static const char *const readers[2] = {"MaxPool", "ReluGrad"};
     const qn_node *conv = node_at(f, index);
     int found[2];
-    if (!is_op(conv, "Conv") || strcmp(find_attr(conv, "activation")->s, "relu") != 0 ||
+    if (!is_op(conv, "Conv") || conv->inputs_count > 3 ||
+        strcmp(find_attr(conv, "activation")->s, "relu") != 0 ||
         !find_readers(f, conv->first, readers, found) || found[0] < 0 ||
         !is_half_pool(node_at(f, found[0])))
         return false;
@@ -147,12 +150,13 @@ static qn_value add_node(pool_fusing *f, const pool_match *m, const char *op, co
 {
     const qn_node *conv = node_at(f, m->conv);
     const qn_attr attrs[] = {*find_attr(conv, "strides"), *find_attr(conv, "pads"),
-                             *find_attr(conv, "dilations"), *find_attr(conv, "group")};
+                             *find_attr(conv, "dilations"), *find_attr(conv, "auto_pad"),
+                             *find_attr(conv, "group")};
     qn_value inputs[5];
     for (int i = 0; i < count; i++)
         inputs[i] = qn_rewrite_get(&f->rewrite, old[i]);
     qn_graph_scope(f->rewrite.to, conv->scope[0] ? conv->scope : NULL);
-    qn_value first = qn_graph_node(f->rewrite.to, op, inputs, count, attrs, 4);
+    qn_value first = qn_graph_node(f->rewrite.to, op, inputs, count, attrs, 5);
     qn_graph_scope(f->rewrite.to, NULL);
     return first;
 }

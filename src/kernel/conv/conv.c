@@ -1,8 +1,8 @@
 /*
- * Forward convolution and its gradient to the input, as correlations (correlate.h).
+ * Forward convolution and its gradient to the input (which is transposed convolution), as correlations (correlate.h).
  *
- * Gradient to the input: with a stride, pixels of x fall into stride_h x stride_w phases, and within a phase each
- * pixel reads the same filter taps:
+ * Gradient to the input: with a stride, pixels of x fall into as many phases, and within a phase each pixel reads the
+ * same filter taps:
  *   dx[p + S t] = sum over taps i with (p + pad - i * dilation) divisible by S of
  *                 W[i]^T dy[t + (p + pad - i * dilation) / S].
  * So every phase is a plain correlation of dy with some transposed taps; phases without taps are zero.
@@ -11,14 +11,12 @@
 
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/error.h"
 #include "kernel/conv/conv_priv.h"
 #include "kernel/isa.h"
 
-enum {
-    RUN_MAX = 512,   /* floats of one source run; longer ones are cut at the taps */
-    FAR_BYTES = 1024 /* weight rows this far apart are copied into panels */
-};
+enum { FAR_BYTES = 1024 }; /* weight rows this far apart are copied into panels */
 
 const qn_conv_kernels *qn_conv_f32_kernels(void)
 {
@@ -27,23 +25,69 @@ const qn_conv_kernels *qn_conv_f32_kernels(void)
     return rows[qn_cpu_level()];
 }
 
-static void copy_panels(const qn_correlation *j, float *dst, const float *weight, int64_t depth,
-                        int64_t cols)
+qn_conv2d qn_conv2d_with_depth(const qn_conv2d *conv)
 {
+    qn_conv2d c = *conv;
+    if (c.kd == 0) {
+        c.d = c.od = c.kd = c.stride_d = c.dilation_d = 1;
+        c.pad_front = 0;
+    }
+    return c;
+}
+
+/* Of [depth, cols], panel by panel. */
+static void copy_panels(float *dst, const float *weight, int64_t depth, int64_t cols)
+{
+    const qn_tile_kernels *tile = qn_tile_f32();
     QN_ASSERT(weight);
-    for (int64_t p = 0; p < qn_tile_panels(j->tile, cols); p++) {
-        int64_t col = qn_tile_panel_start(j->tile, cols, p),
-                width = qn_tile_panel_start(j->tile, cols, p + 1) - col;
+    for (int64_t p = 0; p < qn_tile_panels(tile, cols); p++) {
+        int64_t col = qn_tile_panel_start(tile, cols, p),
+                width = qn_tile_panel_start(tile, cols, p + 1) - col;
         for (int64_t k = 0; k < depth; k++)
             memcpy(dst + depth * col + k * width, weight + k * cols + col,
                    (size_t)width * sizeof *dst);
     }
 }
 
-void qn_conv2d_plan_forward(qn_correlation *j, const qn_conv2d *c, const float *weight,
+size_t qn_conv2d_packed_bytes(const qn_conv2d *conv)
+{
+    qn_conv2d c = qn_conv2d_with_depth(conv);
+    return c.groups == 1 ? (size_t)(c.kd * c.kh * c.kw * c.cin * c.cout) * sizeof(float) : 0;
+}
+
+void qn_conv2d_pack(const qn_conv2d *conv, float *dst, const float *weight)
+{
+    qn_conv2d c = qn_conv2d_with_depth(conv);
+    int64_t depth = c.kh * c.kw * c.cin, slice = depth * c.cout;
+    for (int64_t t = 0; t < c.kd; t++)
+        copy_panels(dst + t * slice, weight + t * slice, depth, c.cout);
+}
+
+/* Far apart, rows of weights crowd into a few sets of the caches: such weights are copied panel by panel. */
+static void lay_weights(qn_correlation *j, const qn_conv2d *c, const qn_conv2d_forward *io,
+                        qn_carve *carve)
+{
+    j->weight = io->weight;
+    j->weight_group = c->cout / c->groups;
+    j->weight_slice = c->kh * c->kw * (c->cin / c->groups) * c->cout;
+    j->ldb = c->cout;
+    j->panelled = c->groups == 1 && (io->packed || c->cout * (int64_t)sizeof(float) >= FAR_BYTES);
+    if (!j->panelled)
+        return;
+    j->weight = io->packed;
+    if (io->packed)
+        return;
+    float *panels = qn_carve_take(carve, qn_conv2d_packed_bytes(c));
+    if (panels)
+        qn_conv2d_pack(c, panels, io->weight);
+    j->weight = panels;
+}
+
+void qn_conv2d_plan_forward(qn_correlation *j, const qn_conv2d *conv, const qn_conv2d_forward *io,
                             qn_carve *carve, int64_t row_multiple, int threads)
 {
-    int64_t in = c->cin / c->groups, out = c->cout / c->groups;
+    qn_conv2d depth = qn_conv2d_with_depth(conv);
+    const qn_conv2d *c = &depth;
     j->plane = (qn_plane){.h = c->h,
                           .w = c->w,
                           .channels = c->cin,
@@ -56,41 +100,31 @@ void qn_conv2d_plan_forward(qn_correlation *j, const qn_conv2d *c, const float *
                           .out_h = c->oh,
                           .out_w = c->ow};
     qn_plane_finish(&j->plane);
-    bool whole_rows = c->dilation_w == 1 && c->groups == 1 && c->kw * c->cin <= RUN_MAX;
+    j->slices = (qn_slices){c->d, c->od, c->kd, c->stride_d, -c->pad_front, c->dilation_d};
     j->images = c->n;
     j->groups = c->groups;
-    j->group_in = in;
-    j->group_out = out;
-    j->segs = whole_rows ? c->kh : c->kh * c->kw;
-    j->seg_len = whole_rows ? c->kw * c->cin : in;
-    j->seg = qn_carve_take(carve, (size_t)j->segs * sizeof *j->seg);
-    for (int64_t s = 0; j->seg && s < j->segs; s++)
-        j->seg[s] = whole_rows ? s * c->dilation_h * j->plane.pitch
-                               : s / c->kw * c->dilation_h * j->plane.pitch +
-                                     s % c->kw * c->dilation_w * c->cin;
+    j->group_in = c->cin / c->groups;
+    j->group_out = c->cout / c->groups;
+    j->src = io->x;
+    j->dst = io->y;
+    j->bias = io->bias;
+    j->added = io->added;
+    j->act = io->act;
+    j->slope = io->slope;
+    qn_correlation_runs(j, &(qn_taps){c->kh, c->kw, c->dilation_h, c->dilation_w}, carve);
     qn_correlation_plan(j, carve, row_multiple, threads);
-    j->weight = weight;
-    j->weight_group = out;
-    j->ldb = c->cout;
-    j->panelled = c->groups == 1 && c->cout * (int64_t)sizeof(float) >= FAR_BYTES;
-    if (j->panelled) {
-        int64_t depth = c->kh * c->kw * in;
-        float *panels = qn_carve_take(carve, (size_t)(depth * c->cout) * sizeof *panels);
-        if (panels)
-            copy_panels(j, panels, weight, depth, c->cout);
-        j->weight = panels;
-    }
+    lay_weights(j, c, io, carve);
     j->dst_pixel = c->cout;
     j->dst_row = c->ow * c->cout;
-    j->dst_image = c->oh * j->dst_row;
+    j->dst_slice = c->oh * j->dst_row;
+    j->dst_image = c->od * j->dst_slice;
 }
 
 void qn_conv2d_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io, void *scratch)
 {
-    qn_correlation j = {
-        .src = io->x, .dst = io->y, .bias = io->bias, .act = io->act, .slope = io->slope};
+    qn_correlation j = {0};
     qn_carve carve = {.base = scratch};
-    qn_conv2d_plan_forward(&j, conv, io->weight, &carve, 1, pool ? qn_pool_threads(pool) : 1);
+    qn_conv2d_plan_forward(&j, conv, io, &carve, 1, pool ? qn_pool_threads(pool) : 1);
     qn_correlation_run(pool, &j);
 }
 
@@ -125,24 +159,33 @@ static phase_axis phase_make(int64_t size, int64_t k, int64_t stride, int64_t pa
     return a;
 }
 
-/* Weights of one phase: [group][panel][tap, cout of the group][cin of the panel], or [tap][channel] when depthwise. */
+/* The axes of one phase. */
+typedef struct {
+    phase_axis slices, rows, cols;
+} phase;
+
+/* Weights of one phase: for each tap of the depth [group][panel][tap, cout of the group][cin of the panel], or
+ * [tap][channel] when depthwise. */
 static void phase_weights(const qn_correlation *j, const qn_conv2d *c, float *dst,
-                          const float *weight, const phase_axis *rows, const phase_axis *cols)
+                          const float *weight, const phase *p)
 {
-    int64_t in = j->group_out, out = j->group_in, depth = rows->taps * cols->taps * out;
-    for (int64_t t = 0; t < rows->taps * cols->taps; t++) {
-        int64_t i = rows->first - t / cols->taps * rows->step,
-                k = cols->first - t % cols->taps * cols->step;
-        const float *tap = weight + (i * c->kw + k) * in * c->cout;
+    int64_t in = j->group_out, out = j->group_in, taps = p->rows.taps * p->cols.taps,
+            depth = taps * out;
+    for (int64_t all = 0; all < p->slices.taps * taps; all++) {
+        int64_t t = all % taps, a = p->slices.first - all / taps * p->slices.step;
+        int64_t i = p->rows.first - t / p->cols.taps * p->rows.step,
+                k = p->cols.first - t % p->cols.taps * p->cols.step;
+        const float *tap = weight + ((a * c->kh + i) * c->kw + k) * in * c->cout;
+        float *slice = dst + all / taps * j->weight_slice;
         if (j->depthwise) {
-            memcpy(dst + t * c->cout, tap, (size_t)c->cout * sizeof *dst);
+            memcpy(slice + t * c->cout, tap, (size_t)c->cout * sizeof *dst);
             continue;
         }
         for (int64_t g = 0; g < c->groups; g++) {
-            float *slab = dst + g * depth * in;
-            for (int64_t p = 0; p < qn_tile_panels(j->tile, in); p++) {
-                int64_t col = qn_tile_panel_start(j->tile, in, p),
-                        width = qn_tile_panel_start(j->tile, in, p + 1) - col;
+            float *slab = slice + g * depth * in;
+            for (int64_t panel = 0; panel < qn_tile_panels(j->tile, in); panel++) {
+                int64_t col = qn_tile_panel_start(j->tile, in, panel),
+                        width = qn_tile_panel_start(j->tile, in, panel + 1) - col;
                 j->tile->transpose(slab + depth * col + t * out * width, width,
                                    tap + col * c->cout + g * out, c->cout, out, width);
             }
@@ -150,11 +193,13 @@ static void phase_weights(const qn_correlation *j, const qn_conv2d *c, float *ds
     }
 }
 
-/* The correlation of one phase. `weight` NULL or no memory in the carve: sizes only. */
-static void phase_plan(qn_correlation *j, const qn_conv2d *c, const float *weight,
-                       const phase_axis *rows, const phase_axis *cols, qn_carve *carve, int threads)
+/* The correlation of one phase. `weight` NULL or no memory in the carve: sizes only. A phase that no tap reaches is a
+ * correlation without terms. */
+static void phase_plan(qn_correlation *j, const qn_conv2d *c, const float *weight, const phase *p,
+                       qn_carve *carve, int threads)
 {
     int64_t in = c->cin / c->groups, out = c->cout / c->groups;
+    const phase_axis *rows = &p->rows, *cols = &p->cols;
     j->plane = (qn_plane){.h = c->oh,
                           .w = c->ow,
                           .channels = c->cout,
@@ -162,68 +207,56 @@ static void phase_plan(qn_correlation *j, const qn_conv2d *c, const float *weigh
                           .col_step = 1,
                           .row_first = rows->offset,
                           .col_first = cols->offset,
-                          .rows_span = (rows->taps - 1) * rows->spacing + 1,
-                          .cols_span = (cols->taps - 1) * cols->spacing + 1,
+                          .rows_span = (qn_max_i64(rows->taps, 1) - 1) * rows->spacing + 1,
+                          .cols_span = (qn_max_i64(cols->taps, 1) - 1) * cols->spacing + 1,
                           .out_h = rows->outputs,
                           .out_w = cols->outputs,
                           .copied = j->fetch != NULL};
     qn_plane_finish(&j->plane);
-    bool whole_rows = cols->spacing == 1 && c->groups == 1 && cols->taps * c->cout <= RUN_MAX;
+    j->slices = (qn_slices){c->od, p->slices.outputs, p->slices.taps,
+                            1,     p->slices.offset,  p->slices.spacing};
     j->images = c->n;
     j->groups = c->groups;
     j->group_in = out;
     j->group_out = in;
-    j->segs = whole_rows ? rows->taps : rows->taps * cols->taps;
-    j->seg_len = whole_rows ? cols->taps * c->cout : out;
-    j->seg = qn_carve_take(carve, (size_t)j->segs * sizeof *j->seg);
-    for (int64_t s = 0; j->seg && s < j->segs; s++)
-        j->seg[s] = whole_rows ? s * rows->spacing * j->plane.pitch
-                               : s / cols->taps * rows->spacing * j->plane.pitch +
-                                     s % cols->taps * cols->spacing * c->cout;
+    qn_correlation_runs(j, &(qn_taps){rows->taps, cols->taps, rows->spacing, cols->spacing}, carve);
     qn_correlation_plan(j, carve, 1, threads);
-    int64_t depth = rows->taps * cols->taps * out;
-    float *slab = qn_carve_take(carve, (size_t)(depth * c->cin) * sizeof *slab);
+    j->weight_slice = rows->taps * cols->taps * out * c->cin;
+    float *slab = qn_carve_take(carve, (size_t)(p->slices.taps * j->weight_slice) * sizeof *slab);
     if (slab && weight)
-        phase_weights(j, c, slab, weight, rows, cols);
+        phase_weights(j, c, slab, weight, p);
     j->weight = slab;
-    j->weight_group = depth * in;
+    j->weight_group = rows->taps * cols->taps * out * in;
     j->panelled = !j->depthwise;
     j->ldb = j->depthwise ? c->cout : in;
     j->dst_pixel = c->stride_w * c->cin;
     j->dst_row = c->stride_h * c->w * c->cin;
-    j->dst_image = c->h * c->w * c->cin;
+    j->dst_slice = c->stride_d * c->h * c->w * c->cin;
+    j->dst_image = c->d * c->h * c->w * c->cin;
 }
 
 /* Runs every phase; with no memory only measures. Returns the bytes of the largest. */
-size_t qn_conv2d_grad_x_phases(qn_pool *pool, const qn_conv2d *c, float *dx, const float *weight,
+size_t qn_conv2d_grad_x_phases(qn_pool *pool, const qn_conv2d *conv, float *dx, const float *weight,
                                const qn_correlation *source, void *scratch, int threads)
 {
     size_t most = 0;
-    bool whole = true; /* does every pixel of dx belong to a phase with taps? */
-    for (int pass = 0; pass < 2; pass++) {
-        for (int64_t i = 0; i < c->stride_h * c->stride_w; i++) {
-            phase_axis rows =
-                phase_make(c->h, c->kh, c->stride_h, c->pad_top, c->dilation_h, i / c->stride_w);
-            phase_axis cols =
-                phase_make(c->w, c->kw, c->stride_w, c->pad_left, c->dilation_w, i % c->stride_w);
-            if (rows.outputs == 0 || cols.outputs == 0)
-                continue;
-            if (rows.taps == 0 || cols.taps == 0) {
-                whole = false;
-                continue;
-            }
-            qn_correlation j = *source;
-            qn_carve carve = {.base = pass == 1 ? scratch : NULL};
-            phase_plan(&j, c, weight, &rows, &cols, &carve, threads);
-            most = carve.used > most ? carve.used : most;
-            j.dst = dx ? dx + (i / c->stride_w * c->w + i % c->stride_w) * c->cin : NULL;
-            if (pass == 1)
-                qn_correlation_run(pool, &j);
-        }
+    qn_conv2d c = qn_conv2d_with_depth(conv);
+    for (int64_t i = 0; i < c.stride_d * c.stride_h * c.stride_w; i++) {
+        int64_t slice = i / c.stride_w / c.stride_h, row = i / c.stride_w % c.stride_h,
+                col = i % c.stride_w;
+        phase p = {phase_make(c.d, c.kd, c.stride_d, c.pad_front, c.dilation_d, slice),
+                   phase_make(c.h, c.kh, c.stride_h, c.pad_top, c.dilation_h, row),
+                   phase_make(c.w, c.kw, c.stride_w, c.pad_left, c.dilation_w, col)};
+        if (p.slices.outputs == 0 || p.rows.outputs == 0 || p.cols.outputs == 0)
+            continue;
+        qn_correlation j = *source;
+        qn_carve carve = {.base = scratch};
+        phase_plan(&j, &c, weight, &p, &carve, threads);
+        most = carve.used > most ? carve.used : most;
         if (!dx)
-            return most;
-        if (pass == 0 && !whole)
-            memset(dx, 0, (size_t)(c->n * c->h * c->w * c->cin) * sizeof *dx);
+            continue;
+        j.dst = dx + ((slice * c.h + row) * c.w + col) * c.cin;
+        qn_correlation_run(pool, &j);
     }
     return most;
 }
@@ -236,11 +269,19 @@ void qn_conv2d_grad_x_f32(qn_pool *pool, const qn_conv2d *conv, float *dx, const
                             pool ? qn_pool_threads(pool) : 1);
 }
 
+void qn_conv2d_transposed_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
+                              void *scratch)
+{
+    qn_correlation source = {.src = io->x, .bias = io->bias, .act = io->act, .slope = io->slope};
+    qn_conv2d_grad_x_phases(pool, conv, io->y, io->weight, &source, scratch,
+                            pool ? qn_pool_threads(pool) : 1);
+}
+
 size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads)
 {
     qn_correlation j = {0};
     qn_carve carve = {0};
-    qn_conv2d_plan_forward(&j, conv, NULL, &carve, 1, threads);
+    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){0}, &carve, 1, threads);
     size_t most = carve.used;
     qn_correlation source = {0};
     size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);

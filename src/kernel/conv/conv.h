@@ -1,7 +1,8 @@
 /*
- * Two-dimensional convolution (cross-correlation, as ONNX Conv), channels last, f32: forward with
- * bias and activation, gradients to the input and to the weights. Direct: shifted blocks of the
- * matrix kernel over a few padded input rows; the batch is never unfolded into columns.
+ * Convolution (cross-correlation, as ONNX Conv) over planes or volumes, channels last, f32: forward
+ * with bias, a tensor added and activation, transposed, gradients to the input and to the weights.
+ * Direct: shifted blocks of the matrix kernel over a few padded input rows; the batch is never
+ * unfolded into columns.
  */
 #ifndef QN_KERNEL_CONV_H
 #define QN_KERNEL_CONV_H
@@ -18,20 +19,29 @@
  * input channels [g * cin / groups, ...). Padding is given at the top and left; bottom and right
  * follow from oh and ow: y[n, r, s, :] reads x[n, r * stride_h - pad_top + i * dilation_h, s *
  * stride_w - pad_left + j * dilation_w, :], and what lies outside x is zero. Pads are >= 0; strides
- * and dilations >= 1.
+ * and dilations >= 1. The depth (kd and what belongs to it) makes volumes of planes: x [n, d, h, w,
+ * cin], weight [kd, kh, kw, ...], y [n, od, oh, ow, cout], with a rule of the same kind; kd 0 = none.
+ * Sequences are planes one pixel wide: h, kh, stride_h, ... are theirs, w = kw = ow = 1.
  */
 typedef struct {
     int64_t n, h, w, cin, oh, ow, cout;
     int64_t kh, kw;
     int64_t stride_h, stride_w, pad_top, pad_left, dilation_h, dilation_w, groups;
+    int64_t d, od, kd, stride_d, pad_front, dilation_d;
 } qn_conv2d;
 
 /* The most any of the calls below needs for this shape, 64-byte aligned. */
 size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads);
 
-/* y = act(conv(x, weight) + bias). bias may be NULL. slope: of QN_ACT_LEAKY. */
+/* Weights in the order in which the forward reads them: made once where they do not change, they
+ * need not be copied at every call. The bytes are 0 where that saves nothing (groups). */
+size_t qn_conv2d_packed_bytes(const qn_conv2d *conv);
+void qn_conv2d_pack(const qn_conv2d *conv, float *dst, const float *weight);
+
+/* y = act(conv(x, weight) + bias + added). bias may be NULL; so may added, which has y's shape and
+ * may be y. packed: of qn_conv2d_pack, instead of weight; or NULL. slope: of QN_ACT_LEAKY. */
 typedef struct {
-    const float *x, *weight, *bias;
+    const float *x, *weight, *packed, *bias, *added;
     float *y;
     qn_act act;
     float slope;
@@ -39,6 +49,10 @@ typedef struct {
 void qn_conv2d_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
                    void *scratch);
 
+/* The transpose, as ONNX ConvTranspose: dx as below, with bias [cin] and activation; x is the
+ * gradient's dy, [n, oh, ow, cout], and y its dx, [n, h, w, cin]. packed and added are not used. */
+void qn_conv2d_transposed_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
+                              void *scratch);
 /* dx = gradient to x, from dy (already multiplied by the activation's derivative). dx is
  * overwritten. */
 void qn_conv2d_grad_x_f32(qn_pool *pool, const qn_conv2d *conv, float *dx, const float *dy,

@@ -5,29 +5,61 @@
 
 #include "kernel/conv/conv_table.h"
 
-/* One vector of columns of row i. */
-VEC vf depthwise_lanes(const qn_strip *s, int64_t i, int c, vm m)
+#define DEPTHWISE_ROWS 8
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+/* One vector of columns of rows [i, i + R): the loads of B are shared, and R chains hide the latency of one. */
+VEC void depthwise_lanes(const int R, const qn_strip *s, int64_t i, int c, vm m)
 {
-    vf acc = s->add ? vf_load_mask(s->c + i * s->ldc + c, m) : vf_zero();
-    const float *b = s->b + c;
-    for (int64_t seg = 0; seg < s->segs; seg++) {
-        const float *a = s->a + s->row[i] + s->seg[seg] + c;
-        for (int64_t k = 0; k < s->seg_len; k++, a += s->step, b += s->ldb)
-            acc = vf_fma(vf_load_mask(a, m), vf_load_mask(b, m), acc);
+    vf acc[DEPTHWISE_ROWS];
+    const float *a[DEPTHWISE_ROWS], *b = s->b + c;
+    float *to = s->c + i * s->ldc + c;
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        acc[r] = s->add ? vf_load_mask(to + r * s->ldc, m) : vf_zero();
+        a[r] = s->a + s->row[i + r] + c;
     }
-    if (s->bias)
-        acc = vf_add(acc, vf_load_mask(s->bias + c, m));
-    return s->relu ? vf_max(vf_zero(), acc) : acc;
+    for (int64_t seg = 0; seg < s->segs; seg++) {
+        int64_t at = s->seg[seg];
+        for (int64_t k = 0; k < s->seg_len; k++, at += s->step, b += s->ldb) {
+            vf w = vf_load_mask(b, m);
+            UNROLL for (int r = 0; r < R; r++) acc[r] =
+                vf_fma(vf_load_mask(a[r] + at, m), w, acc[r]);
+        }
+    }
+    UNROLL for (int r = 0; r < R; r++)
+    {
+        if (s->bias)
+            acc[r] = vf_add(acc[r], vf_load_mask(s->bias + c, m));
+        if (s->added)
+            acc[r] = vf_add(acc[r], vf_load_mask(s->added + (i + r) * s->ldc + c, m));
+        vf_store_mask(to + r * s->ldc, s->relu ? vf_max(vf_zero(), acc[r]) : acc[r], m);
+    }
+}
+
+VEC void depthwise_rows(const int R, const qn_strip *s, int64_t i)
+{
+    const vm all = vm_first(VL);
+    int c = 0;
+    for (; c + VL <= s->cols; c += VL)
+        depthwise_lanes(R, s, i, c, all);
+    if (c < s->cols)
+        depthwise_lanes(R, s, i, c, vm_first(s->cols - c));
 }
 
 static void depthwise(const qn_strip *s)
 {
-    for (int64_t i = 0; i < s->rows; i++) {
-        for (int c = 0; c < s->cols; c += VL) {
-            vm m = vm_first(s->cols - c < VL ? s->cols - c : VL);
-            vf_store_mask(s->c + i * s->ldc + c, depthwise_lanes(s, i, c, m), m);
-        }
-    }
+    int64_t i = 0;
+    for (; i + DEPTHWISE_ROWS <= s->rows; i += DEPTHWISE_ROWS)
+        depthwise_rows(DEPTHWISE_ROWS, s, i);
+    for (; i + 2 <= s->rows; i += 2)
+        depthwise_rows(2, s, i);
+    for (; i < s->rows; i++)
+        depthwise_rows(1, s, i);
 }
 
 /* Takes x over best where it is larger, or the first NaN. */

@@ -7,8 +7,11 @@
 #include "kernel/conv/conv.h"
 #include "kernel/conv/correlate.h"
 
-/* The forward correlation of a convolution; src, dst, bias, act, fetch and emit stay as the caller set them. */
-void qn_conv2d_plan_forward(qn_correlation *job, const qn_conv2d *conv, const float *weight,
+/* Planes as volumes of one slice: kd 0 becomes a depth of 1. */
+qn_conv2d qn_conv2d_with_depth(const qn_conv2d *conv);
+
+/* The forward correlation of a convolution; fetch and emit stay as the caller set them. */
+void qn_conv2d_plan_forward(qn_correlation *job, const qn_conv2d *conv, const qn_conv2d_forward *io,
                             qn_carve *carve, int64_t row_multiple, int threads);
 
 /* dx from what `source` says about dy (src, or fetch and context). Without dx only measures. */

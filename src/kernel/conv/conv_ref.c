@@ -17,6 +17,7 @@ static void depthwise(const qn_strip *s)
                     acc += a[k * s->step] * *b;
             }
             acc = s->bias ? acc + s->bias[c] : acc;
+            acc = s->added ? acc + s->added[i * s->ldc + c] : acc;
             s->c[i * s->ldc + c] = s->relu && acc < 0 ? 0 : acc;
         }
     }

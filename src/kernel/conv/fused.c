@@ -34,10 +34,10 @@ void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uin
                              const float *x, const float *weight, const float *bias, void *scratch)
 {
     fused f = {.c = conv, .kernels = qn_conv_f32_kernels(), .y = y, .choice = choice};
-    qn_correlation j = {
-        .src = x, .bias = bias, .act = QN_ACT_RELU, .emit = emit_pooled, .context = &f};
+    qn_correlation j = {.emit = emit_pooled, .context = &f};
+    qn_conv2d_forward io = {.x = x, .weight = weight, .bias = bias, .act = QN_ACT_RELU};
     qn_carve carve = {.base = scratch};
-    qn_conv2d_plan_forward(&j, conv, weight, &carve, 2, pool ? qn_pool_threads(pool) : 1);
+    qn_conv2d_plan_forward(&j, conv, &io, &carve, 2, pool ? qn_pool_threads(pool) : 1);
     qn_correlation_run(pool, &j);
 }
 
@@ -123,7 +123,7 @@ size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads)
 {
     qn_correlation j = {.emit = emit_pooled};
     qn_carve carve = {0};
-    qn_conv2d_plan_forward(&j, conv, NULL, &carve, 2, threads);
+    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){0}, &carve, 2, threads);
     size_t most = carve.used;
     qn_correlation source = {.fetch = fetch_block};
     size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);

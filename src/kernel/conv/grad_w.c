@@ -20,7 +20,8 @@ enum {
 };
 
 typedef struct {
-    const qn_conv2d *c;
+    qn_conv2d whole;
+    const qn_conv2d *c; /* that */
     const qn_conv2d_grad_w *io;
     const qn_tile_kernels *tile;
     const qn_conv_kernels *conv;
@@ -30,6 +31,8 @@ typedef struct {
     int64_t block_rows,
         rows; /* rows: of the strip, kh * kw * (cin / groups), or kh * kw when depthwise */
     int64_t *row, *seg;
+    int64_t slice;         /* floats of dW that one tap of the depth has */
+    int64_t items, splits; /* panels of output channels, and into how many parts they go */
     int64_t parts, size,
         stride; /* copies, floats of dW, floats of a copy (dW, then dbias, then a row of sums) */
     float *copies, *pad, *room;
@@ -49,15 +52,29 @@ static void job_tables(job *j)
         j->seg[r] = r * c->stride_h * j->plane.pitch;
 }
 
-static void job_plan(job *j, const qn_conv2d *c, const qn_conv2d_grad_w *io, qn_carve *carve,
+/* The batch is cut only as far as the copies of dW allow; what is wanted beyond that comes from cutting channels, which
+ * changes no sum. */
+static void job_units(job *j)
+{
+    const qn_conv2d *c = j->c;
+    double flops = 2.0 * (double)(c->n * c->od * c->oh * c->ow) * (double)j->size;
+    int64_t wanted = qn_min_i64((int64_t)(flops / PART_FLOPS), PARTS_MAX);
+    int64_t parts = qn_min_i64(wanted, PARTS_BYTES / (j->stride * (int64_t)sizeof(float)));
+    j->parts = qn_max_i64(qn_min_i64(parts, c->n), 1);
+    j->items = j->depthwise ? 1 : c->groups * qn_tile_panels(j->tile, c->cout / c->groups);
+    j->splits = qn_max_i64(qn_min_i64(wanted / j->parts, j->items), 1);
+}
+
+static void job_plan(job *j, const qn_conv2d *conv, const qn_conv2d_grad_w *io, qn_carve *carve,
                      int threads)
 {
-    int64_t in = c->cin / c->groups;
-    *j = (job){.c = c,
+    *j = (job){.whole = qn_conv2d_with_depth(conv),
                .io = io,
                .tile = qn_tile_f32(),
                .conv = qn_conv_f32_kernels(),
                .reduce = qn_reduce_f32_kernels()};
+    const qn_conv2d *c = j->c = &j->whole;
+    int64_t in = c->cin / c->groups;
     j->plane = (qn_plane){.h = c->h,
                           .w = c->w,
                           .channels = c->cin,
@@ -73,12 +90,10 @@ static void job_plan(job *j, const qn_conv2d *c, const qn_conv2d_grad_w *io, qn_
     j->depthwise = in == 1 && c->cout == c->groups && c->groups > 1;
     j->rows = c->kh * c->kw * (j->depthwise ? 1 : in);
     j->block_rows = qn_block_rows(c->oh, c->ow, BLOCK_PIXELS, io->row_multiple);
-    j->size = c->kh * c->kw * in * c->cout;
+    j->slice = c->kh * c->kw * in * c->cout;
+    j->size = c->kd * j->slice;
     j->stride = (j->size + 2 * c->cout + 15) / 16 * 16;
-    double flops = 2.0 * (double)(c->n * c->oh * c->ow) * (double)j->size;
-    int64_t parts = qn_min_i64((int64_t)(flops / PART_FLOPS), PARTS_MAX);
-    parts = qn_min_i64(parts, PARTS_BYTES / (j->stride * (int64_t)sizeof(float)));
-    j->parts = qn_max_i64(qn_min_i64(parts, c->n), 1);
+    job_units(j);
     j->pad_floats = j->plane.inside
                         ? 0
                         : (qn_plane_rows(&j->plane, j->block_rows) * j->plane.pitch + 15) / 16 * 16;
@@ -101,22 +116,23 @@ size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, int threads)
     return carve.used;
 }
 
-/* Adds one block of rows to a copy. */
+/* Adds one block of rows to a copy: panels [item, end). */
 static void block_add(const job *j, float *copy, const float *x, const float *dy, int64_t rows,
-                      bool add)
+                      int64_t item, int64_t end)
 {
     const qn_conv2d *c = j->c;
     int64_t in = c->cin / c->groups, out = c->cout / c->groups,
             panels = qn_tile_panels(j->tile, out);
+    bool column = c->ow == 1; /* rows of one pixel are one run */
     qn_strip s = {.rows = j->rows,
                   .row = j->row,
                   .seg = j->seg,
-                  .segs = rows,
-                  .seg_len = c->ow,
-                  .step = c->stride_w * c->cin,
+                  .segs = column ? 1 : rows,
+                  .seg_len = column ? rows : c->ow,
+                  .step = column ? c->stride_h * j->plane.pitch : c->stride_w * c->cin,
                   .ldb = c->cout,
                   .ldc = c->cout,
-                  .add = add};
+                  .add = true};
     if (j->depthwise) {
         s.cols = (int)c->cout;
         s.a = x;
@@ -125,7 +141,7 @@ static void block_add(const job *j, float *copy, const float *x, const float *dy
         j->conv->depthwise(&s);
         return;
     }
-    for (int64_t p = 0; p < c->groups * panels; p++) {
+    for (int64_t p = item; p < end; p++) {
         int64_t g = p / panels, col = qn_tile_panel_start(j->tile, out, p % panels);
         s.cols = (int)(qn_tile_panel_start(j->tile, out, p % panels + 1) - col);
         s.a = x + g * in;
@@ -135,41 +151,60 @@ static void block_add(const job *j, float *copy, const float *x, const float *dy
     }
 }
 
-static void bias_add(const job *j, float *copy, const float *dy, int64_t pixels, bool add)
+static void bias_add(const job *j, float *copy, const float *dy, int64_t pixels)
 {
     int64_t cout = j->c->cout;
     float *bias = copy + j->size, *sums = bias + cout;
     if (!j->io->dbias)
         return;
-    j->reduce->columns[QN_REDUCE_SUM](add ? sums : bias, dy, pixels, cout, cout);
-    for (int64_t o = 0; add && o < cout; o++)
+    j->reduce->columns[QN_REDUCE_SUM](sums, dy, pixels, cout, cout);
+    for (int64_t o = 0; o < cout; o++)
         bias[o] += sums[o];
 }
 
-static void part_run(const job *j, int64_t part, int worker)
+/* One block of rows of one output slice, for every tap of the depth that reaches a slice of x. */
+static void block_run(const job *j, int64_t part, int64_t split, int64_t plane, int64_t row,
+                      int worker)
 {
     const qn_conv2d *c = j->c;
     float *copy = j->copies + part * j->stride;
-    int64_t first = part * c->n / j->parts, end = (part + 1) * c->n / j->parts;
-    bool add = false;
-    for (int64_t n = first; n < end; n++) {
-        const float *image = j->io->x + n * c->h * c->w * c->cin;
-        for (int64_t row = 0; row < c->oh; row += j->block_rows, add = true) {
-            int64_t rows = qn_min_i64(j->block_rows, c->oh - row);
-            const float *x =
-                qn_plane_block(&j->plane, image, row, rows, j->pad + worker * j->pad_floats);
-            const float *dy =
-                j->io->fetch(j->io->context, n, row, rows, j->room + worker * j->room_floats);
-            block_add(j, copy, x, dy, rows, add);
-            bias_add(j, copy, dy, rows * c->ow, add);
-        }
+    int64_t rows = qn_min_i64(j->block_rows, c->oh - row), n = plane / c->od;
+    int64_t item = split * j->items / j->splits, end = (split + 1) * j->items / j->splits;
+    const float *dy =
+        j->io->fetch(j->io->context, plane, row, rows, j->room + worker * j->room_floats);
+    for (int64_t t = 0; t < c->kd; t++) {
+        int64_t from = plane % c->od * c->stride_d - c->pad_front + t * c->dilation_d;
+        if (from < 0 || from >= c->d)
+            continue;
+        const float *image = j->io->x + (n * c->d + from) * c->h * c->w * c->cin;
+        const float *x =
+            qn_plane_block(&j->plane, image, row, rows, j->pad + worker * j->pad_floats);
+        block_add(j, copy + t * j->slice, x, dy, rows, item, end);
     }
+    if (split == 0)
+        bias_add(j, copy, dy, rows * c->ow);
 }
 
-static void parts_range(void *context, int64_t first, int64_t end, int worker)
+static void unit_run(const job *j, int64_t unit, int worker)
 {
-    for (int64_t part = first; part < end; part++)
-        part_run(context, part, worker);
+    const qn_conv2d *c = j->c;
+    int64_t part = unit / j->splits, split = unit % j->splits;
+    int64_t first = part * c->n / j->parts * c->od, end = (part + 1) * c->n / j->parts * c->od;
+    for (int64_t plane = first; plane < end; plane++)
+        for (int64_t row = 0; row < c->oh; row += j->block_rows)
+            block_run(j, part, split, plane, row, worker);
+}
+
+static void units_range(void *context, int64_t first, int64_t end, int worker)
+{
+    for (int64_t unit = first; unit < end; unit++)
+        unit_run(context, unit, worker);
+}
+
+static void clear_range(void *context, int64_t first, int64_t end)
+{
+    const job *j = context;
+    memset(j->copies + first, 0, (size_t)(end - first) * sizeof *j->copies);
 }
 
 /* Elements of dW, then of dbias, as one range. */
@@ -194,14 +229,10 @@ void qn_conv2d_grad_w_run(qn_pool *pool, const qn_conv2d *c, const qn_conv2d_gra
     job j;
     qn_carve carve = {.base = scratch};
     job_plan(&j, c, io, &carve, pool ? qn_pool_threads(pool) : 1);
-    if (c->n * c->oh * c->ow == 0) {
-        memset(io->dweight, 0, (size_t)j.size * sizeof(float));
-        if (io->dbias)
-            memset(io->dbias, 0, (size_t)c->cout * sizeof(float));
-        return;
-    }
-    qn_split_workers(j.parts < 4 ? NULL : pool, j.parts, 1, parts_range, &j);
-    qn_split(pool, j.size + (io->dbias ? c->cout : 0), JOIN_GRAIN, join_range, &j);
+    int64_t units = j.parts * j.splits;
+    qn_split(pool, j.parts * j.stride, JOIN_GRAIN, clear_range, &j);
+    qn_split_workers(units < 4 ? NULL : pool, units, 1, units_range, &j);
+    qn_split(pool, j.size + (io->dbias ? j.c->cout : 0), JOIN_GRAIN, join_range, &j);
 }
 
 typedef struct {

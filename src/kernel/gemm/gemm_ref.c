@@ -25,6 +25,7 @@ static void strip(const qn_strip *s)
         }
         for (int j = 0; j < s->cols; j++) {
             float x = s->bias ? acc[j] + s->bias[j] : acc[j];
+            x = s->added ? x + s->added[i * s->ldc + j] : x;
             c[j] = s->relu && x < 0 ? 0 : x;
         }
     }

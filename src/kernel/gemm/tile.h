@@ -32,9 +32,10 @@ typedef struct {
     int64_t ldb;
     float *c;
     int64_t ldc;
-    bool add;          /* start from C instead of 0 */
-    const float *bias; /* [cols] added at the end, or NULL */
-    bool relu;         /* last of all */
+    bool add;           /* start from C instead of 0 */
+    const float *bias;  /* [cols] added at the end, or NULL */
+    const float *added; /* as C, with its stride: added after the bias, or NULL */
+    bool relu;          /* last of all */
 } qn_strip;
 
 typedef struct {

@@ -48,6 +48,17 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
             UNROLL for (int i = 0; i < R; i++) acc[i][j] = vf_add(acc[i][j], y);
         }
     }
+    if (s->added) {
+        const float *added = s->added + first * s->ldc;
+        UNROLL for (int i = 0; i < R; i++)
+        {
+            UNROLL for (int j = 0; j < V; j++)
+            {
+                const float *at = added + i * s->ldc + j * VL;
+                acc[i][j] = vf_add(acc[i][j], j < V - 1 ? vf_load(at) : vf_load_mask(at, tail));
+            }
+        }
+    }
     if (s->relu) {
         UNROLL for (int i = 0; i < R; i++)
         {

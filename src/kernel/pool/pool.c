@@ -29,9 +29,20 @@ static const qn_pool_kernels *choose(void)
     return rows[qn_cpu_level()];
 }
 
+/* Planes as volumes of one slice. */
+static qn_pool2d with_depth(const qn_pool2d *shape)
+{
+    qn_pool2d s = *shape;
+    if (s.kd == 0) {
+        s.d = s.od = s.kd = s.stride_d = s.dilation_d = 1;
+        s.pad_front = s.pad_back = 0;
+    }
+    return s;
+}
+
 int qn_pool2d_choice_bytes(const qn_pool2d *shape)
 {
-    return shape->kh * shape->kw <= BYTE_PLACES ? 1 : 4;
+    return with_depth(shape).kd * shape->kh * shape->kw <= BYTE_PLACES ? 1 : 4;
 }
 
 typedef struct job job;
@@ -65,46 +76,54 @@ static int64_t padded_taps(int64_t origin, int64_t taps, int64_t dilation, int64
     return qn_min_i64(end, taps);
 }
 
-/* `count` outputs from column s on, whose windows are all cut alike. */
-static void windows_run(const job *j, int64_t n, int64_t r, int64_t s, int64_t count)
+/* `count` outputs from column s of row r of slice `plane` on, whose windows are all cut alike. */
+static void windows_run(const job *j, int64_t plane, int64_t r, int64_t s, int64_t count)
 {
     const qn_pool2d *p = j->s;
-    int64_t top = r * p->stride_h - p->pad_top, left = s * p->stride_w - p->pad_left, i0, i1, j0,
-            j1;
+    int64_t n = plane / p->od, front = plane % p->od * p->stride_d - p->pad_front,
+            top = r * p->stride_h - p->pad_top, left = s * p->stride_w - p->pad_left;
+    int64_t k0, k1, i0, i1, j0, j1;
+    clip(front, p->kd, p->dilation_d, p->d, &k0, &k1);
     clip(top, p->kh, p->dilation_h, p->h, &i0, &i1);
     clip(left, p->kw, p->dilation_w, p->w, &j0, &j1);
     qn_window w = {.count = count,
                    .channels = p->c,
                    .move = p->stride_w * p->c,
+                   .slabs = k1 - k0,
                    .rows = i1 - i0,
                    .cols = j1 - j0,
+                   .slab = p->dilation_d * p->h * p->w * p->c,
                    .row = p->dilation_h * p->w * p->c,
                    .col = p->dilation_w * p->c,
-                   .first = (int32_t)(i0 * p->kw + j0),
+                   .first = (int32_t)((k0 * p->kh + i0) * p->kw + j0),
+                   .number_slab = (int32_t)(p->kh * p->kw),
                    .number_row = (int32_t)p->kw};
-    int64_t places = w.rows * w.cols;
+    int64_t places = w.slabs * w.rows * w.cols;
     if (p->count_include_pad)
-        places = padded_taps(top, p->kh, p->dilation_h, p->h + p->pad_bottom) *
+        places = padded_taps(front, p->kd, p->dilation_d, p->d + p->pad_back) *
+                 padded_taps(top, p->kh, p->dilation_h, p->h + p->pad_bottom) *
                  padded_taps(left, p->kw, p->dilation_w, p->w + p->pad_right);
     w.scale = 1 / (float)places;
-    int64_t x = ((n * p->h + top + i0 * p->dilation_h) * p->w + left + j0 * p->dilation_w) * p->c;
-    j->run(j, x, ((n * p->oh + r) * p->ow + s) * p->c, &w);
+    int64_t slice = n * p->d + front + k0 * p->dilation_d;
+    int64_t x =
+        ((slice * p->h + top + i0 * p->dilation_h) * p->w + left + j0 * p->dilation_w) * p->c;
+    j->run(j, x, ((plane * p->oh + r) * p->ow + s) * p->c, &w);
 }
 
 static void row_run(const job *j, int64_t row)
 {
     const qn_pool2d *p = j->s;
-    int64_t n = row / p->oh, r = row % p->oh, span = (p->kw - 1) * p->dilation_w;
+    int64_t plane = row / p->oh, r = row % p->oh, span = (p->kw - 1) * p->dilation_w;
     int64_t first = qn_min_i64((p->pad_left + p->stride_w - 1) / p->stride_w, p->ow);
     int64_t room = p->w - 1 - span +
                    p->pad_left; /* the last column whose window ends inside, times the stride */
     int64_t end = room < 0 ? first : qn_max_i64(qn_min_i64(room / p->stride_w + 1, p->ow), first);
     for (int64_t s = 0; s < first; s++)
-        windows_run(j, n, r, s, 1);
+        windows_run(j, plane, r, s, 1);
     if (end > first)
-        windows_run(j, n, r, first, end - first);
+        windows_run(j, plane, r, first, end - first);
     for (int64_t s = end; s < p->ow; s++)
-        windows_run(j, n, r, s, 1);
+        windows_run(j, plane, r, s, 1);
 }
 
 static void rows_range(void *context, int64_t first, int64_t end)
@@ -118,20 +137,20 @@ static void images_range(void *context, int64_t first, int64_t end)
 {
     const job *j = context;
     const qn_pool2d *p = j->s;
-    int64_t size = p->h * p->w * p->c;
+    int64_t size = p->d * p->h * p->w * p->c, rows = p->od * p->oh;
     memset(j->dst + first * size, 0, (size_t)((end - first) * size) * sizeof(float));
-    rows_range(context, first * p->oh, end * p->oh);
+    rows_range(context, first * rows, end * rows);
 }
 
 static void forward(qn_pool *pool, job *j)
 {
-    int64_t cost = j->s->ow * j->s->kh * j->s->kw * j->s->c;
-    qn_split(pool, j->s->n * j->s->oh, qn_split_grain(cost, GRAIN), rows_range, j);
+    int64_t cost = j->s->ow * j->s->kd * j->s->kh * j->s->kw * j->s->c;
+    qn_split(pool, j->s->n * j->s->od * j->s->oh, qn_split_grain(cost, GRAIN), rows_range, j);
 }
 
 static void backward(qn_pool *pool, job *j)
 {
-    int64_t cost = j->s->oh * j->s->ow * j->s->kh * j->s->kw * j->s->c;
+    int64_t cost = j->s->od * j->s->oh * j->s->ow * j->s->kd * j->s->kh * j->s->kw * j->s->c;
     qn_split(pool, j->s->n, qn_split_grain(cost, GRAIN), images_range, j);
 }
 
@@ -164,9 +183,9 @@ static void run_average_grad(const job *j, int64_t x, int64_t y, const qn_window
 /* The common case, 2x2 windows side by side: whole rows at a time, and backward each place is written once. */
 static bool is_plain(const qn_pool2d *p)
 {
-    return p->kh == 2 && p->kw == 2 && p->stride_h == 2 && p->stride_w == 2 && p->dilation_h == 1 &&
-           p->dilation_w == 1 && p->pad_top == 0 && p->pad_left == 0 && 2 * p->oh <= p->h &&
-           2 * p->ow <= p->w;
+    return p->kd == 1 && p->d == 1 && p->kh == 2 && p->kw == 2 && p->stride_h == 2 &&
+           p->stride_w == 2 && p->dilation_h == 1 && p->dilation_w == 1 && p->pad_top == 0 &&
+           p->pad_left == 0 && 2 * p->oh <= p->h && 2 * p->ow <= p->w;
 }
 
 static void plain_range(void *context, int64_t first, int64_t end)
@@ -206,8 +225,10 @@ static void plain_grad_range(void *context, int64_t first, int64_t end)
 void qn_max_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, void *choice,
                        const float *x)
 {
-    job j = {.kernels = choose(), .s = shape, .run = run_max, .dst = y, .src = x, .choice = choice};
-    if (choice && is_plain(shape))
+    qn_pool2d whole = with_depth(shape);
+    job j = {
+        .kernels = choose(), .s = &whole, .run = run_max, .dst = y, .src = x, .choice = choice};
+    if (choice && is_plain(&whole))
         qn_split(pool, shape->n * shape->oh,
                  qn_split_grain(4 * shape->ow * shape->c, (int64_t)4 * GRAIN), plain_range, &j);
     else
@@ -217,13 +238,14 @@ void qn_max_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, void *ch
 void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy,
                             const void *choice)
 {
+    qn_pool2d whole = with_depth(shape);
     job j = {.kernels = choose(),
-             .s = shape,
+             .s = &whole,
              .run = run_max_grad,
              .dst = dx,
              .src = dy,
              .chosen = choice};
-    if (is_plain(shape))
+    if (is_plain(&whole))
         qn_split(pool, shape->n, qn_split_grain(shape->h * shape->w * shape->c, (int64_t)4 * GRAIN),
                  plain_grad_range, &j);
     else
@@ -232,13 +254,15 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
 
 void qn_avg_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, const float *x)
 {
-    job j = {.kernels = choose(), .s = shape, .run = run_average, .dst = y, .src = x};
+    qn_pool2d whole = with_depth(shape);
+    job j = {.kernels = choose(), .s = &whole, .run = run_average, .dst = y, .src = x};
     forward(pool, &j);
 }
 
 void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy)
 {
-    job j = {.kernels = choose(), .s = shape, .run = run_average_grad, .dst = dx, .src = dy};
+    qn_pool2d whole = with_depth(shape);
+    job j = {.kernels = choose(), .s = &whole, .run = run_average_grad, .dst = dx, .src = dy};
     backward(pool, &j);
 }
 

@@ -20,10 +20,12 @@ typedef struct {
     int64_t n, h, w, c, oh, ow;
     int64_t kh, kw, stride_h, stride_w, pad_top, pad_left, pad_bottom, pad_right, dilation_h,
         dilation_w;
+    /* Volumes: x [n, d, h, w, c], y [n, od, oh, ow, c], places i * kh * kw + ...; kd 0 = planes. */
+    int64_t d, od, kd, stride_d, pad_front, pad_back, dilation_d;
     bool count_include_pad; /* average: divide by the places in x and in the stated padding */
 } qn_pool2d;
 
-/* Bytes of one element of `choice`: 1 while kh * kw <= 255, else 4 (u8 or i32: i * kw + j of the
+/* Bytes of one element of `choice`: 1 while kd * kh * kw <= 255, else 4 (u8 or i32: i * kw + j of the
  * first largest in row-major order; the first NaN wins). */
 int qn_pool2d_choice_bytes(const qn_pool2d *shape);
 /* choice [n, oh, ow, c] or NULL when no backward follows. */

@@ -6,19 +6,26 @@
 
 #include "kernel/pool/pool_table.h"
 
+/* Takes the largest of rows x cols places whose first has number `first`. */
+VEC void plane_max(const float *x, const qn_window *w, vm m, int32_t first, vf *best, vi *place)
+{
+    for (int64_t i = 0; i < w->rows; i++) {
+        for (int64_t j = 0; j < w->cols; j++) {
+            vf v = vf_load_mask(x + i * w->row + j * w->col, m);
+            vm better = vm_or(vf_lt(*best, v), vm_and(vf_isnan(v), vf_eq(*best, *best)));
+            *best = vf_pick(better, v, *best);
+            *place =
+                vi_pick(better, vi_set(first + (int32_t)i * w->number_row + (int32_t)j), *place);
+        }
+    }
+}
+
 VEC vf window_max(const float *x, const qn_window *w, vm m, vi *ret_place)
 {
     vf best = vf_load_mask(x, m);
     vi place = vi_set(w->first);
-    for (int64_t i = 0; i < w->rows; i++) {
-        for (int64_t j = 0; j < w->cols; j++) {
-            vf v = vf_load_mask(x + i * w->row + j * w->col, m);
-            vm better = vm_or(vf_lt(best, v), vm_and(vf_isnan(v), vf_eq(best, best)));
-            best = vf_pick(better, v, best);
-            place =
-                vi_pick(better, vi_set(w->first + (int32_t)i * w->number_row + (int32_t)j), place);
-        }
-    }
+    for (int64_t k = 0; k < w->slabs; k++)
+        plane_max(x + k * w->slab, w, m, w->first + (int32_t)k * w->number_slab, &best, &place);
     *ret_place = place;
     return best;
 }
@@ -77,10 +84,9 @@ static void max_grad(float *dx, const float *dy, const uint8_t *choice8, const i
             vf g = vf_load_mask(dy + at, m);
             vi place = n == VL ? places_load(choice8, choice32, at, VL)
                                : places_load(choice8, choice32, at, n);
-            for (int64_t t = 0; t < w->rows * w->cols; t++) {
-                int64_t i = t / w->cols, j = t % w->cols;
-                float *to = dx + c + i * w->row + j * w->col;
-                vm here = vi_eq(place, vi_set(w->first + (int32_t)i * w->number_row + (int32_t)j));
+            for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++) {
+                float *to = dx + c + qn_window_at(w, t);
+                vm here = vi_eq(place, vi_set(qn_window_number(w, t)));
                 vf_store_mask(to, vf_add(vf_load_mask(to, m), vf_keep(here, g)), m);
             }
         }
@@ -94,9 +100,11 @@ static void average(float *y, const float *x, const qn_window *w)
         for (int64_t c = 0; c < w->channels; c += VL) {
             vm m = vm_first(w->channels - c < VL ? (int)(w->channels - c) : VL);
             vf sum = vf_zero();
-            for (int64_t i = 0; i < w->rows; i++)
+            for (int64_t i = 0; i < w->slabs * w->rows; i++) {
+                const float *line = x + c + i / w->rows * w->slab + i % w->rows * w->row;
                 for (int64_t j = 0; j < w->cols; j++)
-                    sum = vf_add(sum, vf_load_mask(x + c + i * w->row + j * w->col, m));
+                    sum = vf_add(sum, vf_load_mask(line + j * w->col, m));
+            }
             vf_store_mask(y + s * w->channels + c, vf_mul(sum, scale), m);
         }
     }
@@ -109,11 +117,9 @@ static void average_grad(float *dx, const float *dy, const qn_window *w)
         for (int64_t c = 0; c < w->channels; c += VL) {
             vm m = vm_first(w->channels - c < VL ? (int)(w->channels - c) : VL);
             vf g = vf_mul(vf_load_mask(dy + s * w->channels + c, m), scale);
-            for (int64_t i = 0; i < w->rows; i++) {
-                for (int64_t j = 0; j < w->cols; j++) {
-                    float *to = dx + c + i * w->row + j * w->col;
-                    vf_store_mask(to, vf_add(vf_load_mask(to, m), g), m);
-                }
+            for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++) {
+                float *to = dx + c + qn_window_at(w, t);
+                vf_store_mask(to, vf_add(vf_load_mask(to, m), g), m);
             }
         }
     }

@@ -12,11 +12,11 @@ static void max(float *y, uint8_t *choice8, int32_t *choice32, const float *x, c
         const float *from = x + at / w->channels * w->move + at % w->channels;
         float best = *from;
         int32_t place = w->first;
-        for (int64_t t = 1; t < w->rows * w->cols; t++) {
-            float v = from[t / w->cols * w->row + t % w->cols * w->col];
+        for (int64_t t = 1; t < w->slabs * w->rows * w->cols; t++) {
+            float v = from[qn_window_at(w, t)];
             if (v > best || (isnan(v) && !isnan(best))) {
                 best = v;
-                place = w->first + (int32_t)(t / w->cols) * w->number_row + (int32_t)(t % w->cols);
+                place = qn_window_number(w, t);
             }
         }
         y[at] = best;
@@ -32,8 +32,10 @@ static void max_grad(float *dx, const float *dy, const uint8_t *choice8, const i
 {
     for (int64_t at = 0; at < w->count * w->channels; at++) {
         int32_t place = (choice8 ? choice8[at] : choice32[at]) - w->first;
-        int64_t i = place / w->number_row, j = place % w->number_row;
-        dx[at / w->channels * w->move + at % w->channels + i * w->row + j * w->col] += dy[at];
+        int64_t k = place / w->number_slab, i = place % w->number_slab / w->number_row,
+                j = place % w->number_row;
+        dx[at / w->channels * w->move + at % w->channels + k * w->slab + i * w->row + j * w->col] +=
+            dy[at];
     }
 }
 
@@ -42,8 +44,8 @@ static void average(float *y, const float *x, const qn_window *w)
     for (int64_t at = 0; at < w->count * w->channels; at++) {
         const float *from = x + at / w->channels * w->move + at % w->channels;
         float sum = 0;
-        for (int64_t t = 0; t < w->rows * w->cols; t++)
-            sum += from[t / w->cols * w->row + t % w->cols * w->col];
+        for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++)
+            sum += from[qn_window_at(w, t)];
         y[at] = sum * w->scale;
     }
 }
@@ -52,8 +54,8 @@ static void average_grad(float *dx, const float *dy, const qn_window *w)
 {
     for (int64_t at = 0; at < w->count * w->channels; at++) {
         float *to = dx + at / w->channels * w->move + at % w->channels;
-        for (int64_t t = 0; t < w->rows * w->cols; t++)
-            to[t / w->cols * w->row + t % w->cols * w->col] += dy[at] * w->scale;
+        for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++)
+            to[qn_window_at(w, t)] += dy[at] * w->scale;
     }
 }
 

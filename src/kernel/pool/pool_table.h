@@ -6,13 +6,24 @@
 
 #include <stdint.h>
 
-/* `count` outputs of `channels`; output s reads x[s * move + i * row + j * col + c] for i < rows, j < cols. Place (i, j)
- * is numbered first + i * number_row + j. */
+/* `count` outputs of `channels`; output s reads x[s * move + k * slab + i * row + j * col + c] for k < slabs, i < rows,
+ * j < cols. Place (k, i, j) is numbered first + k * number_slab + i * number_row + j. */
 typedef struct {
-    int64_t count, channels, move, rows, cols, row, col;
-    int32_t first, number_row;
+    int64_t count, channels, move, slabs, rows, cols, slab, row, col;
+    int32_t first, number_slab, number_row;
     float scale; /* average */
 } qn_window;
+
+/* Where the t-th place of a window lies, and its number. */
+static inline int64_t qn_window_at(const qn_window *w, int64_t t)
+{
+    return t / w->cols / w->rows * w->slab + t / w->cols % w->rows * w->row + t % w->cols * w->col;
+}
+static inline int32_t qn_window_number(const qn_window *w, int64_t t)
+{
+    return w->first + (int32_t)(t / w->cols / w->rows) * w->number_slab +
+           (int32_t)(t / w->cols % w->rows) * w->number_row + (int32_t)(t % w->cols);
+}
 
 typedef struct {
     /* choice8 or choice32 or neither */
