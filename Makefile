@@ -34,6 +34,7 @@ test: setup-test
 # the slow and long checks as well: kill -9 fifty times, ten minutes of each fuzz target, the accuracy and speed bars
 .PHONY: test-full
 test-full: setup-test
+	@tools/setup neon
 	@tools/test --full
 
 # speed beside the peers that are installed (bench/README.md)

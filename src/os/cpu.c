@@ -1,6 +1,8 @@
 /*
  * CPU features from CPUID leaf 7 and the register state the kernel saves (XGETBV): a feature counts
- * only when both say yes. QUERN_CPU lowers the level, never raises it.
+ * only when both say yes. Tiles also need leave from the operating system, asked for once by the
+ * process and again by each thread that uses them. Every aarch64 has NEON. QUERN_CPU lowers the
+ * level, never raises it.
  */
 #include "os/cpu.h"
 
@@ -10,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -68,31 +71,54 @@ static cpu_features read_features(void)
         f.avx512bf16 = zmm && bit(a, 5);
     return f;
 }
+
+bool qn_cpu_allow_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #else
 static cpu_features read_features(void)
 {
     return (cpu_features){0};
 }
+
+bool qn_cpu_allow_tiles(void)
+{
+    return false;
+}
 #endif
 
-static qn_cpu_level_id machine_level(const cpu_features *f)
+/* The highest level of this machine that is not above `most`. */
+static qn_cpu_level_id machine_level(const cpu_features *f, qn_cpu_level_id most)
 {
     bool avx2 = f->avx2 && f->fma && f->f16c && f->bmi2;
-    if (avx2 && f->avx512f && f->avx512bw && f->avx512dq && f->avx512vl)
-        return QN_CPU_AVX512;
-    return avx2 ? QN_CPU_AVX2 : QN_CPU_PORTABLE;
+    bool avx512 = avx2 && f->avx512f && f->avx512bw && f->avx512dq && f->avx512vl;
+#if defined(__aarch64__)
+    bool neon = true;
+#else
+    bool neon = false;
+#endif
+    const bool has[QN_CPU_LEVELS] = {[QN_CPU_NEON] = neon,
+                                     [QN_CPU_AVX2] = avx2,
+                                     [QN_CPU_AVX512] = avx512,
+                                     [QN_CPU_AMX] = avx512 && f->amx_bf16 && qn_cpu_allow_tiles()};
+    int level = (int)most;
+    while (level > QN_CPU_PORTABLE && !has[level])
+        level--;
+    return (qn_cpu_level_id)level;
 }
 
-static const char *const level_names[QN_CPU_LEVELS] = {"portable", "avx2", "avx512"};
+static const char *const level_names[QN_CPU_LEVELS] = {"portable", "neon", "avx2", "avx512", "amx"};
 
-/* The mask of QUERN_CPU; an unknown word masks nothing (the program's start reports it). */
-static qn_cpu_level_id masked(qn_cpu_level_id level)
+/* What QUERN_CPU allows; an unknown word masks nothing (qn_cpu_describe says so). */
+static qn_cpu_level_id mask_level(void)
 {
     const char *mask = getenv("QUERN_CPU");
     for (int i = 0; mask && i < QN_CPU_LEVELS; i++)
-        if (strcmp(mask, level_names[i]) == 0 && i < (int)level)
+        if (strcmp(mask, level_names[i]) == 0)
             return (qn_cpu_level_id)i;
-    return level;
+    return QN_CPU_LEVELS - 1;
 }
 
 /* -1 = not read yet. Two threads that race here store the same value. */
@@ -103,7 +129,7 @@ qn_cpu_level_id qn_cpu_level(void)
     int level = atomic_load_explicit(&level_in_force, memory_order_relaxed);
     if (level < 0) {
         cpu_features features = read_features();
-        level = (int)masked(machine_level(&features));
+        level = (int)machine_level(&features, mask_level());
         atomic_store_explicit(&level_in_force, level, memory_order_relaxed);
     }
     return (qn_cpu_level_id)level;
@@ -112,9 +138,8 @@ qn_cpu_level_id qn_cpu_level(void)
 qn_cpu_level_id qn_cpu_limit(qn_cpu_level_id level)
 {
     cpu_features features = read_features();
-    qn_cpu_level_id most = machine_level(&features);
-    if (level > most)
-        level = most;
+    qn_cpu_level_id mask = mask_level();
+    level = machine_level(&features, level < mask ? level : mask);
     atomic_store_explicit(&level_in_force, (int)level, memory_order_relaxed);
     return level;
 }
@@ -124,22 +149,34 @@ const char *qn_cpu_level_name(qn_cpu_level_id level)
     return (unsigned)level < QN_CPU_LEVELS ? level_names[level] : "unknown";
 }
 
+/* Why the level is not the machine's, or that a mask was not understood. */
+static void describe_mask(qn_cpu_level_id machine, char *dst, int size)
+{
+    const char *mask = getenv("QUERN_CPU");
+    qn_cpu_level_id level = qn_cpu_level();
+    *dst = 0;
+    if (level != machine)
+        snprintf(dst, (size_t)size, ", limited to %s", qn_cpu_level_name(level));
+    else if (mask && *mask && strcmp(mask, level_names[mask_level()]) != 0)
+        snprintf(dst, (size_t)size, ", QUERN_CPU=%.20s is not one of portable neon avx2 avx512 amx",
+                 mask);
+}
+
 void qn_cpu_describe(char *dst, int size)
 {
     cpu_features f = read_features();
-    qn_cpu_level_id machine = machine_level(&f);
-    qn_cpu_level_id level = qn_cpu_level();
-    char mask[64] = "";
-    if (level != machine)
-        snprintf(mask, sizeof mask, ", limited to %s", qn_cpu_level_name(level));
-    char kind[96];
-    if (machine == QN_CPU_AVX512)
+    qn_cpu_level_id machine = machine_level(&f, QN_CPU_LEVELS - 1);
+    char mask[112], kind[96];
+    describe_mask(machine, mask, sizeof mask);
+    if (machine >= QN_CPU_AVX512)
         snprintf(kind, sizeof kind, "AVX-512 (F BW DQ VL%s%s%s%s)", f.avx512vnni ? " VNNI" : "",
                  f.avx512bf16 ? " BF16" : "", f.amx_bf16 ? " AMX-BF16" : "",
                  f.amx_int8 ? " AMX-INT8" : "");
     else
         snprintf(kind, sizeof kind, "%s",
-                 machine == QN_CPU_AVX2 ? "AVX2 (FMA F16C BMI2)" : "portable");
+                 machine == QN_CPU_AVX2   ? "AVX2 (FMA F16C BMI2)"
+                 : machine == QN_CPU_NEON ? "NEON"
+                                          : "portable");
     snprintf(dst, (size_t)size, "%s%s, %d CPUs granted of %ld", kind, mask,
              qn_pool_default_threads(), sysconf(_SC_NPROCESSORS_ONLN));
 }

@@ -89,8 +89,8 @@ static inline double ulp_error(float got, double want)
 
 /* Runs the body at each level the machine has. */
 #define FOR_EACH_LEVEL(level)                                                                      \
-    for (qn_cpu_level_id level = QN_CPU_PORTABLE;                                                  \
-         level < QN_CPU_LEVELS && qn_cpu_limit(level) == level; level++)
+    for (qn_cpu_level_id level = QN_CPU_PORTABLE; level < QN_CPU_LEVELS; level++)                  \
+        if (qn_cpu_limit(level) == level)
 
 enum { POOLS = 3 };
 static const int pool_threads[POOLS] = {1, 2, 7};

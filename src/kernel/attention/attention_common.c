@@ -9,8 +9,7 @@
 
 qn_attention_job qn_attention_job_make(const qn_attention *io)
 {
-    static const qn_attention_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_attention_f32_ref, &qn_attention_f32_avx2, &qn_attention_f32_avx512);
+    static const qn_attention_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_attention_f32);
     return (qn_attention_job){.io = io, .tile = qn_tile_f32(), .rows = rows[qn_cpu_level()]};
 }
 

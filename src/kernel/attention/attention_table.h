@@ -21,7 +21,7 @@ typedef struct {
                      float factor); /* dst may be src */
 } qn_attention_kernels;
 
-extern const qn_attention_kernels qn_attention_f32_ref, qn_attention_f32_avx2,
-    qn_attention_f32_avx512;
+extern const qn_attention_kernels qn_attention_f32_ref, qn_attention_f32_neon,
+    qn_attention_f32_avx2, qn_attention_f32_avx512;
 
 #endif

@@ -20,8 +20,7 @@ enum { FAR_BYTES = 1024 }; /* weight rows this far apart are copied into panels 
 
 const qn_conv_kernels *qn_conv_f32_kernels(void)
 {
-    static const qn_conv_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_conv_f32_ref, &qn_conv_f32_avx2, &qn_conv_f32_avx512);
+    static const qn_conv_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_conv_f32);
     return rows[qn_cpu_level()];
 }
 

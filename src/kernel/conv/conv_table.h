@@ -18,7 +18,8 @@ typedef struct {
                    const uint8_t *choice, int64_t count, int64_t channels);
 } qn_conv_kernels;
 
-extern const qn_conv_kernels qn_conv_f32_ref, qn_conv_f32_avx2, qn_conv_f32_avx512;
+extern const qn_conv_kernels qn_conv_f32_ref, qn_conv_f32_neon, qn_conv_f32_avx2,
+    qn_conv_f32_avx512;
 const qn_conv_kernels *qn_conv_f32_kernels(void);
 
 #endif

@@ -20,8 +20,7 @@ enum {
 
 static const qn_binary_kernels *choose(void)
 {
-    static const qn_binary_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_binary_f32_ref, &qn_binary_f32_avx2, &qn_binary_f32_avx512);
+    static const qn_binary_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_binary_f32);
     return rows[qn_cpu_level()];
 }
 

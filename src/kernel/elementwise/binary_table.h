@@ -19,6 +19,7 @@ typedef struct {
                   int b_step, int64_t count);
 } qn_binary_kernels;
 
-extern const qn_binary_kernels qn_binary_f32_ref, qn_binary_f32_avx2, qn_binary_f32_avx512;
+extern const qn_binary_kernels qn_binary_f32_ref, qn_binary_f32_neon, qn_binary_f32_avx2,
+    qn_binary_f32_avx512;
 
 #endif

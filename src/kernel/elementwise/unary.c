@@ -16,8 +16,7 @@ enum {
 
 static const qn_unary_kernels *choose(void)
 {
-    static const qn_unary_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_unary_f32_ref, &qn_unary_f32_avx2, &qn_unary_f32_avx512);
+    static const qn_unary_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_unary_f32);
     return rows[qn_cpu_level()];
 }
 

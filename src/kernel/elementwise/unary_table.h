@@ -15,6 +15,7 @@ typedef struct {
     void (*axpy)(float *dst, const float *src, int64_t count, float scale);
 } qn_unary_kernels;
 
-extern const qn_unary_kernels qn_unary_f32_ref, qn_unary_f32_avx2, qn_unary_f32_avx512;
+extern const qn_unary_kernels qn_unary_f32_ref, qn_unary_f32_neon, qn_unary_f32_avx2,
+    qn_unary_f32_avx512;
 
 #endif

@@ -9,8 +9,7 @@
 
 const qn_tile_kernels *qn_tile_f32(void)
 {
-    static const qn_tile_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_tile_f32_ref, &qn_tile_f32_avx2, &qn_tile_f32_avx512);
+    static const qn_tile_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_tile_f32);
     return rows[qn_cpu_level()];
 }
 

@@ -48,7 +48,8 @@ typedef struct {
     void (*activate)(float *c, int64_t ldc, int64_t rows, int64_t cols, qn_act act, float slope);
 } qn_tile_kernels;
 
-extern const qn_tile_kernels qn_tile_f32_ref, qn_tile_f32_avx2, qn_tile_f32_avx512;
+extern const qn_tile_kernels qn_tile_f32_ref, qn_tile_f32_neon, qn_tile_f32_avx2,
+    qn_tile_f32_avx512;
 /* Those of the CPU level in force. */
 const qn_tile_kernels *qn_tile_f32(void);
 

@@ -17,8 +17,7 @@ enum {
 
 static const qn_loss_kernels *choose(void)
 {
-    static const qn_loss_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_loss_f32_ref, &qn_loss_f32_avx2, &qn_loss_f32_avx512);
+    static const qn_loss_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_loss_f32);
     return rows[qn_cpu_level()];
 }
 

@@ -29,6 +29,7 @@ typedef struct {
     float (*pointwise[QN_LOSS_KINDS])(const qn_pointwise_block *block);
 } qn_loss_kernels;
 
-extern const qn_loss_kernels qn_loss_f32_ref, qn_loss_f32_avx2, qn_loss_f32_avx512;
+extern const qn_loss_kernels qn_loss_f32_ref, qn_loss_f32_neon, qn_loss_f32_avx2,
+    qn_loss_f32_avx512;
 
 #endif

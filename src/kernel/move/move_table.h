@@ -12,6 +12,7 @@ typedef struct {
     void (*add)(float *dst, const float *src, int64_t count); /* dst += src */
 } qn_move_kernels;
 
-extern const qn_move_kernels qn_move_f32_ref, qn_move_f32_avx2, qn_move_f32_avx512;
+extern const qn_move_kernels qn_move_f32_ref, qn_move_f32_neon, qn_move_f32_avx2,
+    qn_move_f32_avx512;
 
 #endif

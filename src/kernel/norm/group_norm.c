@@ -65,8 +65,7 @@ static lane lane_of(const job *j, int64_t image)
 
 static job job_make(const qn_group_norm_shape *shape, void *scratch)
 {
-    static const qn_norm_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_norm_f32_ref, &qn_norm_f32_avx2, &qn_norm_f32_avx512);
+    static const qn_norm_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_norm_f32);
     return (job){.norm = rows[qn_cpu_level()],
                  .layer = qn_layer_norm_f32_kernels(),
                  .reduce = qn_reduce_f32_kernels(),

@@ -17,8 +17,7 @@ enum {
 
 const qn_layer_norm_kernels *qn_layer_norm_f32_kernels(void)
 {
-    static const qn_layer_norm_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_layer_norm_f32_ref, &qn_layer_norm_f32_avx2, &qn_layer_norm_f32_avx512);
+    static const qn_layer_norm_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_layer_norm_f32);
     return rows[qn_cpu_level()];
 }
 

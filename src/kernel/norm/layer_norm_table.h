@@ -21,8 +21,8 @@ typedef struct {
                    int64_t rows, int64_t channels);
 } qn_layer_norm_kernels;
 
-extern const qn_layer_norm_kernels qn_layer_norm_f32_ref, qn_layer_norm_f32_avx2,
-    qn_layer_norm_f32_avx512;
+extern const qn_layer_norm_kernels qn_layer_norm_f32_ref, qn_layer_norm_f32_neon,
+    qn_layer_norm_f32_avx2, qn_layer_norm_f32_avx512;
 /* Those of the CPU level in force. */
 const qn_layer_norm_kernels *qn_layer_norm_f32_kernels(void);
 

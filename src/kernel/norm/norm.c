@@ -20,8 +20,7 @@ enum {
 
 static const qn_norm_kernels *choose(void)
 {
-    static const qn_norm_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_norm_f32_ref, &qn_norm_f32_avx2, &qn_norm_f32_avx512);
+    static const qn_norm_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_norm_f32);
     return rows[qn_cpu_level()];
 }
 

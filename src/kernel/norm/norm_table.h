@@ -22,6 +22,7 @@ typedef struct {
 /* The per-channel inputs of `gradient`. */
 enum { NORM_FACTOR, NORM_SHIFT, NORM_MEAN, NORM_TILT };
 
-extern const qn_norm_kernels qn_norm_f32_ref, qn_norm_f32_avx2, qn_norm_f32_avx512;
+extern const qn_norm_kernels qn_norm_f32_ref, qn_norm_f32_neon, qn_norm_f32_avx2,
+    qn_norm_f32_avx512;
 
 #endif

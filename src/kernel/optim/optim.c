@@ -17,8 +17,7 @@ enum {
 
 static const qn_optim_kernels *choose(void)
 {
-    static const qn_optim_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_optim_f32_ref, &qn_optim_f32_avx2, &qn_optim_f32_avx512);
+    static const qn_optim_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_optim_f32);
     return rows[qn_cpu_level()];
 }
 

@@ -28,6 +28,7 @@ typedef struct {
                  const qn_adam_step *step);
 } qn_optim_kernels;
 
-extern const qn_optim_kernels qn_optim_f32_ref, qn_optim_f32_avx2, qn_optim_f32_avx512;
+extern const qn_optim_kernels qn_optim_f32_ref, qn_optim_f32_neon, qn_optim_f32_avx2,
+    qn_optim_f32_avx512;
 
 #endif

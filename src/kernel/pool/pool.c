@@ -24,8 +24,7 @@ enum {
 
 static const qn_pool_kernels *choose(void)
 {
-    static const qn_pool_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_pool_f32_ref, &qn_pool_f32_avx2, &qn_pool_f32_avx512);
+    static const qn_pool_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_pool_f32);
     return rows[qn_cpu_level()];
 }
 

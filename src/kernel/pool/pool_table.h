@@ -34,6 +34,7 @@ typedef struct {
     void (*average_grad)(float *dx, const float *dy, const qn_window *w);
 } qn_pool_kernels;
 
-extern const qn_pool_kernels qn_pool_f32_ref, qn_pool_f32_avx2, qn_pool_f32_avx512;
+extern const qn_pool_kernels qn_pool_f32_ref, qn_pool_f32_neon, qn_pool_f32_avx2,
+    qn_pool_f32_avx512;
 
 #endif

@@ -43,8 +43,7 @@ static void rows_range(void *context, int64_t first, int64_t end)
 
 void qn_rotary_f32(qn_pool *pool, const qn_rotary *io)
 {
-    static qn_rotary_head *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(qn_rotary_f32_ref, qn_rotary_f32_avx2, qn_rotary_f32_avx512);
+    static qn_rotary_head *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_rotary_f32);
     job j = {io, io->interleaved ? turn_interleaved : rows[qn_cpu_level()]};
     qn_split(pool, io->batch * io->steps, qn_split_grain(io->heads * io->dim, GRAIN), rows_range,
              &j);

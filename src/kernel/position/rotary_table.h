@@ -8,6 +8,7 @@
 typedef void qn_rotary_head(float *y, const float *x, const float *cosine, const float *sine,
                             int64_t half);
 
-extern qn_rotary_head qn_rotary_f32_ref, qn_rotary_f32_avx2, qn_rotary_f32_avx512;
+extern qn_rotary_head qn_rotary_f32_ref, qn_rotary_f32_neon, qn_rotary_f32_avx2,
+    qn_rotary_f32_avx512;
 
 #endif

@@ -12,8 +12,7 @@ enum { GRAIN = 16384 }; /* elements, a multiple of 4: about a third of a nanosec
 
 static const qn_random_kernels *choose(const qn_random_source *source)
 {
-    static const qn_random_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_random_f32_ref, &qn_random_f32_avx2, &qn_random_f32_avx512);
+    static const qn_random_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_random_f32);
     return source->first % 4 == 0 ? rows[qn_cpu_level()] : &qn_random_f32_ref;
 }
 

@@ -12,6 +12,7 @@ typedef struct {
                     float rate, float scale);
 } qn_random_kernels;
 
-extern const qn_random_kernels qn_random_f32_ref, qn_random_f32_avx2, qn_random_f32_avx512;
+extern const qn_random_kernels qn_random_f32_ref, qn_random_f32_neon, qn_random_f32_avx2,
+    qn_random_f32_avx512;
 
 #endif

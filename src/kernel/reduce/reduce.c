@@ -21,8 +21,7 @@ enum {
 
 const qn_reduce_kernels *qn_reduce_f32_kernels(void)
 {
-    static const qn_reduce_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_reduce_f32_ref, &qn_reduce_f32_avx2, &qn_reduce_f32_avx512);
+    static const qn_reduce_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_reduce_f32);
     return rows[qn_cpu_level()];
 }
 

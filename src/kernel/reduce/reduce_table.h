@@ -23,7 +23,8 @@ typedef struct {
     int64_t (*place)(const float *x, int64_t count, float sign);
 } qn_reduce_kernels;
 
-extern const qn_reduce_kernels qn_reduce_f32_ref, qn_reduce_f32_avx2, qn_reduce_f32_avx512;
+extern const qn_reduce_kernels qn_reduce_f32_ref, qn_reduce_f32_neon, qn_reduce_f32_avx2,
+    qn_reduce_f32_avx512;
 /* Those of the CPU level in force; optim/ uses the block sums too. */
 const qn_reduce_kernels *qn_reduce_f32_kernels(void);
 

@@ -14,8 +14,7 @@
 
 qn_rnn_job qn_rnn_job_make(const qn_rnn *io)
 {
-    static const qn_rnn_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_rnn_f32_ref, &qn_rnn_f32_avx2, &qn_rnn_f32_avx512);
+    static const qn_rnn_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_rnn_f32);
     bool lstm = io->kind == QN_RNN_LSTM, gru = io->kind == QN_RNN_GRU;
     return (qn_rnn_job){.io = io,
                         .tile = qn_tile_f32(),

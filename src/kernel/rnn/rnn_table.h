@@ -18,6 +18,6 @@ typedef struct {
     void (*plain_grad)(float *slopes, const float *a, float *dh, bool relu, int64_t n);
 } qn_rnn_kernels;
 
-extern const qn_rnn_kernels qn_rnn_f32_ref, qn_rnn_f32_avx2, qn_rnn_f32_avx512;
+extern const qn_rnn_kernels qn_rnn_f32_ref, qn_rnn_f32_neon, qn_rnn_f32_avx2, qn_rnn_f32_avx512;
 
 #endif

@@ -13,8 +13,7 @@ enum { GRAIN = 8192 }; /* elements: an exp costs about 2 cycles of a vector lane
 
 static const qn_softmax_kernels *choose(void)
 {
-    static const qn_softmax_kernels *const rows[QN_CPU_LEVELS] =
-        QN_ISA_ROWS(&qn_softmax_f32_ref, &qn_softmax_f32_avx2, &qn_softmax_f32_avx512);
+    static const qn_softmax_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_softmax_f32);
     return rows[qn_cpu_level()];
 }
 

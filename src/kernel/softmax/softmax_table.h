@@ -11,6 +11,7 @@ typedef struct {
     void (*log_softmax_grad)(float *dx, const float *dy, const float *y, int64_t cols);
 } qn_softmax_kernels;
 
-extern const qn_softmax_kernels qn_softmax_f32_ref, qn_softmax_f32_avx2, qn_softmax_f32_avx512;
+extern const qn_softmax_kernels qn_softmax_f32_ref, qn_softmax_f32_neon, qn_softmax_f32_avx2,
+    qn_softmax_f32_avx512;
 
 #endif
