@@ -87,6 +87,9 @@ qn_value qn_graph_scalar(qn_graph *graph, qn_dtype dtype, double value);
  * and shapes. Returns the first output; others follow as ret + 1, ret + 2. */
 qn_value qn_graph_node(qn_graph *graph, const char *op, const qn_value *inputs, int inputs_count,
                        const qn_attr *attrs, int attrs_count);
+/* The same for code that has another way: a refusal does not stick, it comes in `err` with QN_NONE. */
+qn_value qn_graph_try(qn_graph *graph, const char *op, const qn_value *inputs, int inputs_count,
+                      const qn_attr *attrs, int attrs_count, qn_error *err);
 /* Short forms for the many ops without attributes. */
 qn_value qn_graph_op1(qn_graph *graph, const char *op, qn_value a);
 qn_value qn_graph_op2(qn_graph *graph, const char *op, qn_value a, qn_value b);
@@ -114,6 +117,23 @@ qn_value qn_graph_find(const qn_graph *graph, const char *name); /* input, state
  * of a training graph. ERR_ARG names an output that is not there. */
 QN_MUST_USE qn_status qn_graph_extract(const qn_graph *graph, const char *const *outputs,
                                        int outputs_count, qn_graph **ret, qn_error *err);
+
+/* For importers, whose constants decide shapes. */
+/* The elements of a constant; false = the value is none. They are read only and live with the graph. */
+bool qn_graph_const_read(const qn_graph *graph, qn_value value, qn_tensor *ret);
+/* Computes the node whose first output is `first` now, when its inputs are constants of at most
+ * `bytes_max` result bytes: gives the first of as many neighbouring constants, or `first` itself. With
+ * `inputs` (as many as the node has) these elements count instead of the constants' own. */
+qn_value qn_graph_fold(qn_graph *graph, qn_value first, const qn_tensor *inputs, int64_t bytes_max);
+/* A copy without what outputs do not need, in which these constants are states of the given names; their elements
+ * stay with the old graph. */
+typedef struct {
+    qn_value value;
+    const char *name;
+    bool trainable;
+} qn_graph_weight;
+QN_MUST_USE qn_status qn_graph_promote(const qn_graph *graph, const qn_graph_weight *weights,
+                                       int weights_count, qn_graph **ret, qn_error *err);
 
 /* A label that later nodes carry, for messages and plan prints: "layers[2] dense". Copied; NULL
  * ends it. */

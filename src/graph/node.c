@@ -279,6 +279,21 @@ qn_value qn_graph_node(qn_graph *graph, const char *op_name, const qn_value *inp
     return finish_node(graph, &node, inputs);
 }
 
+qn_value qn_graph_try(qn_graph *graph, const char *op, const qn_value *inputs, int inputs_count,
+                      const qn_attr *attrs, int attrs_count, qn_error *err)
+{
+    if (graph->error.code != QN_OK) {
+        *err = graph->error;
+        return QN_NONE;
+    }
+    qn_value made = qn_graph_node(graph, op, inputs, inputs_count, attrs, attrs_count);
+    if (made == QN_NONE) {
+        *err = graph->error;
+        graph->error = (qn_error){0};
+    }
+    return made;
+}
+
 qn_value qn_graph_op1(qn_graph *graph, const char *op, qn_value a)
 {
     return qn_graph_node(graph, op, &a, 1, NULL, 0);
