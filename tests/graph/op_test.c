@@ -310,6 +310,64 @@ static void kernels_agree_with_refs(void **unused)
     }
 }
 
+/* f16 or bf16 inputs, or f64 ones of the same values: false = the row does not take them. */
+static bool takes(const qn_op *op, const qn_op_sample *sample, qn_dtype dtype)
+{
+    bench b = {.graph = qn_graph_create(), .op = op, .sample = sample};
+    qn_value inputs[QN_OP_INPUTS_MAX] = {0};
+    bool any = false;
+    for (int i = 0; i < sample->inputs_count; i++) {
+        qn_type type = retyped(sample->inputs[i], dtype);
+        any = any || is_float_input(sample, i);
+        inputs[i] = type.shape.rank < 0
+                        ? QN_NONE
+                        : qn_graph_input(b.graph, numbered('x', i), type.dtype, type.shape);
+    }
+    qn_graph_node(b.graph, op->name, inputs, sample->inputs_count, sample->attrs,
+                  sample->attrs_count);
+    bool accepted = any && qn_graph_check(b.graph, NULL) == QN_OK;
+    qn_graph_destroy(b.graph);
+    return accepted;
+}
+
+static void check_half(const qn_op *op, int at, qn_dtype dtype, double tolerance)
+{
+    bench half = open_bench(op, &op->samples[at], dtype, false, false);
+    bench wide = open_bench(op, &op->samples[at], QN_DTYPE_F64, false, true);
+    fill(&half);
+    for (int i = 0; i < half.sample->inputs_count; i++) {
+        const qn_tensor *from = qn_plan_input(half.plan, numbered('x', i));
+        const qn_tensor *to = qn_plan_input(wide.plan, numbered('x', i));
+        for (int64_t k = 0; from && k < qn_shape_count(&from->shape); k++)
+            set_at(to, k, qn_tensor_f64_at(from, k));
+    }
+    qn_plan_run(half.plan, 3);
+    qn_plan_run(wide.plan, 3);
+    compare_outputs(&half, &wide, tolerance, at, qn_dtype_name(dtype));
+    close_bench(&half);
+    close_bench(&wide);
+}
+
+/* The tolerances are two roundings of f16 and of bf16. */
+static void short_floats_are_the_rounded_f64_ref(void **unused)
+{
+    (void)unused;
+    const qn_op *op;
+    int rows = 0;
+    for (int row = 0; (op = qn_op_at(row)); row++) {
+        bool taken = false;
+        for (int at = 0; at < op->samples_count; at++) {
+            if (!takes(op, &op->samples[at], QN_DTYPE_F16))
+                continue;
+            check_half(op, at, QN_DTYPE_F16, 1.0 / 1024);
+            check_half(op, at, QN_DTYPE_BF16, 1.0 / 128);
+            taken = true;
+        }
+        rows += taken;
+    }
+    assert_true(rows >= 80);
+}
+
 /* What infer must refuse, and in which words. */
 static void wrong_calls_are_refused_with_reasons(void **unused)
 {
@@ -422,6 +480,7 @@ int main(void)
         cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(f32_ref_is_the_rounded_f64_ref),
         cmocka_unit_test(kernels_agree_with_refs),
+        cmocka_unit_test(short_floats_are_the_rounded_f64_ref),
         cmocka_unit_test(wrong_calls_are_refused_with_reasons),
         cmocka_unit_test(views_keep_symbolic_dimensions),
     };

@@ -103,9 +103,9 @@ static void casts_truncate_and_saturate(void **state)
 static void gather_zeroes_rows_outside_and_scatter_skips_them(void **state)
 {
     (void)state;
-    enum { ROWS = 5, COLS = 70, COUNT = 9 };
+    enum { ROWS = 5, COLS = 70, COUNT = 10 };
     float src[ROWS * COLS], dst[COUNT * COLS], sums[ROWS * COLS], want[ROWS * COLS] = {0};
-    const int64_t index[COUNT] = {4, 0, -1, 5, 2, 2, 4, 1, INT64_MIN};
+    const int64_t index[COUNT] = {4, 0, -1, 5, 2, 2, -5, 1, -6, INT64_MIN};
     values_uniform(src, ROWS * COLS, 1, -1, 1);
     FOR_EACH_LEVEL(level)
     {
@@ -113,11 +113,12 @@ static void gather_zeroes_rows_outside_and_scatter_skips_them(void **state)
         qn_gather_rows(NULL, dst, src, ROWS, sizeof(float) * COLS, index, COUNT);
         memset(want, 0, sizeof want);
         for (int i = 0; i < COUNT; i++) {
-            bool inside = index[i] >= 0 && index[i] < ROWS;
+            bool inside = index[i] >= -ROWS && index[i] < ROWS;
+            int64_t row = inside && index[i] < 0 ? index[i] + ROWS : index[i];
             for (int c = 0; c < COLS; c++) {
-                assert_true(dst[i * COLS + c] == (inside ? src[index[i] * COLS + c] : 0));
+                assert_true(dst[i * COLS + c] == (inside ? src[row * COLS + c] : 0));
                 if (inside)
-                    want[index[i] * COLS + c] += dst[i * COLS + c];
+                    want[row * COLS + c] += dst[i * COLS + c];
             }
         }
         qn_pool *pool = pool_of(2);

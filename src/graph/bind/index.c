@@ -8,42 +8,47 @@ typedef struct {
     void *dst;
     const void *src;
     const int64_t *index;
-    int64_t rows, cols, count;
+    int64_t outer, rows, cols, count; /* cols: elements of a row, in bytes when gathering */
+    size_t dst_bytes, src_bytes;      /* of one outer step */
 } rows_args;
 
 static void run_gather(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const rows_args *a = args;
-    qn_gather_rows(pool, a->dst, a->src, a->rows, (size_t)a->cols, a->index, a->count);
+    for (int64_t o = 0; o < a->outer; o++)
+        qn_gather_rows(pool, (char *)a->dst + (size_t)o * a->dst_bytes,
+                       (const char *)a->src + (size_t)o * a->src_bytes, a->rows, (size_t)a->cols,
+                       a->index, a->count);
 }
 
 static void run_scatter(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const rows_args *a = args;
-    qn_scatter_add_rows_f32(pool, a->dst, a->rows, a->cols, a->src, a->index, a->count);
+    for (int64_t o = 0; o < a->outer; o++)
+        qn_scatter_add_rows_f32(pool, (float *)a->dst + o * a->rows * a->cols, a->rows, a->cols,
+                                (const float *)a->src + o * a->count * a->cols, a->index, a->count);
 }
 
-/* Elements of one row of the table [rows, ...]. */
-static int64_t row_size(const qn_shape *table)
-{
-    int64_t size = 1;
-    for (int d = 1; d < table->rank; d++)
-        size *= table->dims[d];
-    return size;
-}
-
+/* `table` is [outer..., rows, one row...]. */
 static rows_args *take_args(const qn_bind *bind, const qn_shape *table)
 {
+    int64_t axis = qn_op_attr_i(bind->types, "axis");
     rows_args *args = qn_bind_args(bind, sizeof *args);
-    if (args)
-        *args = (rows_args){.dst = bind->outputs[0].data,
-                            .src = bind->inputs[0].data,
-                            .index = bind->inputs[1].data,
-                            .rows = table->dims[0],
-                            .cols = row_size(table),
-                            .count = qn_bind_count(&bind->inputs[1])};
+    if (!args || bind->types->inputs[1].dtype != QN_DTYPE_I64)
+        return NULL;
+    axis = axis < 0 ? axis + table->rank : axis;
+    *args = (rows_args){.dst = bind->outputs[0].data,
+                        .src = bind->inputs[0].data,
+                        .index = bind->inputs[1].data,
+                        .outer = 1,
+                        .rows = table->dims[axis],
+                        .cols = 1,
+                        .count = qn_bind_count(&bind->inputs[1])};
+    for (int d = 0; d < table->rank; d++)
+        if (d != axis)
+            *(d < axis ? &args->outer : &args->cols) *= table->dims[d];
     return args;
 }
 
@@ -53,6 +58,8 @@ static bool bind_gather(const qn_bind *bind)
     if (!args)
         return false;
     args->cols *= (int64_t)qn_dtype_size(bind->types->inputs[0].dtype);
+    args->dst_bytes = (size_t)(args->cols * args->count);
+    args->src_bytes = (size_t)(args->cols * args->rows);
     return qn_bind_to(bind, run_gather, "gather");
 }
 

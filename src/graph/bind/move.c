@@ -1,10 +1,11 @@
 /*
  * Bindings of ops that move memory: copies, fills, casts, and everything that is a copy between strides
- * (Transpose, Concat, Slice, Pad, Expand).
+ * (Transpose, Concat, Slice, Pad, Expand, Tile, DepthToSpace).
  */
 #include <string.h>
 
 #include "graph/bind/bind.h"
+#include "graph/op/slice.h"
 #include "kernel/move/move.h"
 
 typedef struct {
@@ -191,29 +192,36 @@ static bool bind_slice(const qn_bind *bind)
 {
     const qn_tensor *in = &bind->inputs[0];
     strided_args *args = take_strided(bind, 1);
-    int starts_count = 0, axes_count = 0;
-    if (!args)
+    qn_op_range range;
+    if (!args || qn_op_slice_read(bind->types, &in->shape, &range, NULL) != QN_OK)
         return false;
-    const int64_t *starts = qn_op_attr_ints(bind->types, "starts", &starts_count);
-    const int64_t *axes = qn_op_attr_ints(bind->types, "axes", &axes_count);
     strided_part *part = &args->parts[0];
     begin_part(part, &bind->outputs[0].shape, bind->outputs[0].data, in->data);
     plain_strides(&bind->outputs[0].shape, part->shape.dst_stride);
     plain_strides(&in->shape, part->shape.src_stride);
-    for (int i = 0; i < starts_count; i++) {
-        int64_t d = axes_count ? axes[i] : i;
-        d = d < 0 ? d + in->shape.rank : d;
-        int64_t size = in->shape.dims[d], start = starts[i] < 0 ? starts[i] + size : starts[i];
-        start = start < 0 ? 0 : start > size ? size : start;
-        part->src += start * part->shape.src_stride[d] * args->element_bytes;
+    for (int d = 0; d < in->shape.rank; d++) {
+        part->src += range.begin[d] * part->shape.src_stride[d] * args->element_bytes;
+        part->shape.src_stride[d] *= range.step[d];
     }
     return finish(bind, args, "slice");
+}
+
+/* Padding around, with one value; other modes and cuts have no kernel. */
+static bool only_surrounds(const qn_bind *bind)
+{
+    int count = 0, ends_count = 0;
+    const int64_t *begins = qn_op_attr_ints(bind->types, "begins", &count);
+    const int64_t *ends = qn_op_attr_ints(bind->types, "ends", &ends_count);
+    bool surrounds = strcmp(qn_op_attr_s(bind->types, "mode"), "constant") == 0;
+    for (int d = 0; d < count; d++)
+        surrounds = surrounds && begins[d] >= 0 && ends[d] >= 0;
+    return surrounds;
 }
 
 static bool bind_pad(const qn_bind *bind)
 {
     const qn_tensor *out = &bind->outputs[0];
-    if (out->dtype != QN_DTYPE_F32)
+    if (out->dtype != QN_DTYPE_F32 || !only_surrounds(bind))
         return false;
     strided_args *args = take_strided(bind, 1);
     int count = 0;
@@ -249,6 +257,60 @@ static bool bind_expand(const qn_bind *bind)
     return finish(bind, args, "expand");
 }
 
+/* Each repeated dimension is two: one that does not move in the source, and the dimension. */
+static bool bind_tile(const qn_bind *bind)
+{
+    const qn_shape *in = &bind->inputs[0].shape;
+    strided_args *args = take_strided(bind, 1);
+    int64_t from[QN_RANK_MAX], to[QN_RANK_MAX];
+    int count = 0, rank = 0;
+    if (!args)
+        return false;
+    const int64_t *repeats = qn_op_attr_ints(bind->types, "repeats", &count);
+    strided_part *part = &args->parts[0];
+    qn_strided *shape = &part->shape;
+    plain_strides(in, from);
+    plain_strides(&bind->outputs[0].shape, to);
+    for (int d = 0; d < count; d++) {
+        if (rank + 2 > QN_KERNEL_RANK)
+            return false;
+        shape->dim[rank] = repeats[d];
+        shape->dst_stride[rank++] = in->dims[d] * to[d];
+        shape->dim[rank] = in->dims[d];
+        shape->dst_stride[rank] = to[d];
+        shape->src_stride[rank++] = from[d];
+    }
+    shape->rank = rank;
+    part->dst = bind->outputs[0].data;
+    part->src = bind->inputs[0].data;
+    return finish(bind, args, "tile");
+}
+
+/* The six dimensions of map_blocks (op/move.c). */
+static bool bind_blocks(const qn_bind *bind)
+{
+    bool deepens = strcmp(bind->types->op->name, "SpaceToDepth") == 0;
+    const qn_shape *deep = deepens ? &bind->outputs[0].shape : &bind->inputs[0].shape;
+    strided_args *args = take_strided(bind, 1);
+    if (!args)
+        return false;
+    int64_t b = qn_op_attr_i(bind->types, "blocksize"), width = deep->dims[2],
+            channels = deep->dims[3], own = channels / (b * b);
+    bool blocks_first = strcmp(qn_op_attr_s(bind->types, "mode"), "DCR") == 0;
+    qn_shape pixels = QN_SHAPE(deep->dims[0], deep->dims[1], b, width, b, own);
+    int64_t block = blocks_first ? own : 1, *flat, *blocked;
+    const int64_t strides[] = {
+        deep->dims[1] * width * channels, width * channels, b * block, channels, block,
+        blocks_first ? 1 : b * b};
+    strided_part *part = &args->parts[0];
+    begin_part(part, &pixels, bind->outputs[0].data, bind->inputs[0].data);
+    flat = deepens ? part->shape.src_stride : part->shape.dst_stride;
+    blocked = deepens ? part->shape.dst_stride : part->shape.src_stride;
+    plain_strides(&pixels, flat);
+    memcpy(blocked, strides, sizeof strides);
+    return finish(bind, args, "blocks");
+}
+
 const qn_binding qn_bindings_move[] = {
     {.op = "Copy", .bind = bind_copy},
     {.op = "ZerosLike", .bind = bind_zeros},
@@ -258,5 +320,8 @@ const qn_binding qn_bindings_move[] = {
     {.op = "Slice", .bind = bind_slice},
     {.op = "Pad", .bind = bind_pad},
     {.op = "Expand", .bind = bind_expand},
+    {.op = "Tile", .bind = bind_tile},
+    {.op = "DepthToSpace", .bind = bind_blocks},
+    {.op = "SpaceToDepth", .bind = bind_blocks},
     {0},
 };

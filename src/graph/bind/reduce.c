@@ -29,6 +29,13 @@ static void run_spread(const void *args, qn_pool *pool, uint32_t step)
     qn_reduce_spread_f32(pool, a->dst, a->src, &a->shape, a->scale);
 }
 
+static void run_argmin(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const reduce_args *a = args;
+    qn_argmin_f32(pool, a->dst, a->src, &a->shape);
+}
+
 static void run_argmax(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
@@ -41,7 +48,7 @@ static void mark_axes(const qn_bind *bind, int rank, bool *axes)
     int count = 0;
     const int64_t *listed = qn_op_attr_ints(bind->types, "axes", &count);
     for (int d = 0; d < rank; d++)
-        axes[d] = count == 0;
+        axes[d] = count == 0 && qn_op_attr_i(bind->types, "noop_with_empty_axes") == 0;
     for (int i = 0; i < count; i++)
         axes[listed[i] < 0 ? listed[i] + rank : listed[i]] = true;
 }
@@ -91,6 +98,9 @@ static bool bind_reduce(const qn_bind *bind)
                  {"ReduceMean", QN_REDUCE_MEAN},
                  {"ReduceMax", QN_REDUCE_MAX},
                  {"ReduceMin", QN_REDUCE_MIN},
+                 {"ReduceProd", QN_REDUCE_PROD},
+                 {"ReduceL1", QN_REDUCE_SUM_ABS},
+                 {"ReduceSumSquare", QN_REDUCE_SUM_SQUARE},
                  {"ReduceLogSumExp", QN_REDUCE_LOGSUMEXP}};
     qn_reduce_shape shape;
     if (!qn_bind_all_f32(bind) || !reduce_shape(bind, &bind->types->inputs[0].shape, &shape))
@@ -130,7 +140,8 @@ static bool bind_argmax(const qn_bind *bind)
     bool axes[QN_RANK_MAX] = {false};
     int64_t axis = qn_op_attr_i(bind->types, "axis");
     qn_reduce_shape shape;
-    if (in->rank < 1 || bind->types->inputs[0].dtype != QN_DTYPE_F32)
+    if (bind->types->inputs[0].dtype != QN_DTYPE_F32 ||
+        qn_op_attr_i(bind->types, "select_last_index") != 0)
         return false;
     axes[axis < 0 ? axis + in->rank : axis] = true;
     if (!split_shape(in, axes, &shape))
@@ -140,6 +151,8 @@ static bool bind_argmax(const qn_bind *bind)
         return false;
     *args =
         (reduce_args){.dst = bind->outputs[0].data, .src = bind->inputs[0].data, .shape = shape};
+    if (strcmp(bind->types->op->name, "ArgMin") == 0)
+        return qn_bind_to(bind, run_argmin, "argmin");
     return qn_bind_to(bind, run_argmax, "argmax");
 }
 
@@ -149,7 +162,11 @@ const qn_binding qn_bindings_reduce[] = {
     {"ReduceMax", bind_reduce, reduce_scratch},
     {"ReduceMin", bind_reduce, reduce_scratch},
     {"ReduceLogSumExp", bind_reduce, reduce_scratch},
+    {"ReduceProd", bind_reduce, reduce_scratch},
+    {"ReduceL1", bind_reduce, reduce_scratch},
+    {"ReduceSumSquare", bind_reduce, reduce_scratch},
     {"ReduceMeanGrad", bind_mean_grad, NULL},
     {"ArgMax", bind_argmax, NULL},
+    {"ArgMin", bind_argmax, NULL},
     {0},
 };

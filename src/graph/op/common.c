@@ -52,6 +52,12 @@ qn_status qn_op_axis(const qn_op_types *types, int rank, int *ret, qn_error *err
     return place_axis(qn_op_attr_i(types, "axis"), rank, ret, err);
 }
 
+int qn_op_axis_of(const qn_op_types *types, int rank)
+{
+    int64_t axis = qn_op_attr_i(types, "axis");
+    return (int)(axis < 0 ? axis + rank : axis);
+}
+
 bool qn_op_has(const qn_op_types *types, int input)
 {
     return input < types->inputs_count && types->inputs[input].shape.rank >= 0;
@@ -190,6 +196,19 @@ int64_t qn_op_offset(const qn_shape *shape, const int64_t *strides, int64_t flat
     return offset;
 }
 
+qn_op_lines qn_op_lines_of(const qn_shape *shape, int axis)
+{
+    qn_op_lines lines = {1, 1, 1};
+    for (int d = 0; d < shape->rank; d++)
+        *(d < axis ? &lines.outer : d > axis ? &lines.inner : &lines.count) *= shape->dims[d];
+    return lines;
+}
+
+int64_t qn_op_line_at(const qn_op_lines *lines, int64_t line)
+{
+    return line / lines->inner * lines->count * lines->inner + line % lines->inner;
+}
+
 qn_dtype qn_op_vjp_dtype(const qn_op_vjp *in, int input)
 {
     return in->types->inputs[input].dtype;
@@ -256,6 +275,16 @@ qn_value qn_op_expand(qn_graph *graph, qn_value x, const qn_shape *shape)
     qn_attr attr = {.name = "shape", .kind = QN_ATTR_INTS, .count = shape->rank};
     memcpy(attr.ints, shape->dims, sizeof(attr.ints));
     return qn_graph_node(graph, "Expand", &x, 1, &attr, 1);
+}
+
+qn_value qn_op_slice(qn_graph *graph, qn_value x, int axis, int64_t start, int64_t end)
+{
+    qn_attr attrs[] = {
+        {.name = "starts", .kind = QN_ATTR_INTS, .count = 1, .ints = {start}},
+        {.name = "ends", .kind = QN_ATTR_INTS, .count = 1, .ints = {end}},
+        {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {axis}},
+    };
+    return qn_graph_node(graph, "Slice", &x, 1, OP_NODE_ATTRS(attrs));
 }
 
 static int attrs_count(const qn_op *op)

@@ -89,6 +89,8 @@
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
+/* For attributes that name an element type. */
+#define OP_DTYPE_CHOICES "f32 f64 f16 bf16 i64 i32 i16 i8 u64 u32 u16 u8 bool"
 #define OP_SAMPLES(table)                                                                          \
     .samples = (table), .samples_count = (int)(sizeof(table) / sizeof((table)[0]))
 #define OP_NODE_ATTRS(table) (table), (int)(sizeof(table) / sizeof((table)[0]))
@@ -104,6 +106,8 @@ QN_MUST_USE qn_status qn_op_ints(const qn_op_types *types, const char *name, int
 QN_MUST_USE qn_status qn_op_axes(const qn_op_types *types, const char *name, int rank,
                                  bool ret_axes[QN_RANK_MAX], qn_error *err);
 /* The attribute `axis` in [0, rank). */
+int qn_op_axis_of(const qn_op_types *types,
+                  int rank); /* in ref and vjp, where infer has checked it */
 QN_MUST_USE qn_status qn_op_axis(const qn_op_types *types, int rank, int *ret, qn_error *err);
 
 /* Checks of infer. They name the input by position and say what came. */
@@ -145,6 +149,13 @@ void qn_op_strides(const qn_shape *shape, const qn_shape *as, int64_t strides[QN
 /* Offset of the flat-th index of `shape` under `strides`. */
 int64_t qn_op_offset(const qn_shape *shape, const int64_t *strides, int64_t flat);
 
+/* Lines along one axis: `count` elements, `inner` apart; there are outer * inner of them. */
+typedef struct {
+    int64_t outer, count, inner;
+} qn_op_lines;
+qn_op_lines qn_op_lines_of(const qn_shape *shape, int axis);
+int64_t qn_op_line_at(const qn_op_lines *lines, int64_t line); /* where a line begins */
+
 /* Pieces of gradients. */
 qn_dtype qn_op_vjp_dtype(const qn_op_vjp *in, int input);
 qn_value qn_op_scale(const qn_op_vjp *in, qn_value x, double factor); /* x * factor */
@@ -156,6 +167,8 @@ qn_value qn_op_pick(const qn_op_vjp *in, qn_value condition, qn_value yes, qn_va
 qn_value qn_op_reduce_to(qn_graph *graph, qn_value grad, const qn_type *target);
 /* Broadcasts `x` to `shape`, which may be symbolic. */
 qn_value qn_op_expand(qn_graph *graph, qn_value x, const qn_shape *shape);
+/* x[start, end) along one axis. */
+qn_value qn_op_slice(qn_graph *graph, qn_value x, int axis, int64_t start, int64_t end);
 /* A node with the attributes of the node being differentiated (the rows share one list). */
 qn_value qn_op_like_node(const qn_op_vjp *in, const char *op, const qn_value *inputs, int count);
 

@@ -1,13 +1,12 @@
 /*
- * Rows that move or convert elements and compute nothing: Cast, Transpose, Concat, Slice, Pad, Expand. They
- * work on bytes, so one ref serves all dtypes.
+ * Rows that move or convert elements and compute nothing: Cast, Transpose, Concat, Slice, Expand, DepthToSpace,
+ * Trilu. They work on bytes, so one ref serves all dtypes.
  */
 #include "base/checked.h"
 #include "graph/op/common.h"
+#include "graph/op/slice.h"
 
 #include <string.h>
-
-#define DTYPE_CHOICES "f32 f64 f16 bf16 i64 i32 i16 i8 u64 u32 u16 u8 bool"
 
 static qn_dtype attr_dtype(const qn_op_types *types, const char *name)
 {
@@ -160,16 +159,6 @@ static void concat_ref(const qn_op_run *run)
     }
 }
 
-static qn_value slice_axis(qn_graph *graph, qn_value x, int axis, int64_t start, int64_t end)
-{
-    qn_attr attrs[] = {
-        {.name = "starts", .kind = QN_ATTR_INTS, .count = 1, .ints = {start}},
-        {.name = "ends", .kind = QN_ATTR_INTS, .count = 1, .ints = {end}},
-        {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {axis}},
-    };
-    return qn_graph_node(graph, "Slice", &x, 1, OP_NODE_ATTRS(attrs));
-}
-
 static void concat_vjp(const qn_op_vjp *in, qn_value *ret)
 {
     int axis = 0;
@@ -180,69 +169,118 @@ static void concat_vjp(const qn_op_vjp *in, qn_value *ret)
     QN_ASSERT(status == QN_OK);
     for (int i = 0; i < in->types->inputs_count; i++) {
         int64_t size = in->types->inputs[i].shape.dims[axis];
-        ret[i] = slice_axis(in->graph, in->grads[0], axis, at, at + size);
+        ret[i] = qn_op_slice(in->graph, in->grads[0], axis, at, at + size);
         at += size;
     }
 }
 
-/* begin[d] and the size left of every dimension. Negative bounds count from the end; bounds beyond it are
- * moved to it, as in ONNX. A symbolic dimension can only be taken whole. */
-static qn_status slice_read(const qn_op_types *types, int64_t begin[QN_RANK_MAX], qn_shape *ret,
-                            qn_error *err)
+/* Where one dimension begins, its step and how many are left. Negative bounds count from the end;
+ * bounds beyond it are moved to it, as in ONNX. */
+static int64_t slice_range(int64_t size, int64_t start, int64_t end, int64_t step,
+                           int64_t *ret_begin)
 {
-    const qn_shape *from = &types->inputs[0].shape;
-    int starts_count = 0, ends_count = 0, axes_count = 0;
+    int64_t first = step > 0 ? 0 : -1, last = step > 0 ? size : size - 1;
+    start = start < 0 ? start + size : start;
+    end = end < 0 ? end + size : end;
+    start = start < first + (step < 0) ? first + (step < 0) : start > last ? last : start;
+    end = end < first ? first : end > last ? last : end;
+    *ret_begin = start;
+    int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
+    return span <= 0 || size == 0 ? 0 : (span - 1) / stride + 1;
+}
+
+/* A symbolic dimension can only be taken whole. */
+qn_status qn_op_slice_read(const qn_op_types *types, const qn_shape *from, qn_op_range *ret,
+                           qn_error *err)
+{
+    int starts_count = 0, ends_count = 0, axes_count = 0, steps_count = 0;
     const int64_t *starts = qn_op_attr_ints(types, "starts", &starts_count);
     const int64_t *ends = qn_op_attr_ints(types, "ends", &ends_count);
     const int64_t *axes = qn_op_attr_ints(types, "axes", &axes_count);
+    const int64_t *steps = qn_op_attr_ints(types, "steps", &steps_count);
+    qn_op_range range = {.shape = *from};
     bool ignored[QN_RANK_MAX];
     QN_TRY(qn_op_axes(types, "axes", from->rank, ignored, err));
     if (starts_count != ends_count || starts_count > from->rank ||
-        (axes_count != 0 && axes_count != starts_count))
-        QN_FAIL(err, QN_ERR_ARG, "%d starts, %d ends and %d axes, expected as many each",
-                starts_count, ends_count, axes_count);
-    *ret = *from;
-    memset(begin, 0, QN_RANK_MAX * sizeof(*begin));
+        (axes_count != 0 && axes_count != starts_count) ||
+        (steps_count != 0 && steps_count != starts_count))
+        QN_FAIL(err, QN_ERR_ARG, "%d starts, %d ends, %d axes and %d steps, expected as many each",
+                starts_count, ends_count, axes_count, steps_count);
+    for (int d = 0; d < QN_RANK_MAX; d++)
+        range.step[d] = 1;
     for (int i = 0; i < starts_count; i++) {
-        int64_t d = axes_count ? axes[i] : i, low = starts[i], high = ends[i];
+        int64_t d = axes_count ? axes[i] : i, step = steps_count ? steps[i] : 1;
         d = d < 0 ? d + from->rank : d;
-        int64_t size = from->dims[d];
-        if (size < 0 && low == 0 && high == INT64_MAX)
-            continue;
-        if (size < 0)
-            QN_FAIL(err, QN_ERR_ARG,
-                    "dimension %lld is not known yet, it can only be taken "
-                    "whole",
+        if (step == 0 || step == INT64_MIN)
+            QN_FAIL(err, QN_ERR_ARG, "a step of %lld along dimension %lld", (long long)step,
                     (long long)d);
-        low = low < 0 ? low + size : low;
-        high = high < 0 ? high + size : high;
-        low = low < 0 ? 0 : low > size ? size : low;
-        high = high < low ? low : high > size ? size : high;
-        begin[d] = low;
-        ret->dims[d] = high - low;
+        if (from->dims[d] < 0 && (starts[i] != 0 || ends[i] != INT64_MAX || step != 1))
+            QN_FAIL(err, QN_ERR_ARG, "dimension %lld is not known yet, it can only be taken whole",
+                    (long long)d);
+        if (from->dims[d] < 0)
+            continue;
+        range.step[d] = step;
+        range.shape.dims[d] = slice_range(from->dims[d], starts[i], ends[i], step, &range.begin[d]);
     }
+    *ret = range;
     return QN_OK;
 }
 
 static qn_status slice_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    int64_t begin[QN_RANK_MAX];
-    qn_shape shape;
-    QN_TRY(slice_read(types, begin, &shape, err));
-    ret_outputs[0] = (qn_type){types->inputs[0].dtype, shape};
+    qn_op_range range;
+    QN_TRY(qn_op_slice_read(types, &types->inputs[0].shape, &range, err));
+    ret_outputs[0] = (qn_type){types->inputs[0].dtype, range.shape};
     return QN_OK;
+}
+
+/* The strides of a range in a tensor of `shape`; returns where it begins. */
+static int64_t range_strides(const qn_op_types *types, const qn_shape *shape,
+                             int64_t strides[QN_RANK_MAX])
+{
+    qn_op_range range;
+    int64_t base = 0;
+    qn_status status = qn_op_slice_read(types, shape, &range, NULL);
+    QN_ASSERT(status == QN_OK);
+    plain_strides(shape, strides);
+    for (int d = 0; d < shape->rank; d++) {
+        base += range.begin[d] * strides[d];
+        strides[d] *= range.step[d];
+    }
+    return base;
 }
 
 static void slice_ref(const qn_op_run *run)
 {
-    int64_t begin[QN_RANK_MAX], strides[QN_RANK_MAX], base = 0;
-    qn_shape shape;
-    qn_status status = slice_read(run->types, begin, &shape, NULL);
-    QN_ASSERT(status == QN_OK);
-    plain_strides(&run->inputs[0].shape, strides);
-    for (int d = 0; d < shape.rank; d++)
-        base += begin[d] * strides[d];
+    int64_t strides[QN_RANK_MAX];
+    int64_t base = range_strides(run->types, &run->inputs[0].shape, strides);
     copy_from(&run->outputs[0], &run->inputs[0], base, strides);
+}
+
+static void slice_grad_ref(const qn_op_run *run)
+{
+    int64_t strides[QN_RANK_MAX];
+    int64_t base = range_strides(run->types, &run->outputs[0].shape, strides);
+    memset(run->outputs[0].data, 0, qn_tensor_bytes(&run->outputs[0]));
+    copy_to(&run->outputs[0], &run->inputs[0], base, strides);
+}
+
+static qn_shape attr_shape(const qn_op_types *types)
+{
+    qn_shape shape = {0};
+    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
+    memcpy(shape.dims, dims, sizeof(shape.dims));
+    return shape;
+}
+
+static qn_status slice_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    qn_shape shape = attr_shape(types);
+    qn_op_range range;
+    QN_TRY(qn_op_slice_read(types, &shape, &range, err));
+    QN_TRY(qn_op_want_shape(types, 0, &range.shape, err));
+    ret_outputs[0] = (qn_type){types->inputs[0].dtype, shape};
+    return QN_OK;
 }
 
 static qn_value pad_node(qn_graph *graph, qn_value x, const int64_t *begins, const int64_t *ends,
@@ -255,68 +293,144 @@ static qn_value pad_node(qn_graph *graph, qn_value x, const int64_t *begins, con
     return qn_graph_node(graph, "Pad", &x, 1, OP_NODE_ATTRS(attrs));
 }
 
+/* A range without steps is what a padding adds to. */
 static void slice_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    int64_t begin[QN_RANK_MAX], after[QN_RANK_MAX];
-    qn_shape shape;
+    const qn_shape *own = &in->types->inputs[0].shape;
+    int64_t after[QN_RANK_MAX];
+    qn_op_range range;
+    bool steps = false;
     if (!qn_op_vjp_wants(in, 0))
         return;
-    qn_status status = slice_read(in->types, begin, &shape, NULL);
+    qn_status status = qn_op_slice_read(in->types, own, &range, NULL);
     QN_ASSERT(status == QN_OK);
-    for (int d = 0; d < shape.rank; d++)
-        after[d] = in->types->inputs[0].shape.dims[d] - shape.dims[d] - begin[d];
-    ret[0] = pad_node(in->graph, in->grads[0], begin, after, shape.rank);
+    for (int d = 0; d < own->rank; d++) {
+        after[d] = own->dims[d] - range.shape.dims[d] - range.begin[d];
+        steps = steps || range.step[d] != 1;
+    }
+    if (!steps) {
+        ret[0] = pad_node(in->graph, in->grads[0], range.begin, after, own->rank);
+        return;
+    }
+    qn_attr attrs[5] = {[4] = {.name = "shape", .kind = QN_ATTR_INTS, .count = own->rank}};
+    memcpy(attrs, in->types->attrs, 4 * sizeof *attrs);
+    memcpy(attrs[4].ints, own->dims, sizeof attrs[4].ints);
+    ret[0] = qn_graph_node(in->graph, "SliceGrad", in->grads, 1, OP_NODE_ATTRS(attrs));
 }
 
-static qn_status pad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+/* Channels to pixels and back: both are a copy of the six dimensions that the blocks make of an
+ * image, [N, H, block, W, block, C] on the side of the pixels. */
+
+typedef struct {
+    qn_shape pixels;              /* seen as six dimensions */
+    int64_t strides[QN_RANK_MAX]; /* of the side of the channels */
+} block_map;
+
+static block_map map_blocks(const qn_op_run *run, const qn_shape *deep)
 {
+    int64_t b = qn_op_attr_i(run->types, "blocksize"), height = deep->dims[1],
+            width = deep->dims[2], channels = deep->dims[3], own = channels / (b * b);
+    bool blocks_first = strcmp(qn_op_attr_s(run->types, "mode"), "DCR") == 0;
+    block_map map = {.pixels = QN_SHAPE(deep->dims[0], height, b, width, b, own)};
+    int64_t block = blocks_first ? own : 1;
+    const int64_t strides[] = {
+        height * width * channels, width * channels, b * block, channels, block,
+        blocks_first ? 1 : b * b};
+    memcpy(map.strides, strides, sizeof strides);
+    return map;
+}
+
+static void depth_to_space_ref(const qn_op_run *run)
+{
+    block_map map = map_blocks(run, &run->inputs[0].shape);
+    qn_tensor dst = run->outputs[0];
+    dst.shape = map.pixels;
+    copy_from(&dst, &run->inputs[0], 0, map.strides);
+}
+
+static void space_to_depth_ref(const qn_op_run *run)
+{
+    block_map map = map_blocks(run, &run->outputs[0].shape);
+    qn_tensor src = run->inputs[0];
+    src.shape = map.pixels;
+    copy_to(&run->outputs[0], &src, 0, map.strides);
+}
+
+static qn_status depth_to_space_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    int64_t b = qn_op_attr_i(types, "blocksize");
     qn_type out = types->inputs[0];
-    int64_t begins[QN_RANK_MAX], ends[QN_RANK_MAX];
-    QN_TRY(qn_op_ints(types, "begins", out.shape.rank, 0, begins, err));
-    QN_TRY(qn_op_ints(types, "ends", out.shape.rank, 0, ends, err));
-    for (int d = 0; d < out.shape.rank; d++) {
-        if (begins[d] < 0 || ends[d] < 0 || begins[d] > INT32_MAX || ends[d] > INT32_MAX)
-            QN_FAIL(err, QN_ERR_ARG, "padding of %lld and %lld on dimension %d, expected >= 0",
-                    (long long)begins[d], (long long)ends[d], d);
-        if (out.shape.dims[d] < 0 && (begins[d] || ends[d]))
-            QN_FAIL(err, QN_ERR_ARG, "dimension %d is not known yet and cannot be padded", d);
-        if (!qn_add_i64(out.shape.dims[d], begins[d] + ends[d], &out.shape.dims[d]))
-            QN_FAIL(err, QN_ERR_ARG, "the padded dimension %d is too large", d);
-    }
+    QN_TRY(qn_op_want_rank(types, 0, 4, err));
+    if (out.shape.dims[1] < 0 || out.shape.dims[2] < 0 || out.shape.dims[3] % (b * b) != 0)
+        QN_FAIL(err, QN_ERR_ARG, "%lld channels are no blocks of %lld x %lld",
+                (long long)out.shape.dims[3], (long long)b, (long long)b);
+    out.shape.dims[3] /= b * b;
+    if (!qn_mul_i64(out.shape.dims[1], b, &out.shape.dims[1]) ||
+        !qn_mul_i64(out.shape.dims[2], b, &out.shape.dims[2]))
+        QN_FAIL(err, QN_ERR_ARG, "the image is too large");
     ret_outputs[0] = out;
     return QN_OK;
 }
 
-static void pad_ref(const qn_op_run *run)
+static qn_status space_to_depth_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    const qn_tensor *dst = &run->outputs[0];
-    int64_t begins[QN_RANK_MAX], strides[QN_RANK_MAX], base = 0;
-    int64_t count = qn_shape_count(&dst->shape), one[QN_RANK_MAX] = {0};
-    double value = qn_op_attr_f(run->types, "value");
-    qn_status status = qn_op_ints(run->types, "begins", dst->shape.rank, 0, begins, NULL);
-    QN_ASSERT(status == QN_OK);
-    qn_tensor all = {QN_DTYPE_F64, dst->shape, {0}, &value}; /* every element is `value` */
-    memcpy(all.strides, one, sizeof(one));
-    if (count > 0)
-        qn_tensor_convert(dst->data, dst->dtype, &all);
-    plain_strides(&dst->shape, strides);
-    for (int d = 0; d < dst->shape.rank; d++)
-        base += begins[d] * strides[d];
-    copy_to(dst, &run->inputs[0], base, strides);
+    int64_t b = qn_op_attr_i(types, "blocksize");
+    qn_type out = types->inputs[0];
+    char text[128];
+    QN_TRY(qn_op_want_rank(types, 0, 4, err));
+    if (out.shape.dims[1] < 0 || out.shape.dims[2] < 0 || out.shape.dims[1] % b != 0 ||
+        out.shape.dims[2] % b != 0)
+        QN_FAIL(err, QN_ERR_ARG, "images of %s are no blocks of %lld x %lld",
+                qn_shape_text(&out.shape, text), (long long)b, (long long)b);
+    out.shape.dims[1] /= b;
+    out.shape.dims[2] /= b;
+    if (!qn_mul_i64(out.shape.dims[3], b * b, &out.shape.dims[3]))
+        QN_FAIL(err, QN_ERR_ARG, "the image is too large");
+    ret_outputs[0] = out;
+    return QN_OK;
 }
 
-static void pad_vjp(const qn_op_vjp *in, qn_value *ret)
+static void depth_to_space_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    const qn_shape *own = &in->types->inputs[0].shape;
-    int64_t begins[QN_RANK_MAX];
-    if (!qn_op_vjp_wants(in, 0))
-        return;
-    qn_status status = qn_op_ints(in->types, "begins", own->rank, 0, begins, NULL);
-    QN_ASSERT(status == QN_OK);
-    ret[0] = in->grads[0];
-    for (int d = 0; d < own->rank; d++)
-        if (own->dims[d] != in->types->outputs[0].shape.dims[d])
-            ret[0] = slice_axis(in->graph, ret[0], d, begins[d], begins[d] + own->dims[d]);
+    if (qn_op_vjp_wants(in, 0))
+        ret[0] = qn_op_like_node(in, "SpaceToDepth", in->grads, 1);
+}
+static void space_to_depth_vjp(const qn_op_vjp *in, qn_value *ret)
+{
+    if (qn_op_vjp_wants(in, 0))
+        ret[0] = qn_op_like_node(in, "DepthToSpace", in->grads, 1);
+}
+
+static qn_status trilu_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    if (types->inputs[0].shape.rank < 2)
+        QN_FAIL(err, QN_ERR_ARG, "input 0 has %d dimensions, expected a matrix",
+                types->inputs[0].shape.rank);
+    ret_outputs[0] = types->inputs[0];
+    return QN_OK;
+}
+
+static void trilu_ref(const qn_op_run *run)
+{
+    const qn_shape *shape = &run->inputs[0].shape;
+    const int64_t *dims = shape->dims + shape->rank - 2;
+    bool upper = qn_op_attr_i(run->types, "upper") != 0;
+    int64_t count = qn_shape_count(shape), k = qn_op_attr_i(run->types, "k");
+    size_t size = qn_dtype_size(run->inputs[0].dtype);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t right = i % dims[1] - i / dims[1] % dims[0]; /* of the diagonal */
+        char *dst = (char *)run->outputs[0].data + (size_t)i * size;
+        if (upper ? right >= k : right <= k)
+            memmove(dst, (const char *)run->inputs[0].data + (size_t)i * size, size);
+        else
+            memset(dst, 0, size);
+    }
+}
+
+static void trilu_vjp(const qn_op_vjp *in, qn_value *ret)
+{
+    if (qn_op_vjp_wants(in, 0))
+        ret[0] = qn_op_like_node(in, "Trilu", in->grads, 1);
 }
 
 static qn_status expand_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -347,7 +461,7 @@ static void expand_vjp(const qn_op_vjp *in, qn_value *ret)
 }
 
 static const qn_attr_spec cast_attrs[] = {
-    {.name = "to", .kind = QN_ATTR_STRING, .required = true, .choices = DTYPE_CHOICES},
+    {.name = "to", .kind = QN_ATTR_STRING, .required = true, .choices = OP_DTYPE_CHOICES},
     {0},
 };
 static const qn_attr_spec expand_attrs[] = {
@@ -366,15 +480,27 @@ static const qn_attr_spec slice_attrs[] = {
     {.name = "starts", .kind = QN_ATTR_INTS, .required = true},
     {.name = "ends", .kind = QN_ATTR_INTS, .required = true},
     {.name = "axes", .kind = QN_ATTR_INTS},
+    {.name = "steps", .kind = QN_ATTR_INTS},
     {0},
 };
-static const qn_attr_spec pad_attrs[] = {
-    {.name = "begins", .kind = QN_ATTR_INTS, .required = true},
+static const qn_attr_spec slice_grad_attrs[] = {
+    {.name = "starts", .kind = QN_ATTR_INTS, .required = true},
     {.name = "ends", .kind = QN_ATTR_INTS, .required = true},
-    {.name = "value", .kind = QN_ATTR_FLOAT},
+    {.name = "axes", .kind = QN_ATTR_INTS},
+    {.name = "steps", .kind = QN_ATTR_INTS},
+    {.name = "shape", .kind = QN_ATTR_INTS, .required = true, .symbolic = true},
     {0},
 };
-
+static const qn_attr_spec block_attrs[] = {
+    {.name = "blocksize", .kind = QN_ATTR_INT, .required = true, .low = 1, .high = 65536},
+    {.name = "mode", .kind = QN_ATTR_STRING, .choices = "DCR CRD"},
+    {0},
+};
+static const qn_attr_spec trilu_attrs[] = {
+    {.name = "upper", .kind = QN_ATTR_INT, .high = 1, .value = 1},
+    {.name = "k", .kind = QN_ATTR_INT},
+    {0},
+};
 #define SAMPLE(type, count, ...)                                                                   \
     {                                                                                              \
         .inputs_count = 1, .inputs = {type}, .low = -2, .high = 2, .attrs_count = (count),         \
@@ -410,9 +536,27 @@ static const qn_op_sample concat_samples[] = {
 static const qn_op_sample slice_samples[] = {
     SAMPLE(OP_F64(4, 5), 2, OP_AINTS("starts", 1, 0), OP_AINTS("ends", 3, 4)),
     SAMPLE(OP_F64(4, 5, 3), 3, OP_AINTS("starts", -3), OP_AINTS("ends", 100), OP_AINTS("axes", 1)),
+    SAMPLE(OP_F64(4, 7), 4, OP_AINTS("starts", -1, 1), OP_AINTS("ends", INT64_MIN, 6),
+           OP_AINTS("axes", 0, 1), OP_AINTS("steps", -1, 2)),
+    SAMPLE(OP_F64(4, 7), 3, OP_AINTS("starts", 100, 2), OP_AINTS("ends", 0, 2),
+           OP_AINTS("steps", -2, 1)),
 };
-static const qn_op_sample pad_samples[] = {
-    SAMPLE(OP_F64(2, 3), 3, OP_AINTS("begins", 1, 0), OP_AINTS("ends", 0, 2), OP_AF("value", 0.5)),
+static const qn_op_sample slice_grad_samples[] = {
+    SAMPLE(OP_F64(2, 3), 4, OP_AINTS("starts", 3, 0), OP_AINTS("ends", -100, 6),
+           OP_AINTS("steps", -2, 2), OP_AINTS("shape", 4, 6)),
+};
+static const qn_op_sample depth_to_space_samples[] = {
+    SAMPLE(OP_F64(2, 3, 2, 8), 1, OP_AI("blocksize", 2)),
+    SAMPLE(OP_F64(1, 2, 3, 18), 2, OP_AI("blocksize", 3), OP_AS("mode", "CRD")),
+};
+static const qn_op_sample space_to_depth_samples[] = {
+    SAMPLE(OP_F64(2, 4, 6, 2), 1, OP_AI("blocksize", 2)),
+    SAMPLE(OP_F64(1, 6, 3, 2), 2, OP_AI("blocksize", 3), OP_AS("mode", "CRD")),
+};
+static const qn_op_sample trilu_samples[] = {
+    SAMPLE(OP_F64(4, 5), 0, {0}),
+    SAMPLE(OP_F64(2, 5, 4), 2, OP_AI("upper", 0), OP_AI("k", -1)),
+    SAMPLE(OP_I64(4, 5), 1, OP_AI("k", 2)),
 };
 static const qn_op_sample expand_samples[] = {
     SAMPLE(OP_F64(3, 1), 1, OP_AINTS("shape", 2, 3, 4)),
@@ -439,7 +583,10 @@ const qn_op qn_ops_move[] = {
      .ref = concat_ref,
      OP_SAMPLES(concat_samples)},
     ROW("Slice", slice, slice_attrs, 0, slice_ref, slice_vjp),
-    ROW("Pad", pad, pad_attrs, 0, pad_ref, pad_vjp),
+    ROW("SliceGrad", slice_grad, slice_grad_attrs, QN_OP_NO_GRADIENT, slice_grad_ref, NULL),
+    ROW("DepthToSpace", depth_to_space, block_attrs, 0, depth_to_space_ref, depth_to_space_vjp),
+    ROW("SpaceToDepth", space_to_depth, block_attrs, 0, space_to_depth_ref, space_to_depth_vjp),
+    ROW("Trilu", trilu, trilu_attrs, 0, trilu_ref, trilu_vjp),
     ROW("Expand", expand, expand_attrs, 0, expand_ref, expand_vjp),
     {0},
 };

@@ -3,6 +3,7 @@
  */
 #include "graph/op/number.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "graph/op/common.h"
@@ -152,4 +153,52 @@ static void fold_block(const qn_op_run *run, const qn_op_loops *loops, const dou
 void qn_op_fold(const qn_op_run *run, const qn_op_loops *loops, const double *p)
 {
     walk(run, loops, p, fold_block);
+}
+
+static char *address(const qn_tensor *tensor, int64_t at)
+{
+    return (char *)tensor->data + at * (int64_t)qn_dtype_size(tensor->dtype);
+}
+
+double qn_op_get(const qn_tensor *tensor, int64_t at)
+{
+    double value = 0;
+    qn_dtype_read_f64(&value, address(tensor, at), tensor->dtype, 1, 1);
+    return value;
+}
+
+int64_t qn_op_get_i64(const qn_tensor *tensor, int64_t at)
+{
+    int64_t value = 0;
+    qn_dtype_read_i64(&value, address(tensor, at), tensor->dtype, 1, 1);
+    return value;
+}
+
+void qn_op_put(const qn_tensor *tensor, int64_t at, double value)
+{
+    qn_dtype_write_f64(address(tensor, at), tensor->dtype, &value, 1);
+}
+
+void qn_op_put_i64(const qn_tensor *tensor, int64_t at, int64_t value)
+{
+    qn_dtype_write_i64(address(tensor, at), tensor->dtype, &value, 1);
+}
+
+void qn_op_put_from(const qn_tensor *dst, int64_t at, const qn_tensor *src, int64_t from)
+{
+    memcpy(address(dst, at), address(src, from), qn_dtype_size(dst->dtype));
+}
+
+int qn_op_compare(const qn_tensor *a, int64_t a_at, const qn_tensor *b, int64_t b_at)
+{
+    if (qn_dtype_is_float(a->dtype)) {
+        double x = qn_op_get(a, a_at), y = qn_op_get(b, b_at);
+        if (isnan(x) || isnan(y))
+            return isnan(x) - isnan(y);
+        return (x > y) - (x < y);
+    }
+    int64_t x = qn_op_get_i64(a, a_at), y = qn_op_get_i64(b, b_at);
+    if (a->dtype == QN_DTYPE_U64)
+        return ((uint64_t)x > (uint64_t)y) - ((uint64_t)x < (uint64_t)y);
+    return (x > y) - (x < y);
 }

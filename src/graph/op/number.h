@@ -25,6 +25,15 @@ void qn_op_map(const qn_op_run *run, const qn_op_loops *loops, const double *p);
 /* f(f(x0, x1), x2)... of any number of inputs, where `loops` takes two. */
 void qn_op_fold(const qn_op_run *run, const qn_op_loops *loops, const double *p);
 
+/* One element, for references that walk lines or indices. */
+double qn_op_get(const qn_tensor *tensor, int64_t at);
+int64_t qn_op_get_i64(const qn_tensor *tensor, int64_t at); /* of an integer type */
+void qn_op_put(const qn_tensor *tensor, int64_t at, double value);
+void qn_op_put_i64(const qn_tensor *tensor, int64_t at, int64_t value);
+void qn_op_put_from(const qn_tensor *dst, int64_t at, const qn_tensor *src, int64_t from);
+/* -1, 0 or 1 as a is below, equal to or above b; NaN equals itself and is above everything. */
+int qn_op_compare(const qn_tensor *a, int64_t a_at, const qn_tensor *b, int64_t b_at);
+
 /* LOOP(f64, double, name, y of a, b, c): static loop name_f64. An expression reads what it needs. */
 #define OP_LOOP1(suffix, T, name, expression)                                                      \
     static void name##_##suffix(T *y, const T *const *x, int count, const double *p)               \

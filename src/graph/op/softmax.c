@@ -7,23 +7,13 @@
 
 #include <math.h>
 
-typedef struct {
-    int64_t outer, count, inner;
-} softmax_walk;
-
 #define OP_BODY "graph/op/softmax_body.h"
 #include "graph/op/typed.h"
 
-static softmax_walk walk_of(const qn_op_run *run)
+static qn_op_lines lines_of(const qn_op_run *run)
 {
     const qn_shape *shape = &run->inputs[0].shape;
-    softmax_walk walk = {1, 1, 1};
-    int axis = 0;
-    qn_status status = qn_op_axis(run->types, shape->rank, &axis, NULL);
-    QN_ASSERT(status == QN_OK);
-    for (int d = 0; d < shape->rank; d++)
-        *(d < axis ? &walk.outer : d > axis ? &walk.inner : &walk.count) *= shape->dims[d];
-    return walk;
+    return qn_op_lines_of(shape, qn_op_axis_of(run->types, shape->rank));
 }
 
 static qn_status softmax_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -35,23 +25,23 @@ static qn_status softmax_infer(const qn_op_types *types, qn_type *ret_outputs, q
 
 static void softmax_ref(const qn_op_run *run)
 {
-    softmax_walk walk = walk_of(run);
-    OP_FLOAT_CALL(run->inputs[0].dtype, softmax, run, &walk, false);
+    qn_op_lines lines = lines_of(run);
+    OP_FLOAT_CALL(run->inputs[0].dtype, softmax, run, &lines, false);
 }
 static void log_softmax_ref(const qn_op_run *run)
 {
-    softmax_walk walk = walk_of(run);
-    OP_FLOAT_CALL(run->inputs[0].dtype, softmax, run, &walk, true);
+    qn_op_lines lines = lines_of(run);
+    OP_FLOAT_CALL(run->inputs[0].dtype, softmax, run, &lines, true);
 }
 static void softmax_grad_ref(const qn_op_run *run)
 {
-    softmax_walk walk = walk_of(run);
-    OP_FLOAT_CALL(run->inputs[0].dtype, softmax_grad, run, &walk, false);
+    qn_op_lines lines = lines_of(run);
+    OP_FLOAT_CALL(run->inputs[0].dtype, softmax_grad, run, &lines, false);
 }
 static void log_softmax_grad_ref(const qn_op_run *run)
 {
-    softmax_walk walk = walk_of(run);
-    OP_FLOAT_CALL(run->inputs[0].dtype, softmax_grad, run, &walk, true);
+    qn_op_lines lines = lines_of(run);
+    OP_FLOAT_CALL(run->inputs[0].dtype, softmax_grad, run, &lines, true);
 }
 
 static void softmax_vjp(const qn_op_vjp *in, qn_value *ret)

@@ -24,22 +24,22 @@ static void FN(softmax_grad_line)(T *dx, const T *dy, const T *y, int64_t count,
     }
 }
 
-static void FN(softmax)(const qn_op_run *run, const softmax_walk *w, bool logs)
+static void FN(softmax)(const qn_op_run *run, const qn_op_lines *w, bool logs)
 {
     const T *x = run->inputs[0].data;
     T *y = run->outputs[0].data;
     for (int64_t i = 0; i < w->outer * w->inner; i++) {
-        int64_t at = i / w->inner * w->count * w->inner + i % w->inner;
+        int64_t at = qn_op_line_at(w, i);
         FN(softmax_line)(y + at, x + at, w->count, w->inner, logs);
     }
 }
 
-static void FN(softmax_grad)(const qn_op_run *run, const softmax_walk *w, bool logs)
+static void FN(softmax_grad)(const qn_op_run *run, const qn_op_lines *w, bool logs)
 {
     const T *dy = run->inputs[0].data, *y = run->inputs[1].data;
     T *dx = run->outputs[0].data;
     for (int64_t i = 0; i < w->outer * w->inner; i++) {
-        int64_t at = i / w->inner * w->count * w->inner + i % w->inner;
+        int64_t at = qn_op_line_at(w, i);
         FN(softmax_grad_line)(dx + at, dy + at, y + at, w->count, w->inner, logs);
     }
 }

@@ -72,13 +72,21 @@ typedef struct {
     const int64_t *index;
 } gather_job;
 
+/* Negative indices count from the end; -1 = outside. */
+static int64_t place_row(int64_t index, int64_t rows)
+{
+    if (index < 0 && index >= -rows)
+        index += rows;
+    return index >= 0 && index < rows ? index : -1;
+}
+
 static void gather_range(void *context, int64_t first, int64_t end)
 {
     const gather_job *j = context;
     for (int64_t i = first; i < end; i++) {
         char *dst = j->dst + (size_t)i * j->row_bytes;
-        int64_t row = j->index[i];
-        if (row >= 0 && row < j->src_rows)
+        int64_t row = place_row(j->index[i], j->src_rows);
+        if (row >= 0)
             memcpy(dst, j->src + (size_t)row * j->row_bytes, j->row_bytes);
         else
             memset(dst, 0, j->row_bytes);
@@ -110,8 +118,8 @@ static void scatter_range(void *context, int64_t first, int64_t end)
     for (int64_t r = 0; r < j->rows; r++)
         memset(j->dst + r * j->cols + col, 0, (size_t)width * sizeof *j->dst);
     for (int64_t i = 0; i < j->count; i++) {
-        int64_t row = j->index[i];
-        if (row >= 0 && row < j->rows)
+        int64_t row = place_row(j->index[i], j->rows);
+        if (row >= 0)
             j->kernels->add(j->dst + row * j->cols + col, j->src + i * j->cols + col, width);
     }
 }

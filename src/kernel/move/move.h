@@ -40,12 +40,12 @@ typedef enum {
 void qn_cast(qn_pool *pool, void *dst, qn_cast_type dst_type, const void *src,
              qn_cast_type src_type, int64_t count);
 
-/* dst[i] = src[index[i]], rows of row_bytes. An index outside [0, src_rows) gives a row of zero
+/* dst[i] = src[index[i]], rows of row_bytes. An index outside [-src_rows, src_rows) gives a row of zero
  * bytes: check outside data before (this keeps a bug from reading foreign memory). */
 void qn_gather_rows(qn_pool *pool, void *dst, const void *src, int64_t src_rows, size_t row_bytes,
                     const int64_t *index, int64_t count);
 /* dst[rows, cols] = 0, then dst[index[i]] += src[i] in rising i for each row, for any thread count.
- * Indices outside [0, rows) are skipped. */
+ * Indices outside [-rows, rows) are skipped. */
 void qn_scatter_add_rows_f32(qn_pool *pool, float *dst, int64_t rows, int64_t cols,
                              const float *src, const int64_t *index, int64_t count);
 
