@@ -185,7 +185,7 @@ static int first_data_input(const qn_op *op)
     } rows[] = {
         {"SoftmaxCrossEntropy", 1}, {"BceWithLogits", 1}, {"MeanSquaredError", 1},
         {"MeanAbsoluteError", 1},   {"Huber", 1},         {"BatchNormalization", 3},
-        {"Attention", 3},
+        {"Attention", 3},           {"Resize", 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].op, op->name) == 0)

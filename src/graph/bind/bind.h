@@ -91,6 +91,7 @@ extern const qn_binding qn_bindings_optim[];
 extern const qn_binding qn_bindings_pool[];
 extern const qn_binding qn_bindings_random[];
 extern const qn_binding qn_bindings_reduce[];
+extern const qn_binding qn_bindings_resize[];
 extern const qn_binding qn_bindings_rnn[];
 extern const qn_binding qn_bindings_softmax[];
 

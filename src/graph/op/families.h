@@ -22,6 +22,7 @@ extern const qn_op qn_ops_conv[];
 extern const qn_op qn_ops_conv_pool[];
 extern const qn_op qn_ops_conv_transpose[];
 extern const qn_op qn_ops_pool_global[];
+extern const qn_op qn_ops_resize[];
 extern const qn_op qn_ops_unpool[];
 extern const qn_op qn_ops_pool[];
 extern const qn_op qn_ops_norm[];

@@ -27,6 +27,7 @@ static const qn_op *const families[] = {
     qn_ops_conv_transpose,
     qn_ops_pool,
     qn_ops_pool_global,
+    qn_ops_resize,
     qn_ops_unpool,
     qn_ops_norm,
     qn_ops_layer_norm,
