@@ -45,6 +45,9 @@ typedef enum {
     QN_OP_FLAT = 1 << 5,
     /* Outside training output 0 is input 0 (dropout): such a plan drops the node. */
     QN_OP_TRAINING_ONLY = 1 << 6,
+    /* With INPLACE: adds to its input 0 and leaves the rest of it as it was, and its readers want the new value. A state
+     * that only such a node reads is written where it lies, before the tail. */
+    QN_OP_EARLY = 1 << 7,
 } qn_op_flags;
 
 typedef struct {

@@ -4,7 +4,8 @@
  * Order: as built, but nodes whose results only go into states come last (the tail), so that every other reader of
  * a state sees its old value, updates may run in place, and a run can still stop before the tail.
  *
- * Sharing: a view has its input's buffer. An update node writes straight into the states it is assigned to. An
+ * Sharing: a view has its input's buffer. An update node writes straight into the states it is assigned to, and so does
+ * one that only adds to a state which nobody else reads (a cache), though later nodes of the main part read it. An
  * elementwise node takes over an input that nobody reads later. Gradients of updates lie in a range that mirrors the
  * parameters' layout, so that one call can walk all of them.
  *
@@ -180,10 +181,15 @@ static bool is_direct(const layout_work *work, const qn_assign *assign)
 {
     const qn_layout *layout = work->layout;
     const qn_value_info *value = &work->graph->values[assign->value];
-    if (value->kind != QN_VALUE_NODE || layout->uses[assign->value] != 1)
+    if (value->kind != QN_VALUE_NODE)
         return false;
     const qn_node *node = &work->graph->nodes[value->node];
     int position = work->position[value->node];
+    if (node->op->flags & QN_OP_EARLY && node->inputs[0] == assign->state &&
+        node->first == assign->value && layout->uses[assign->state] == 1)
+        return true;
+    if (layout->uses[assign->value] != 1)
+        return false;
     return position >= layout->main_count && !is_view(node) &&
            may_overwrite(layout, node, assign->value - node->first, assign->state) &&
            !is_read_from(work, layout->buffer_of[assign->state], position + 1);

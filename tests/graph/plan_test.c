@@ -91,6 +91,72 @@ static void assignments_write_states_in_place(void **unused)
 }
 
 /* a and b change places, an output shows the old a, and c takes a value with another reader. */
+/* A cache of 2 rows, 3 places of 2 numbers; each run adds one place a row and reads the whole. */
+static void a_cache_is_written_where_it_lies(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_attr axes = {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}};
+    qn_value rows = qn_graph_input(graph, "rows", QN_DTYPE_F32, QN_SHAPE(2, 1, 2));
+    qn_value starts = qn_graph_input(graph, "starts", QN_DTYPE_I64, QN_SHAPE(2));
+    qn_value cache = qn_graph_state(graph, "cache", QN_DTYPE_F32, QN_SHAPE(2, 3, 2),
+                                    (qn_init){QN_INIT_ZERO, 0}, false);
+    qn_value inputs[3] = {cache, rows, starts};
+    qn_value all = qn_graph_node(graph, "TensorScatter", inputs, 3, NULL, 0);
+    qn_graph_assign(graph, cache, all);
+    qn_graph_output(graph, "sum", qn_graph_node(graph, "ReduceSum", &all, 1, &axes, 1));
+    qn_state *state = new_state();
+    for (int reference = 0; reference < 2; reference++) {
+        qn_plan *plan =
+            plan_of(graph, state, (qn_plan_options){.batch = 1, .reference = reference});
+        assert_int_equal(qn_plan_calls(plan), 2); /* no copy */
+        memset(state_data(state, "cache"), 0, 12 * sizeof(float));
+        const float *sum = qn_plan_output(plan, "sum")->data;
+        for (int step = 0; step < 3; step++) {
+            float *in = qn_plan_input(plan, "rows")->data;
+            int64_t *at = qn_plan_input(plan, "starts")->data;
+            for (int i = 0; i < 4; i++)
+                in[i] = (float)(10 * step + i + 1);
+            at[0] = step;
+            at[1] = 2 - step;
+            qn_plan_run(plan, (uint32_t)step);
+            assert_true(state_data(state, "cache")[2 * step] == (float)(10 * step + 1));
+            assert_true(state_data(state, "cache")[6 + 2 * (2 - step) + 1] ==
+                        (float)(10 * step + 4));
+        }
+        assert_true(sum[0] == 33 && sum[1] == 36 && sum[2] == 39 && sum[3] == 42);
+        qn_plan_destroy(plan);
+    }
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
+/* Another reader of the cache wants what it was: then there is a copy. */
+static void a_cache_with_another_reader_is_kept(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value rows = qn_graph_input(graph, "rows", QN_DTYPE_F32, QN_SHAPE(1, 1, 2));
+    qn_value cache = qn_graph_state(graph, "cache", QN_DTYPE_F32, QN_SHAPE(1, 2, 2),
+                                    (qn_init){QN_INIT_ONE, 0}, false);
+    qn_value inputs[2] = {cache, rows};
+    qn_value all = qn_graph_node(graph, "TensorScatter", inputs, 2, NULL, 0);
+    qn_graph_assign(graph, cache, all);
+    qn_graph_output(graph, "y", qn_graph_op2(graph, "Sub", all, cache));
+    qn_state *state = new_state();
+    qn_plan *plan = plan_of(graph, state, (qn_plan_options){.batch = 1});
+    float *in = qn_plan_input(plan, "rows")->data;
+    in[0] = 5;
+    in[1] = 7;
+    qn_plan_run(plan, 0);
+    const float *y = qn_plan_output(plan, "y")->data;
+    assert_true(y[0] == 4 && y[1] == 6 && y[2] == 0 && y[3] == 0);
+    assert_true(state_data(state, "cache")[1] == 7);
+    qn_plan_destroy(plan);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
 static void assignments_read_old_values(void **unused)
 {
     (void)unused;
@@ -344,6 +410,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plan_computes_and_binds_symbols),
         cmocka_unit_test(assignments_write_states_in_place),
+        cmocka_unit_test(a_cache_is_written_where_it_lies),
+        cmocka_unit_test(a_cache_with_another_reader_is_kept),
         cmocka_unit_test(assignments_read_old_values),
         cmocka_unit_test(late_reader_of_a_state_sees_the_old_value),
         cmocka_unit_test(guard_leaves_states_alone_and_names_the_node),

@@ -6,10 +6,14 @@
 
 #include "kernel/attention/attention.h"
 
+/* What a case has beside its sizes. */
+enum { LENGTHS = 1, STARTS = 2, SLOPES = 4 };
+
 typedef struct {
     guarded q, k, v, dy, y, lse, dq, dk, dv, bias;
     uint8_t *allowed;
-    int64_t lengths[4];
+    int64_t lengths[4], starts[4];
+    float slopes[4];
     qn_attention io;
 } bench;
 
@@ -27,7 +31,9 @@ static bench bench_make(qn_attention io, int masks)
                .dk = guarded_make(k * io.dim, 1),
                .dv = guarded_make(k * io.value_dim, 2),
                .bias = guarded_uniform(pairs, 1, 5, -3, 3),
-               .lengths = {io.keys, 0, io.keys / 2, io.keys + 7}};
+               .lengths = {io.keys, 0, io.keys / 2, io.keys + 7},
+               .starts = {3, 0, io.keys - 1, 2 * io.keys},
+               .slopes = {0.5f, 0.25f, 0.125f, 0.0625f}};
     b.allowed = calloc((size_t)pairs + 1, 1);
     for (int64_t i = 0; i < pairs; i++)
         b.allowed[i] = qn_rng_u32((qn_rng){.seed = 6}, (uint64_t)i) % 3 > 0;
@@ -42,9 +48,11 @@ static bench bench_make(qn_attention io, int masks)
     return b;
 }
 
-static void bench_run(bench *b, bool limited, qn_pool *pool, int threads)
+static void bench_run(bench *b, unsigned given, qn_pool *pool, int threads)
 {
-    b->io.lengths = limited ? b->lengths : NULL;
+    b->io.lengths = given & LENGTHS ? b->lengths : NULL;
+    b->io.starts = given & STARTS ? b->starts : NULL;
+    b->io.slopes = given & SLOPES ? b->slopes : NULL;
     void *scratch = scratch_of(qn_attention_scratch_bytes(&b->io, threads));
     qn_attention_f32(pool, &b->io, b->y.at, b->lse.at, scratch);
     free(scratch);
@@ -68,14 +76,15 @@ static void bench_free(bench *b)
     free(b->allowed);
 }
 
-static bool seen(const qn_attention *io, int64_t n, int64_t h, int64_t i, int64_t j)
+static bool seen(const qn_attention *io, int64_t n, int64_t h, int64_t row, int64_t j)
 {
+    int64_t i = row + (io->starts ? io->starts[n] : 0);
     if ((io->lengths && j >= io->lengths[n]) || (io->causal && j > i))
         return false;
     if (io->window > 0 && (i - j >= io->window || j - i >= io->window))
         return false;
     return !io->allowed ||
-           io->allowed[n * io->mask_batch + h * io->mask_head + i * io->keys + j] != 0;
+           io->allowed[n * io->mask_batch + h * io->mask_head + row * io->keys + j] != 0;
 }
 
 /* Score and its slope; -inf where hidden. */
@@ -99,6 +108,8 @@ static double score(const qn_attention *io, int64_t n, int64_t h, int64_t i, int
     }
     if (io->bias)
         s += (double)io->bias[n * io->mask_batch + h * io->mask_head + i * io->keys + j];
+    if (io->slopes)
+        s -= (double)io->slopes[h] * fabs((double)(i + (io->starts ? io->starts[n] : 0) - j));
     return s;
 }
 
@@ -144,10 +155,10 @@ static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double 
         assert_true(fabs((double)b->dq.at[at * io->dim + d] - dq[d]) <= 2e-5);
 }
 
-static void check(qn_attention io, int masks, bool limited, qn_pool *pool)
+static void check(qn_attention io, int masks, unsigned given, qn_pool *pool)
 {
     bench b = bench_make(io, masks);
-    bench_run(&b, limited, pool, 2);
+    bench_run(&b, given, pool, 2);
     int64_t rows = io.batch * io.keys * io.kv_heads;
     double *dk = calloc((size_t)(rows * io.dim + 1), sizeof *dk);
     double *dv = calloc((size_t)(rows * io.value_dim + 1), sizeof *dv);
@@ -168,20 +179,26 @@ static void attention_matches_double(void **state)
     (void)state;
     static const struct {
         int64_t batch, heads, kv_heads, queries, keys, dim, value_dim, window;
-        bool causal, limited;
+        bool causal;
+        unsigned given;
         int masks;
         float cap;
     } cases[] = {
-        {2, 2, 2, 1, 1, 1, 1, 0, false, false, 0, 0},
-        {2, 4, 2, 7, 9, 5, 3, 0, false, false, 0, 0},
-        {1, 2, 1, 64, 128, 16, 16, 0, false, false, 0, 0},
-        {2, 1, 1, 65, 129, 17, 33, 0, true, false, 0, 0},
-        {1, 3, 3, 130, 261, 8, 40, 0, true, false, 1, 0},
-        {4, 2, 1, 70, 140, 32, 32, 0, false, true, 0, 0},
-        {3, 2, 2, 33, 50, 12, 12, 0, false, true, 2, 0},
-        {1, 2, 2, 300, 300, 8, 8, 20, true, false, 0, 0},
-        {2, 2, 2, 150, 150, 8, 8, 5, false, true, 1, 2},
-        {1, 2, 2, 40, 40, 64, 24, 0, true, false, 2, 1.5f},
+        {2, 2, 2, 1, 1, 1, 1, 0, false, 0, 0, 0},
+        {2, 4, 2, 7, 9, 5, 3, 0, false, 0, 0, 0},
+        {1, 2, 1, 64, 128, 16, 16, 0, false, 0, 0, 0},
+        {2, 1, 1, 65, 129, 17, 33, 0, true, 0, 0, 0},
+        {1, 3, 3, 130, 261, 8, 40, 0, true, 0, 1, 0},
+        {4, 2, 1, 70, 140, 32, 32, 0, false, LENGTHS, 0, 0},
+        {3, 2, 2, 33, 50, 12, 12, 0, false, LENGTHS, 2, 0},
+        {1, 2, 2, 300, 300, 8, 8, 20, true, 0, 0, 0},
+        {2, 2, 2, 150, 150, 8, 8, 5, false, LENGTHS, 1, 2},
+        {1, 2, 2, 40, 40, 64, 24, 0, true, 0, 2, 1.5f},
+        {4, 4, 2, 3, 150, 8, 8, 0, true, STARTS, 0, 0},
+        {4, 2, 2, 70, 140, 8, 8, 9, true, STARTS | LENGTHS, 1, 0},
+        {4, 4, 2, 70, 140, 8, 8, 0, true, STARTS | SLOPES, 0, 2},
+        {2, 4, 2, 33, 50, 8, 8, 0, false, SLOPES, 2, 0},
+        {2, 4, 2, 33, 50, 8, 8, 7, false, SLOPES | STARTS, 1, 0},
     };
     FOR_EACH_LEVEL(level)
     {
@@ -199,7 +216,7 @@ static void attention_matches_double(void **state)
                                .softcap = cases[i].cap,
                                .causal = cases[i].causal,
                                .window = cases[i].window};
-            check(io, cases[i].masks, cases[i].limited, i % 2 ? pool : NULL);
+            check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
         }
         qn_pool_destroy(pool);
     }
@@ -221,7 +238,7 @@ static void attention_gives_the_same_bits_for_any_thread_count(void **state)
     for (int p = 0; p < POOLS; p++) {
         qn_pool *pool = pool_of(pool_threads[p]);
         bench b = bench_make(io, 0);
-        bench_run(p ? &b : &first, false, pool, pool_threads[p]);
+        bench_run(p ? &b : &first, 0, pool, pool_threads[p]);
         if (p) {
             assert_memory_equal(b.y.at, first.y.at, (size_t)b.y.count * sizeof(float));
             assert_memory_equal(b.dq.at, first.dq.at, (size_t)b.dq.count * sizeof(float));

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "graph/bind/bind.h"
+#include "graph/op/attention.h"
 #include "kernel/attention/attention.h"
 
 static bool has(const qn_bind *bind, int input)
@@ -33,6 +34,22 @@ static void describe_mask(const qn_bind *bind, int mask, qn_attention *io)
     }
     if (has(bind, mask + 1))
         io->lengths = bind->inputs[mask + 1].data;
+    if (has(bind, mask + 2))
+        io->starts = bind->inputs[mask + 2].data;
+}
+
+/* Arguments of `size` bytes with the heads' slopes behind them, if there are any. */
+static void *take_args(const qn_bind *bind, size_t size, qn_attention *io)
+{
+    bool alibi = qn_op_attr_i(bind->types, "alibi") != 0;
+    char *args = qn_bind_args(bind, size + (alibi ? (size_t)io->heads * sizeof(float) : 0));
+    if (!args || !alibi)
+        return args;
+    float *slopes = (float *)(void *)(args + size);
+    for (int64_t h = 0; h < io->heads; h++)
+        slopes[h] = (float)qn_op_alibi_slope(h, io->heads);
+    io->slopes = slopes;
+    return args;
 }
 
 /* q, k and v at inputs [q, q + 3), the mask and lengths from `mask` on, lse of the forward's type. */
@@ -85,10 +102,12 @@ static bool bind_forward(const qn_bind *bind)
 {
     if (!is_f32(bind, 0, 3))
         return false;
-    forward_args *args = qn_bind_args(bind, sizeof *args);
+    qn_attention io;
+    describe(bind, 0, 3, &bind->types->outputs[1].shape, &io);
+    forward_args *args = take_args(bind, sizeof *args, &io);
     if (!args)
         return false;
-    describe(bind, 0, 3, &bind->types->outputs[1].shape, &args->io);
+    args->io = io;
     args->y = bind->outputs[0].data;
     args->lse = bind->wanted[1] ? bind->outputs[1].data : NULL;
     args->scratch = bind->scratch;
@@ -119,10 +138,12 @@ static bool bind_grad(const qn_bind *bind)
 {
     if (!is_f32(bind, 0, 6))
         return false;
-    grad_args *args = qn_bind_args(bind, sizeof *args);
+    qn_attention io;
+    describe(bind, 1, 6, &bind->types->inputs[5].shape, &io);
+    grad_args *args = take_args(bind, sizeof *args, &io);
     if (!args)
         return false;
-    describe(bind, 1, 6, &bind->types->inputs[5].shape, &args->io);
+    args->io = io;
     args->grad = (qn_attention_grad){.dy = bind->inputs[0].data,
                                      .y = bind->inputs[4].data,
                                      .lse = bind->inputs[5].data,

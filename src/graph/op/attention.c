@@ -5,21 +5,25 @@
  * a group of query heads (Ainslie et al., 2023). A query i sees keys j below lengths[b], with j <= i when causal,
  * |i - j| < window when window > 0, and those that a bool mask allows; a float mask is added to the scores. A query
  * that sees nothing gives 0. softcap: score -> softcap tanh(score / softcap), before the mask.
+ * With starts[b], row b's query i stands at position starts[b] + i: what comes next after keys that are kept already.
+ * alibi subtracts slope(h) |i - j| from the scores, slopes falling geometrically from head to head (Press et al., 2022).
  * lse, the log of the sum of exponentials, is kept so that the gradient can compute p = exp(s - lse) again:
  *   dv = p' dy,  ds = p (dy v' - sum(dy y)) scale,  dq = ds k,  dk = ds' q.
  * The mask is data: no gradient flows into it.
  */
-#include "graph/op/common.h"
+#include "graph/op/attention.h"
 
 #include <math.h>
+
+#include "graph/op/common.h"
 
 enum { CHUNK = 64 };
 
 typedef struct {
     int64_t batch, heads, kv_heads, queries, keys, dim, value_dim, window;
     double scale, softcap;
-    bool causal, allowed; /* allowed: the mask is of bools */
-    const int64_t *lengths;
+    bool causal, alibi, allowed; /* allowed: the mask is of bools */
+    const int64_t *lengths, *starts;
     const void *mask;
     int64_t mask_batch, mask_head;
 } attention_walk;
@@ -49,13 +53,32 @@ static int64_t mask_place(const attention_walk *w, int64_t b, int64_t h, int64_t
     return b * w->mask_batch + h * w->mask_head + i * w->keys + j;
 }
 
+/* From query i to key j. */
+static int64_t distance(const attention_walk *w, int64_t b, int64_t i, int64_t j)
+{
+    return j - i - (w->starts ? w->starts[b] : 0);
+}
+
+/* Powers of 2^(-8 / n) for n heads when n is a power of two, else those of the next lower one and then every other one
+ * of twice as many: the paper's own code. */
+double qn_op_alibi_slope(int64_t head, int64_t heads)
+{
+    int64_t whole = 1;
+    while (2 * whole <= heads)
+        whole *= 2;
+    if (head < whole)
+        return exp2(-8.0 * (double)(head + 1) / (double)whole);
+    return exp2(-4.0 * (double)(2 * (head - whole) + 1) / (double)whole);
+}
+
 static bool is_seen(const attention_walk *w, int64_t b, int64_t h, int64_t i, int64_t j)
 {
+    int64_t away = distance(w, b, i, j);
     if (w->lengths && j >= w->lengths[b])
         return false;
-    if (w->causal && j > i)
+    if (w->causal && away > 0)
         return false;
-    if (w->window > 0 && (i - j >= w->window || j - i >= w->window))
+    if (w->window > 0 && (away >= w->window || -away >= w->window))
         return false;
     return !w->allowed || ((const uint8_t *)w->mask)[mask_place(w, b, h, i, j)] != 0;
 }
@@ -105,7 +128,7 @@ static qn_status check_mask(const qn_op_types *types, int mask, int q, const att
     return QN_OK;
 }
 
-/* Sizes from q, k, v at inputs [q, q + 3) with mask and lengths behind `mask`. */
+/* Sizes from q, k, v at inputs [q, q + 3) with mask, lengths and starts from `mask` on. */
 static qn_status read_walk(const qn_op_types *types, int q, int mask, attention_walk *ret,
                            qn_error *err)
 {
@@ -114,7 +137,8 @@ static qn_status read_walk(const qn_op_types *types, int q, int mask, attention_
     int64_t kv = qn_op_attr_i(types, "kv_num_heads");
     attention_walk w = {.window = qn_op_attr_i(types, "window"),
                         .softcap = qn_op_attr_f(types, "softcap"),
-                        .causal = qn_op_attr_i(types, "is_causal") != 0};
+                        .causal = qn_op_attr_i(types, "is_causal") != 0,
+                        .alibi = qn_op_attr_i(types, "alibi") != 0};
     char came[128], want[128];
     QN_TRY(qn_op_want_float(types, q, err));
     QN_TRY(split_heads(types, q, heads, &w.heads, &w.dim, err));
@@ -136,10 +160,12 @@ static qn_status read_walk(const qn_op_types *types, int q, int mask, attention_
     w.scale = w.scale > 0 ? w.scale : 1 / sqrt((double)w.dim);
     if (qn_op_has(types, mask))
         QN_TRY(check_mask(types, mask, q, &w, err));
-    if (qn_op_has(types, mask + 1)) {
+    for (int i = mask + 1; i < mask + 3; i++) {
         qn_shape each = QN_SHAPE(w.batch);
-        QN_TRY(qn_op_want_dtype(types, mask + 1, QN_DTYPE_I64, err));
-        QN_TRY(qn_op_want_shape(types, mask + 1, &each, err));
+        if (!qn_op_has(types, i))
+            continue;
+        QN_TRY(qn_op_want_dtype(types, i, QN_DTYPE_I64, err));
+        QN_TRY(qn_op_want_shape(types, i, &each, err));
     }
     *ret = w;
     return QN_OK;
@@ -160,6 +186,8 @@ static attention_walk walk_of(const qn_op_run *run, int q, int mask)
     }
     if (qn_op_has(run->types, mask + 1))
         w.lengths = run->inputs[mask + 1].data;
+    if (qn_op_has(run->types, mask + 2))
+        w.starts = run->inputs[mask + 2].data;
     return w;
 }
 
@@ -182,16 +210,19 @@ static void attention_ref(const qn_op_run *run)
 
 static void attention_vjp(const qn_op_vjp *in, qn_value *ret)
 {
-    qn_value inputs[8] = {in->grads[0],   in->inputs[0],  in->inputs[1], in->inputs[2],
-                          in->outputs[0], in->outputs[1], QN_NONE,       QN_NONE};
+    qn_value inputs[9] = {in->grads[0],  in->inputs[0],  in->inputs[1],
+                          in->inputs[2], in->outputs[0], in->outputs[1],
+                          QN_NONE,       QN_NONE,        QN_NONE};
     if (in->grads[1] != QN_NONE)
         qn_graph_fail(in->graph, QN_ERR_ARG, "Attention: its log-sum-exp has no gradient");
     if (in->grads[0] == QN_NONE || in->grads[1] != QN_NONE)
         return;
-    for (int i = 3; i < 5; i++)
-        if (qn_op_has(in->types, i))
+    int count = 6;
+    for (int i = 3; i < 6; i++)
+        if (qn_op_has(in->types, i)) {
             inputs[3 + i] = in->inputs[i];
-    int count = inputs[7] != QN_NONE ? 8 : inputs[6] != QN_NONE ? 7 : 6;
+            count = 4 + i;
+        }
     qn_value first = qn_op_like_node(in, "AttentionGrad", inputs, count);
     for (int i = 0; i < 3 && first != QN_NONE; i++)
         ret[i] = first + i;
@@ -243,6 +274,7 @@ static const qn_attr_spec attrs[] = {
     {.name = "is_causal", .kind = QN_ATTR_INT, .high = 1},
     {.name = "softcap", .kind = QN_ATTR_FLOAT, .low = 0, .high = 1e30},
     {.name = "window", .kind = QN_ATTR_INT, .low = 0, .high = 1e15},
+    {.name = "alibi", .kind = QN_ATTR_INT, .high = 1},
     {0},
 };
 
@@ -272,6 +304,19 @@ static const qn_op_sample samples[] = {
      .inputs = {OP_F64(3, 2, 1, 2), OP_F64(3, 3, 1, 2), OP_F64(3, 3, 1, 2), OP_ABSENT, OP_I64(3)},
      .low = -1,
      .high = 3},
+    {.inputs_count = 6,
+     .inputs = {OP_F64(3, 2, 3, 2), OP_F64(3, 5, 3, 2), OP_F64(3, 5, 3, 2), OP_ABSENT, OP_ABSENT,
+                OP_I64(3)},
+     .low = -1,
+     .high = 4,
+     .attrs_count = 3,
+     .attrs = {OP_AI("alibi", 1), OP_AI("is_causal", 1), OP_AI("window", 3)}},
+    {.inputs_count = 4,
+     .inputs = {OP_F64(1, 3, 2, 2), OP_F64(1, 4, 2, 2), OP_F64(1, 4, 2, 2), OP_F64(3, 4)},
+     .low = -1,
+     .high = 1,
+     .attrs_count = 1,
+     .attrs = {OP_AI("alibi", 1)}},
 };
 #define Q OP_F64(2, 3, 2, 4)
 static const qn_op_sample grad_samples[] = {
@@ -287,12 +332,18 @@ static const qn_op_sample grad_samples[] = {
      .high = 1,
      .attrs_count = 1,
      .attrs = {OP_AF("softcap", 3)}},
+    {.inputs_count = 9,
+     .inputs = {Q, Q, Q, Q, Q, OP_F64(2, 2, 3), OP_ABSENT, OP_ABSENT, OP_I64(2)},
+     .low = 0.5,
+     .high = 2,
+     .attrs_count = 2,
+     .attrs = {OP_AI("alibi", 1), OP_AI("is_causal", 1)}},
 };
 
 const qn_op qn_ops_attention[] = {
     {.name = "Attention",
      .inputs_min = 3,
-     .inputs_max = 5,
+     .inputs_max = 6,
      .outputs_count = 2,
      .attrs = attrs,
      .infer = attention_infer,
@@ -302,7 +353,7 @@ const qn_op qn_ops_attention[] = {
      OP_SAMPLES(samples)},
     {.name = "AttentionGrad",
      .inputs_min = 6,
-     .inputs_max = 8,
+     .inputs_max = 9,
      .outputs_count = 3,
      .flags = QN_OP_NO_GRADIENT,
      .attrs = attrs,

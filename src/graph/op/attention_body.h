@@ -16,6 +16,8 @@ static double FN(score)(const attention_walk *w, const T *q, const T *k, const T
         *ret_turn = tanh(sum / w->softcap);
         sum = w->softcap * *ret_turn;
     }
+    if (w->alibi)
+        sum -= qn_op_alibi_slope(h, w->heads) * fabs((double)distance(w, b, i, j));
     return bias ? sum + (double)bias[mask_place(w, b, h, i, j)] : sum;
 }
 

@@ -29,6 +29,7 @@ extern const qn_op qn_ops_norm[];
 extern const qn_op qn_ops_layer_norm[];
 extern const qn_op qn_ops_attention[];
 extern const qn_op qn_ops_position[];
+extern const qn_op qn_ops_cache[];
 extern const qn_op qn_ops_rnn[];
 extern const qn_op qn_ops_random[];
 extern const qn_op qn_ops_order[];

@@ -4,7 +4,8 @@ static void FN(rotary)(const qn_op_run *run, const rotary_walk *w)
     const T *x = run->inputs[0].data;
     T *y = run->outputs[0].data;
     for (int64_t at = 0; at < w->batch * w->steps * w->heads; at++, x += w->dim, y += w->dim) {
-        int64_t step = at / w->heads % w->steps;
+        int64_t row = at / w->heads, step = row % w->steps;
+        step += w->starts ? w->starts[row / w->steps] : 0;
         for (int64_t i = 2 * w->half; i < w->dim; i++)
             y[i] = x[i];
         for (int64_t i = 0; i < w->half; i++) {
@@ -18,12 +19,14 @@ static void FN(rotary)(const qn_op_run *run, const rotary_walk *w)
     }
 }
 
-static void FN(sinusoid)(const qn_op_run *run, double base)
+static void FN(sinusoid)(const qn_op_run *run, double base, const int64_t *starts)
 {
     T *dst = run->outputs[0].data;
-    int64_t steps = run->outputs[0].shape.dims[0], dim = run->outputs[0].shape.dims[1];
-    for (int64_t i = 0; i < steps * dim; i++) {
-        double turn = qn_op_angle(i / dim, i % dim / 2, (dim + 1) / 2, base);
+    const qn_shape *shape = &run->outputs[0].shape;
+    int64_t steps = shape->dims[shape->rank - 2], dim = shape->dims[shape->rank - 1];
+    for (int64_t i = 0; i < qn_shape_count(shape); i++) {
+        int64_t step = i / dim % steps + (starts ? starts[i / dim / steps] : 0);
+        double turn = qn_op_angle(step, i % dim / 2, (dim + 1) / 2, base);
         dst[i] = (T)(i % dim % 2 ? cos(turn) : sin(turn));
     }
 }

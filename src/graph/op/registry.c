@@ -22,6 +22,7 @@ static const qn_op *const families[] = {
     qn_ops_reduce,
     qn_ops_matmul,
     qn_ops_softmax,
+    qn_ops_cache,
     qn_ops_conv,
     qn_ops_conv_pool,
     qn_ops_conv_transpose,

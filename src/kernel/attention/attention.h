@@ -23,6 +23,8 @@
  * Mask: bias (added to the scores) or allowed (0 = hidden), rows of `keys` for each query, steps in
  * elements between batches and heads (0 = the same for all).
  * softcap > 0: scores become softcap * tanh(score / softcap) before the mask.
+ * starts: query i of row b stands at position starts[b] + i among the keys (NULL: at i).
+ * slopes: head h subtracts slopes[h] times the distance from each score (NULL: none).
  */
 typedef struct {
     int64_t batch, heads, kv_heads, queries, keys, dim, value_dim;
@@ -30,7 +32,8 @@ typedef struct {
     float scale, softcap;
     bool causal;
     int64_t window;
-    const int64_t *lengths;
+    const int64_t *lengths, *starts;
+    const float *slopes;
     const float *bias;
     const uint8_t *allowed;
     int64_t mask_batch, mask_head;

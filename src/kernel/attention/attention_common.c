@@ -35,6 +35,7 @@ void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *r
                         int64_t *ret_end)
 {
     int64_t first = 0, end = io->keys;
+    i += io->starts ? io->starts[b] : 0;
     if (io->lengths)
         end = io->lengths[b] < 0 ? 0 : qn_min_i64(end, io->lengths[b]);
     if (io->window > 0 && i >= io->window)
@@ -60,11 +61,18 @@ const float *qn_attention_bias(const qn_attention *io, int64_t b, int64_t h, int
                                int64_t count, float row[QN_ATTENTION_KEYS])
 {
     int64_t at = b * io->mask_batch + h * io->mask_head + i * io->keys + key;
-    if (io->bias)
+    if (io->bias && !io->slopes)
         return io->bias + at;
-    if (!io->allowed)
+    if (!io->allowed && !io->slopes)
         return NULL;
-    for (int64_t j = 0; j < count; j++)
-        row[j] = io->allowed[at + j] ? 0 : -INFINITY;
+    int64_t own = i + (io->starts ? io->starts[b] : 0);
+    for (int64_t j = 0; j < count; j++) {
+        float sum = io->bias                              ? io->bias[at + j]
+                    : io->allowed && !io->allowed[at + j] ? -INFINITY
+                                                          : 0;
+        if (io->slopes)
+            sum -= io->slopes[h] * fabsf((float)(own - key - j));
+        row[j] = sum;
+    }
     return row;
 }

@@ -32,7 +32,8 @@ static void rows_range(void *context, int64_t first, int64_t end)
     const qn_rotary *io = j->io;
     int64_t rest = io->dim - 2 * io->half;
     for (int64_t at = first * io->heads; at < end * io->heads; at++) {
-        int64_t angle = at / io->heads % io->steps * io->half;
+        int64_t row = at / io->heads;
+        int64_t angle = (io->by_row ? row : row % io->steps) * io->half;
         const float *x = io->x + at * io->dim;
         float *y = io->y + at * io->dim;
         j->head(y, x, io->cosine + angle, io->sine + angle, io->half);

@@ -11,10 +11,10 @@
 
 /* Shapes: x and y [batch, steps, heads, dim]; the first 2 * half numbers of a head turn, pair i being
  * (i, half + i), or (2 i, 2 i + 1) when interleaved; the others are copied. cosine and sine are
- * [steps, half]. y may be x. */
+ * [steps, half], or [batch, steps, half] when each row has its own. y may be x. */
 typedef struct {
     int64_t batch, steps, heads, dim, half;
-    bool interleaved;
+    bool interleaved, by_row;
     const float *cosine, *sine, *x;
     float *y;
 } qn_rotary;
