@@ -1,6 +1,5 @@
 /*
- * Recurrent layers, and their rows in the table of layers. Stacking is repeating the layer, all but the last with
- * return_sequences.
+ * Recurrent layers, and their rows in the table of layers.
  */
 #include "nn/recurrent.h"
 
@@ -20,11 +19,21 @@ static qn_value run(const qn_nn_scope *at, const qn_value *inputs, int count,
 {
     const char *direction = o->bidirectional ? "bidirectional" : o->reverse ? "reverse" : "forward";
     qn_attr attrs[] = {QN_ATTR_S("direction", direction), QN_ATTR_I("layout", 1),
-                       QN_ATTR_I("linear_before_reset", 1)};
+                       QN_ATTR_I("linear_before_reset", !o->reset_first)};
     if (o->kind == QN_NN_RNN)
         attrs[2] = QN_ATTR_S("activation", o->relu ? "relu" : "tanh");
     return qn_graph_node(at->graph, kinds[o->kind].op, inputs, count, attrs,
                          o->kind == QN_NN_LSTM ? 2 : 3);
+}
+
+/* Where the run before ended, for the inputs h0 and c0. */
+static void take_carried(const qn_nn_scope *at, qn_value x, const qn_nn_recurrent_options *o,
+                         qn_value ret_states[2])
+{
+    static const char *const names[] = {"h", "c"};
+    qn_shape shape = QN_SHAPE(o->carried, o->bidirectional ? 2 : 1, o->units);
+    for (int i = 0; i < (o->kind == QN_NN_LSTM ? 2 : 1); i++)
+        ret_states[i] = qn_nn_state(at, names[i], x, shape, (qn_init){.kind = QN_INIT_ZERO}, false);
 }
 
 qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value h0,
@@ -50,6 +59,8 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
         lengths,
         h0,
         c0};
+    if (options->carried > 0)
+        take_carried(at, x, options, inputs + 5);
     if (qn_graph_check(at->graph, NULL) != QN_OK)
         return QN_NONE;
     int count = 7;
@@ -58,6 +69,8 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
     qn_value y = run(at, inputs, count, options);
     if (y == QN_NONE)
         return QN_NONE;
+    for (int i = 0; options->carried > 0 && i < (options->kind == QN_NN_LSTM ? 2 : 1); i++)
+        qn_graph_assign(at->graph, inputs[5 + i], y + 1 + i);
     qn_attr flat = {.name = "shape", .kind = QN_ATTR_INTS, .count = 3, .ints = {0, 0, dirs * n}};
     if (!options->sequences) {
         y++;
@@ -67,6 +80,22 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
     return qn_graph_node(at->graph, "Reshape", &y, 1, &flat, 1);
 }
 
+qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengths,
+                               const qn_nn_recurrent_options *options)
+{
+    int64_t layers = options->layers ? options->layers : 1;
+    for (int64_t i = 0; i < layers; i++) {
+        qn_nn_recurrent_options one = *options;
+        qn_nn_part layer, drop;
+        one.sequences = options->sequences || i + 1 < layers;
+        const qn_nn_scope *own = layers > 1 ? qn_nn_part_at(at, i, &layer) : at;
+        if (i > 0 && options->dropout > 0)
+            x = qn_nn_dropout(qn_nn_part_of(own, "dropout", &drop), x, options->dropout);
+        x = qn_nn_recurrent(own, x, lengths, QN_NONE, QN_NONE, &one);
+    }
+    return x;
+}
+
 static qn_value build(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s,
                       qn_nn_recurrent_kind kind)
 {
@@ -74,8 +103,12 @@ static qn_value build(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s,
                                        .units = s[0].i,
                                        .sequences = s[1].i,
                                        .bidirectional = s[2].i,
-                                       .relu = strcmp(s[3].word, "relu") == 0};
-    return qn_nn_recurrent(at, x, QN_NONE, QN_NONE, QN_NONE, &options);
+                                       .reverse = s[3].i,
+                                       .layers = s[4].i,
+                                       .dropout = s[5].f};
+    options.relu = kind == QN_NN_RNN && strcmp(s[6].word, "relu") == 0;
+    options.reset_first = kind == QN_NN_GRU && s[6].i;
+    return qn_nn_recurrent_stack(at, x, QN_NONE, &options);
 }
 
 static qn_value build_rnn(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
@@ -110,11 +143,33 @@ static qn_value build_lstm(const qn_nn_scope *at, const qn_nn_building *b, qn_va
          .kind = QN_NN_ATTR_BOOL,                                                                  \
          .fallback = "false",                                                                      \
          .doc = "every step's output, not the last one alone"},                                    \
+        {.name = "bidirectional",                                                                  \
+         .kind = QN_NN_ATTR_BOOL,                                                                  \
+         .fallback = "false",                                                                      \
+         .doc = "whether a second one reads from the end, its output set beside"},                 \
+        {.name = "reverse",                                                                        \
+         .kind = QN_NN_ATTR_BOOL,                                                                  \
+         .fallback = "false",                                                                      \
+         .doc = "whether it reads from the end (Keras go_backwards)"},                             \
+        {.name = "layers",                                                                         \
+         .kind = QN_NN_ATTR_INT,                                                                   \
+         .low = 1,                                                                                 \
+         .high = 1000,                                                                             \
+         .fallback = "1",                                                                          \
+         .doc = "how many of them follow one another (PyTorch num_layers)"},                       \
     {                                                                                              \
-        .name = "bidirectional", .kind = QN_NN_ATTR_BOOL, .fallback = "false",                     \
-        .doc = "whether a second one reads from the end, its output set beside"                    \
+        .name = "dropout", .kind = QN_NN_ATTR_FLOAT, .low = 0, .high = 0.999, .fallback = "0",     \
+        .doc = "share of the numbers between layers set to 0 while training"                       \
     }
-static const qn_nn_attr gated_attrs[] = {COMMON, {0}};
+static const qn_nn_attr lstm_attrs[] = {COMMON, {0}};
+static const qn_nn_attr gru_attrs[] = {
+    COMMON,
+    {.name = "reset_first",
+     .kind = QN_NN_ATTR_BOOL,
+     .fallback = "false",
+     .doc = "whether the state is reset before its product (Keras reset_after: false)"},
+    {0},
+};
 static const qn_nn_attr rnn_attrs[] = {
     COMMON,
     {.name = "activation",
@@ -128,8 +183,8 @@ static const qn_nn_attr rnn_attrs[] = {
 const qn_nn_row qn_nn_rows_recurrent[] = {
     {{"rnn", "a state carried along a sequence [T, features] (Keras SimpleRNN)", rnn_attrs},
      build_rnn},
-    {{"lstm", "a state with a memory cell carried along a sequence (Keras LSTM)", gated_attrs},
+    {{"lstm", "a state with a memory cell carried along a sequence (Keras LSTM)", lstm_attrs},
      build_lstm},
-    {{"gru", "a gated state carried along a sequence (Keras GRU)", gated_attrs}, build_gru},
+    {{"gru", "a gated state carried along a sequence (Keras GRU)", gru_attrs}, build_gru},
     {{0}, NULL},
 };

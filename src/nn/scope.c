@@ -60,6 +60,23 @@ int64_t qn_nn_channels(const qn_nn_scope *at, qn_value x)
     return -1;
 }
 
+const qn_nn_scope *qn_nn_part_of(const qn_nn_scope *at, const char *what, qn_nn_part *ret)
+{
+    int size = snprintf(ret->name, sizeof(ret->name), "%s.%s", at->name, what);
+    if (size >= (int)sizeof(ret->name))
+        qn_nn_fail(at, "has a name of %d bytes, expected at most %d", size,
+                   (int)sizeof(ret->name) - 1);
+    ret->at = (qn_nn_scope){at->graph, ret->name, label_of(at)};
+    return &ret->at;
+}
+
+const qn_nn_scope *qn_nn_part_at(const qn_nn_scope *at, int64_t index, qn_nn_part *ret)
+{
+    char number[24];
+    snprintf(number, sizeof(number), "%lld", (long long)index);
+    return qn_nn_part_of(at, number, ret);
+}
+
 qn_value qn_nn_state_of(const qn_nn_scope *at, const char *what, qn_dtype dtype, qn_shape shape,
                         qn_init init, bool trainable)
 {

@@ -16,6 +16,14 @@ const char *qn_nn_sample_text(qn_shape shape, char dst[128]);
 /* The size of the last dimension of [B, ..., C]; -1 with a sticky error when it is not known. */
 int64_t qn_nn_channels(const qn_nn_scope *at, qn_value x);
 
+/* A layer inside a layer: "NAME.what", or "NAME.3". */
+typedef struct {
+    char name[224];
+    qn_nn_scope at;
+} qn_nn_part;
+const qn_nn_scope *qn_nn_part_of(const qn_nn_scope *at, const char *what, qn_nn_part *ret);
+const qn_nn_scope *qn_nn_part_at(const qn_nn_scope *at, int64_t index, qn_nn_part *ret);
+
 /* A state "NAME.what": of the type of `like`, or of the given one. */
 qn_value qn_nn_state(const qn_nn_scope *at, const char *what, qn_value like, qn_shape shape,
                      qn_init init, bool trainable);

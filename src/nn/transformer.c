@@ -4,27 +4,10 @@
  */
 #include "nn/transformer.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "nn/scope_priv.h"
 #include "nn/table_priv.h"
-
-/* A layer inside a layer. */
-typedef struct {
-    char name[224];
-    qn_nn_scope at;
-} inner;
-
-static const qn_nn_scope *part(const qn_nn_scope *at, const char *what, inner *ret)
-{
-    int size = snprintf(ret->name, sizeof(ret->name), "%s.%s", at->name, what);
-    if (size >= (int)sizeof(ret->name))
-        qn_nn_fail(at, "has a name of %d bytes, expected at most %d", size,
-                   (int)sizeof(ret->name) - 1);
-    ret->at = (qn_nn_scope){at->graph, ret->name, at->label ? at->label : at->name};
-    return &ret->at;
-}
 
 static bool want_sequence(const qn_nn_scope *at, qn_value x)
 {
@@ -36,35 +19,48 @@ static bool want_sequence(const qn_nn_scope *at, qn_value x)
     return false;
 }
 
-qn_value qn_nn_positions(const qn_nn_scope *at, qn_value x, qn_nn_positions_kind kind)
+/* op(x), or op(x, starts). */
+static qn_value from_starts(const qn_nn_scope *at, const char *op, qn_value x, qn_value starts)
+{
+    qn_value inputs[2] = {x, starts};
+    return qn_graph_node(at->graph, op, inputs, starts == QN_NONE ? 1 : 2, NULL, 0);
+}
+
+qn_value qn_nn_positions_from(const qn_nn_scope *at, qn_value x, qn_nn_positions_kind kind,
+                              int64_t count, qn_value starts)
 {
     if (!qn_nn_begin(at, x) || !want_sequence(at, x))
         return QN_NONE;
     qn_shape shape = qn_nn_shape(at, x);
     if (kind == QN_NN_POSITIONS_SINUSOIDAL)
-        return qn_graph_op2(at->graph, "Add", x, qn_graph_op1(at->graph, "SinusoidalPositions", x));
-    if (shape.dims[1] < 1)
+        return qn_graph_op2(at->graph, "Add", x, from_starts(at, "SinusoidalPositions", x, starts));
+    if (count < 1)
         return qn_nn_fail(at, "learns one vector per position, so the length must be known");
+    if (count < shape.dims[1])
+        return qn_nn_fail(at, "has %lld positions, got a sequence of %lld", (long long)count,
+                          (long long)shape.dims[1]);
     qn_init init = {.kind = QN_INIT_NORMAL, .value = 0.02};
-    qn_value weight =
-        qn_nn_state(at, "weight", x, QN_SHAPE(shape.dims[1], shape.dims[2]), init, true);
+    qn_value weight = qn_nn_state(at, "weight", x, QN_SHAPE(count, shape.dims[2]), init, true);
+    if (weight == QN_NONE)
+        return QN_NONE;
+    if (starts != QN_NONE || shape.dims[1] != count)
+        weight = qn_graph_op2(at->graph, "Gather", weight, from_starts(at, "Positions", x, starts));
     return weight == QN_NONE ? QN_NONE : qn_graph_op2(at->graph, "Add", x, weight);
+}
+
+qn_value qn_nn_positions(const qn_nn_scope *at, qn_value x, qn_nn_positions_kind kind)
+{
+    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+        return QN_NONE;
+    return qn_nn_positions_from(at, x, kind, qn_nn_shape(at, x).dims[1], QN_NONE);
 }
 
 static qn_value project(const qn_nn_scope *at, const char *what, qn_value x, int64_t units,
                         bool no_bias)
 {
-    inner in;
-    return qn_nn_dense(part(at, what, &in), x,
+    qn_nn_part in;
+    return qn_nn_dense(qn_nn_part_of(at, what, &in), x,
                        &(qn_nn_dense_options){.units = units, .no_bias = no_bias});
-}
-
-static qn_value turn(const qn_nn_scope *at, qn_value x, int64_t heads, bool rotary)
-{
-    qn_attr attr = QN_ATTR_I("num_heads", heads);
-    if (!rotary || x == QN_NONE)
-        return x;
-    return qn_graph_node(at->graph, "RotaryEmbedding", &x, 1, &attr, 1);
 }
 
 static bool check_heads(const qn_nn_scope *at, int64_t width, int64_t heads, int64_t kv_heads,
@@ -82,31 +78,114 @@ static bool check_heads(const qn_nn_scope *at, int64_t width, int64_t heads, int
     return qn_graph_check(at->graph, NULL) == QN_OK;
 }
 
+/* One attention: what it reads, and its sizes. */
+typedef struct {
+    const qn_nn_attention_options *options;
+    const qn_nn_cache *cache;
+    qn_value x, memory, lengths, mask;
+    bool recalls; /* keys and values of the memory lie in states */
+    int64_t width, heads, kv;
+} attention;
+
+static qn_value starts_of(const attention *a)
+{
+    return a->cache && !a->recalls ? a->cache->starts : QN_NONE;
+}
+
+static qn_value turn(const qn_nn_scope *at, const attention *a, qn_value x, int64_t heads)
+{
+    qn_attr attr = QN_ATTR_I("num_heads", heads);
+    qn_value inputs[2] = {x, starts_of(a)};
+    if (!a->options->rotary || x == QN_NONE)
+        return x;
+    return qn_graph_node(at->graph, "RotaryEmbedding", inputs, inputs[1] == QN_NONE ? 1 : 2, &attr,
+                         1);
+}
+
+static qn_value cache_state(const qn_nn_scope *at, const char *what, qn_value like,
+                            const qn_nn_cache *cache, int64_t capacity, int64_t width)
+{
+    return qn_nn_state(at, what, like, QN_SHAPE(cache->rows, capacity, width),
+                       (qn_init){.kind = QN_INIT_ZERO}, false);
+}
+
+/* The cache with these rows written behind those it has. */
+static qn_value append(const qn_nn_scope *at, const char *what, qn_value rows,
+                       const qn_nn_cache *cache)
+{
+    if (rows == QN_NONE)
+        return QN_NONE;
+    int64_t width = qn_nn_shape(at, rows).dims[2];
+    qn_value state = cache_state(at, what, rows, cache, cache->capacity, width);
+    if (state == QN_NONE)
+        return QN_NONE;
+    qn_value inputs[3] = {state, rows, cache->starts};
+    qn_value all = qn_graph_node(at->graph, "TensorScatter", inputs, 3, NULL, 0);
+    if (all != QN_NONE)
+        qn_graph_assign(at->graph, state, all);
+    return all;
+}
+
+/* Keys and values, made or found. */
+static void keys_and_values(const qn_nn_scope *at, const attention *a, qn_value *ret_k,
+                            qn_value *ret_v)
+{
+    int64_t shared = a->width / a->heads * a->kv;
+    if (a->recalls) {
+        int64_t capacity = a->cache->memory_capacity;
+        *ret_k = cache_state(at, "memory_key", a->x, a->cache, capacity, shared);
+        *ret_v = cache_state(at, "memory_value", a->x, a->cache, capacity, shared);
+        return;
+    }
+    *ret_k = project(at, "key", a->memory, shared, a->options->no_bias);
+    *ret_v = project(at, "value", a->memory, shared, a->options->no_bias);
+    if (!qn_nn_begin(at, *ret_v))
+        return;
+    *ret_k = turn(at, a, *ret_k, a->kv);
+    if (a->cache) {
+        *ret_k = append(at, "cached_key", *ret_k, a->cache);
+        *ret_v = append(at, "cached_value", *ret_v, a->cache);
+    }
+}
+
+static qn_value attend(const qn_nn_scope *at, attention *a)
+{
+    const qn_nn_attention_options *o = a->options;
+    a->memory = a->memory == QN_NONE ? a->x : a->memory;
+    if (!qn_nn_begin(at, a->x) || !want_sequence(at, a->x) || !want_sequence(at, a->memory))
+        return QN_NONE;
+    a->width = qn_nn_shape(at, a->x).dims[2];
+    a->heads = o->heads;
+    a->kv = o->kv_heads ? o->kv_heads : o->heads;
+    if (!check_heads(at, a->width, a->heads, a->kv, o->rotary))
+        return QN_NONE;
+    qn_value k, v, q = project(at, "query", a->x, a->width, o->no_bias);
+    keys_and_values(at, a, &k, &v);
+    if (!qn_nn_begin(at, v))
+        return QN_NONE;
+    qn_value inputs[6] = {turn(at, a, q, a->heads), k, v, a->mask, a->lengths, starts_of(a)};
+    int count = 6;
+    while (inputs[count - 1] == QN_NONE)
+        count--;
+    qn_attr attrs[] = {QN_ATTR_I("q_num_heads", a->heads), QN_ATTR_I("kv_num_heads", a->kv),
+                       QN_ATTR_I("is_causal", o->causal),  QN_ATTR_I("window", o->window),
+                       QN_ATTR_F("softcap", o->softcap),   QN_ATTR_I("alibi", o->alibi)};
+    qn_value y = qn_graph_node(at->graph, "Attention", inputs, count, attrs, 6);
+    return project(at, "output", y, a->width, o->no_bias);
+}
+
+qn_value qn_nn_masked_attention(const qn_nn_scope *at, qn_value x, qn_value memory,
+                                qn_value lengths, qn_value mask,
+                                const qn_nn_attention_options *options)
+{
+    attention a = {.options = options, .x = x, .memory = memory, .lengths = lengths, .mask = mask};
+    return attend(at, &a);
+}
+
 qn_value qn_nn_multi_head_attention(const qn_nn_scope *at, qn_value x, qn_value memory,
                                     qn_value lengths, const qn_nn_attention_options *options)
 {
-    memory = memory == QN_NONE ? x : memory;
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x) || !want_sequence(at, memory))
-        return QN_NONE;
-    int64_t width = qn_nn_shape(at, x).dims[2], heads = options->heads;
-    int64_t kv = options->kv_heads ? options->kv_heads : heads;
-    if (!check_heads(at, width, heads, kv, options->rotary))
-        return QN_NONE;
-    int64_t shared = width / heads * kv;
-    qn_value q = project(at, "query", x, width, options->no_bias);
-    qn_value k = project(at, "key", memory, shared, options->no_bias);
-    qn_value v = project(at, "value", memory, shared, options->no_bias);
-    if (!qn_nn_begin(at, v))
-        return QN_NONE;
-    qn_value inputs[5] = {turn(at, q, heads, options->rotary), turn(at, k, kv, options->rotary), v,
-                          QN_NONE, lengths};
-    qn_attr attrs[] = {QN_ATTR_I("q_num_heads", heads), QN_ATTR_I("kv_num_heads", kv),
-                       QN_ATTR_I("is_causal", options->causal),
-                       QN_ATTR_I("window", options->window),
-                       QN_ATTR_F("softcap", options->softcap)};
-    qn_value y =
-        qn_graph_node(at->graph, "Attention", inputs, lengths == QN_NONE ? 3 : 5, attrs, 5);
-    return project(at, "output", y, width, options->no_bias);
+    return qn_nn_masked_attention(at, x, memory, lengths, QN_NONE, options);
 }
 
 qn_value qn_nn_feed_forward(const qn_nn_scope *at, qn_value x, int64_t units,
@@ -132,46 +211,137 @@ qn_value qn_nn_feed_forward(const qn_nn_scope *at, qn_value x, int64_t units,
 
 static qn_value norm(const qn_nn_scope *at, const char *what, qn_value x, bool rms)
 {
-    inner in;
-    part(at, what, &in);
+    qn_nn_part in;
+    qn_nn_part_of(at, what, &in);
     return rms ? qn_nn_rms_norm(&in.at, x, 0) : qn_nn_layer_norm(&in.at, x, 0);
 }
 
-/* One branch with its norm, dropout and residual connection. */
-static qn_value branch(const qn_nn_scope *at, qn_value x, qn_value lengths, bool attends,
-                       const qn_nn_transformer_options *o)
+/* The branches of a block, in their order. */
+typedef enum { BRANCH_ATTENTION, BRANCH_CROSS, BRANCH_FEED_FORWARD, BRANCHES } branch_kind;
+static const struct {
+    const char *name, *norm, *dropout;
+} branches[BRANCHES] = {{"attention", "norm1", "dropout1"},
+                        {"cross_attention", "cross_norm", "cross_dropout"},
+                        {"feed_forward", "norm2", "dropout2"}};
+
+/* A stack of blocks: what it reads beside x. */
+typedef struct {
+    const qn_nn_transformer_options *options;
+    qn_nn_attention_options own, cross; /* of the two attentions */
+    qn_value lengths;                   /* of x */
+    const qn_nn_memory *memory;         /* NULL = no cross-attention */
+    const qn_nn_cache *cache;
+} stack;
+
+static qn_value branch_body(const qn_nn_scope *at, const stack *s, branch_kind kind, qn_value x)
 {
-    const char *what = attends ? "attention" : "feed_forward";
-    const char *norms = attends ? "norm1" : "norm2", *drops = attends ? "dropout1" : "dropout2";
-    inner in, drop;
-    part(at, what, &in);
-    qn_value y = o->post_norm ? x : norm(at, norms, x, o->rms);
-    if (attends)
-        y = qn_nn_multi_head_attention(&in.at, y, QN_NONE, lengths, &o->attention);
-    else
-        y = qn_nn_feed_forward(&in.at, y, o->units, o->activation ? o->activation : "gelu");
+    const qn_nn_transformer_options *o = s->options;
+    attention a = {.options = &s->own,
+                   .cache = s->cache,
+                   .x = x,
+                   .memory = QN_NONE,
+                   .lengths = s->lengths,
+                   .mask = QN_NONE};
+    if (kind == BRANCH_FEED_FORWARD)
+        return qn_nn_feed_forward(at, x, o->units, o->activation ? o->activation : "gelu");
+    if (kind == BRANCH_CROSS) {
+        a.options = &s->cross;
+        a.memory = s->memory->value;
+        a.lengths = s->memory->lengths;
+        a.mask = s->memory->mask;
+        a.recalls = s->cache != NULL;
+    }
+    return attend(at, &a);
+}
+
+/* One branch with its norm, dropout and residual connection. */
+static qn_value branch(const qn_nn_scope *at, const stack *s, branch_kind kind, qn_value x)
+{
+    const qn_nn_transformer_options *o = s->options;
+    qn_nn_part in, drop;
+    qn_value y = o->post_norm ? x : norm(at, branches[kind].norm, x, o->rms);
+    y = branch_body(qn_nn_part_of(at, branches[kind].name, &in), s, kind, y);
     if (o->dropout > 0)
-        y = qn_nn_dropout(part(at, drops, &drop), y, o->dropout);
+        y = qn_nn_dropout(qn_nn_part_of(at, branches[kind].dropout, &drop), y, o->dropout);
     if (!qn_nn_begin(at, y))
         return QN_NONE;
     y = qn_graph_op2(at->graph, "Add", x, y);
-    return o->post_norm ? norm(at, norms, y, o->rms) : y;
+    return o->post_norm ? norm(at, branches[kind].norm, y, o->rms) : y;
+}
+
+static qn_value blocks(const qn_nn_scope *at, qn_value x, const stack *s)
+{
+    const qn_nn_transformer_options *o = s->options;
+    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+        return QN_NONE;
+    for (int64_t i = 0; i < (o->blocks ? o->blocks : 1); i++) {
+        qn_nn_part block;
+        qn_nn_part_at(at, i, &block);
+        for (branch_kind kind = 0; kind < BRANCHES; kind++)
+            if (kind != BRANCH_CROSS || s->memory)
+                x = branch(&block.at, s, kind, x);
+    }
+    return o->post_norm ? x : norm(at, "norm", x, o->rms);
 }
 
 qn_value qn_nn_transformer(const qn_nn_scope *at, qn_value x, qn_value lengths,
                            const qn_nn_transformer_options *options)
 {
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
-        return QN_NONE;
+    stack s = {.options = options, .own = options->attention, .lengths = lengths};
+    return blocks(at, x, &s);
+}
+
+/* Positions and windows say how far keys and queries of one sequence are apart: they mean nothing across two. */
+static stack decoder(const qn_nn_memory *memory, const qn_nn_cache *cache,
+                     const qn_nn_transformer_options *options)
+{
+    stack s = {.options = options,
+               .own = options->attention,
+               .cross = options->attention,
+               .lengths = QN_NONE,
+               .memory = memory,
+               .cache = cache};
+    s.own.causal = true;
+    s.cross.causal = s.cross.rotary = s.cross.alibi = false;
+    s.cross.window = 0;
+    return s;
+}
+
+qn_value qn_nn_transformer_decoder(const qn_nn_scope *at, qn_value x, const qn_nn_memory *memory,
+                                   const qn_nn_cache *cache,
+                                   const qn_nn_transformer_options *options)
+{
+    stack s = decoder(memory, cache, options);
+    return blocks(at, x, &s);
+}
+
+static void remember(const qn_nn_scope *at, const char *what, const char *state_name,
+                     qn_value memory, int64_t shared, const qn_nn_cache *cache, bool no_bias)
+{
+    qn_value rows = project(at, what, memory, shared, no_bias);
+    if (rows == QN_NONE)
+        return;
+    qn_value state = cache_state(at, state_name, rows, cache, cache->memory_capacity, shared);
+    if (state != QN_NONE)
+        qn_graph_assign(at->graph, state, rows);
+}
+
+void qn_nn_decoder_remember(const qn_nn_scope *at, qn_value memory, const qn_nn_cache *cache,
+                            const qn_nn_transformer_options *options)
+{
+    const qn_nn_attention_options *o = &options->attention;
+    int64_t kv = o->kv_heads ? o->kv_heads : o->heads;
+    if (!qn_nn_begin(at, memory) || !want_sequence(at, memory) ||
+        !check_heads(at, qn_nn_shape(at, memory).dims[2], o->heads, kv, false))
+        return;
+    int64_t shared = qn_nn_shape(at, memory).dims[2] / o->heads * kv;
     for (int64_t i = 0; i < (options->blocks ? options->blocks : 1); i++) {
-        char number[24];
-        inner block;
-        snprintf(number, sizeof(number), "%lld", (long long)i);
-        part(at, number, &block);
-        x = branch(&block.at, x, lengths, true, options);
-        x = branch(&block.at, x, lengths, false, options);
+        qn_nn_part block, cross;
+        qn_nn_part_at(at, i, &block);
+        qn_nn_part_of(&block.at, branches[BRANCH_CROSS].name, &cross);
+        remember(&cross.at, "key", "memory_key", memory, shared, cache, o->no_bias);
+        remember(&cross.at, "value", "memory_value", memory, shared, cache, o->no_bias);
     }
-    return options->post_norm ? x : norm(at, "norm", x, options->rms);
 }
 
 static qn_value pool_steps(const qn_nn_scope *at, qn_value x, const char *op)
@@ -210,7 +380,8 @@ static qn_value build_attention(const qn_nn_scope *at, const qn_nn_building *b, 
                                        .causal = s[2].i,
                                        .rotary = s[3].i,
                                        .window = s[4].i,
-                                       .no_bias = !s[5].i};
+                                       .no_bias = !s[5].i,
+                                       .alibi = s[6].i};
     return qn_nn_multi_head_attention(at, x, QN_NONE, QN_NONE, &options);
 }
 
@@ -230,13 +401,14 @@ static qn_value build_transformer(const qn_nn_scope *at, const qn_nn_building *b
                                                        .causal = s[2].i,
                                                        .rotary = s[3].i,
                                                        .window = s[4].i,
-                                                       .no_bias = !s[5].i},
-                                         .blocks = s[6].i,
-                                         .units = s[7].i,
-                                         .activation = s[8].word,
-                                         .dropout = s[9].f,
-                                         .post_norm = strcmp(s[10].word, "post") == 0,
-                                         .rms = strcmp(s[11].word, "rms") == 0};
+                                                       .no_bias = !s[5].i,
+                                                       .alibi = s[6].i},
+                                         .blocks = s[7].i,
+                                         .units = s[8].i,
+                                         .activation = s[9].word,
+                                         .dropout = s[10].f,
+                                         .post_norm = strcmp(s[11].word, "post") == 0,
+                                         .rms = strcmp(s[12].word, "rms") == 0};
     return qn_nn_transformer(at, x, QN_NONE, &options);
 }
 
@@ -271,7 +443,8 @@ static qn_value build_max_pool(const qn_nn_scope *at, const qn_nn_building *b, q
         FLAG("causal", "false", "whether a position sees only itself and earlier ones"),           \
         FLAG("rotary", "false", "whether positions turn queries and keys"),                        \
         COUNT("window", 0, "0", "how far a position sees; 0: everywhere"),                         \
-        FLAG("bias", "true", "whether projections add a trained constant")
+        FLAG("bias", "true", "whether projections add a trained constant"),                        \
+        FLAG("alibi", "false", "whether scores fall with the distance, in place of positions")
 #define UNITS COUNT("units", 0, "0", "inner size; 0: four times the input's")
 #define INNER                                                                                      \
     {                                                                                              \

@@ -254,6 +254,89 @@ def encoder(pre):
                  lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4))
 
 
+class Decoders(nn.Module):
+    """Decoder layers; torch's norm2 stands before cross-attention, norm3 before feed-forward."""
+
+    def __init__(self, pre, activation):
+        super().__init__()
+        self.first = nn.Linear(4, 8)
+        self.blocks = nn.ModuleList([nn.TransformerDecoderLayer(8, 2, 12, dropout=0.0, activation=activation, norm_first=pre,
+                                                                batch_first=True) for _ in range(2)])
+        self.norm = nn.LayerNorm(8) if pre else nn.Identity()
+        self.head = nn.Linear(8, 3)
+
+    def states(self, states):
+        states.dense("first", self.first)
+        for i, block in enumerate(self.blocks):
+            name = f"decoder.{i}"
+            states.attention(f"{name}.attention", block.self_attn)
+            states.attention(f"{name}.cross_attention", block.multihead_attn)
+            for ours, theirs in (("norm1", block.norm1), ("cross_norm", block.norm2), ("norm2", block.norm3)):
+                states.norm(f"{name}.{ours}", theirs)
+            states.dense(f"{name}.feed_forward.up", block.linear1)
+            states.dense(f"{name}.feed_forward.down", block.linear2)
+        if not isinstance(self.norm, nn.Identity):
+            states.norm("decoder.norm", self.norm)
+        states.dense("head", self.head)
+
+    def forward(self, x, memory, padding):
+        x = self.first(x)
+        causal = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        for block in self.blocks:
+            x = block(x, memory, tgt_mask=causal, memory_key_padding_mask=padding)
+        return self.head(self.norm(x))
+
+
+def lengths_of(*lengths, size):
+    return torch.tensor(lengths), torch.arange(size)[None, :] >= torch.tensor(lengths)[:, None]
+
+
+def decoder():
+    """Attention to a memory with lengths of its own, norms after the sums."""
+    module = settle(Decoders(False, "relu"))
+    states = States()
+    module.states(states)
+    x, memory, t = data(3, 5, 4), data(3, 6, 8), torch.randint(0, 3, (3, 5))
+    lengths, padding = lengths_of(6, 2, 4, size=6)
+    case = {
+        "inputs": {"input": tensor(x), "memory": tensor(memory), "lengths": tensor(lengths)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "adamw", "rate": 0.01, "weight_decay": 0.05, "eps": 1e-4},
+    }
+    return train(case, module, states, lambda m: m(x, memory, padding),
+                 lambda y: F.cross_entropy(y.reshape(-1, 3), t.reshape(-1)),
+                 lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4))
+
+
+def encoder_decoder():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.source = nn.Linear(4, 8)
+            self.encoder = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, activation="gelu", norm_first=True, batch_first=True)
+            self.norm = nn.LayerNorm(8)
+            self.decoder = Decoders(True, "gelu")
+
+        def forward(self, source, x, padding):
+            memory = self.norm(self.encoder(self.source(source), src_key_padding_mask=padding))
+            return self.decoder(x, memory, padding)
+
+    module = settle(Both())
+    states = States()
+    states.dense("source", module.source)
+    states.encoder_layer("encoder.0", module.encoder)
+    states.norm("encoder.norm", module.norm)
+    module.decoder.states(states)
+    source, x, t = data(3, 6, 4), data(3, 5, 4), torch.randint(0, 3, (3, 5))
+    lengths, padding = lengths_of(3, 6, 1, size=6)
+    case = {
+        "inputs": {"source": tensor(source), "input": tensor(x), "lengths": tensor(lengths)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "adamw", "rate": 0.01, "weight_decay": 0.05, "eps": 1e-4, "clip_norm": 1.0},
+    }
+    return train(case, module, states, lambda m: m(source, x, padding),
+                 lambda y: F.cross_entropy(y.reshape(-1, 3), t.reshape(-1)),
+                 lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4), clip_norm=1.0)
+
+
 CASES = {
     "cnn": cnn,
     "lstm": lstm,
@@ -261,6 +344,8 @@ CASES = {
     "rnn": rnn,
     "encoder_pre": lambda: encoder(True),
     "encoder_post": lambda: encoder(False),
+    "decoder": decoder,
+    "encoder_decoder": encoder_decoder,
 }
 
 
