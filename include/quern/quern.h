@@ -9,6 +9,7 @@
 #include "quern/error.h"
 #include "quern/model.h"
 #include "quern/net.h"
+#include "quern/sequence.h"
 #include "quern/view.h"
 
 #endif

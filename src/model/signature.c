@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const char *const output_names[] = {"probability", "prediction", "output"};
+static const char *const output_names[] = {"probability", "prediction", "output", "logits"};
 
 static qn_tensor_spec spec_of(const qn_graph *graph, qn_value value, const char *name)
 {
@@ -64,8 +64,8 @@ static qn_status find_output(const qn_graph *graph, qn_arena *arena, qn_signatur
         return QN_OK;
     }
     QN_FAIL(err, QN_ERR_DATA,
-            "the graph has no output 'probability', 'prediction' or 'output' with a batch "
-            "dimension");
+            "the graph has no output 'probability', 'prediction', 'output' or 'logits' with a "
+            "batch dimension");
 }
 
 /* A table's model: every graph input is filled by a transform of the same name, type and shape, and

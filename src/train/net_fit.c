@@ -26,7 +26,7 @@ typedef struct {
     int64_t step; /* of the whole fit: the schedule reads it */
 } qn_net_fit_run;
 
-static qn_nn_optimizer optimizer_of(const qn_optimizer *chosen)
+qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen)
 {
     qn_nn_optimizer_kind kind = chosen->rate > 0 ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
     qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
@@ -96,7 +96,7 @@ static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targ
     qn_learner_options chosen = {.loss = {.kind = loss,
                                           .label_smoothing = (double)options->label_smoothing,
                                           .class_weights = options->class_weights},
-                                 .optimizer = optimizer_of(&options->optimizer),
+                                 .optimizer = qn_net_optimizer_of(&options->optimizer),
                                  .accumulate = options->accumulate,
                                  .seed = options->seed ? options->seed : 1};
     chosen.optimizer.clip_norm = (double)options->clip_norm;

@@ -123,6 +123,24 @@ static void mnist_cnn_names_the_wrong_dimension(void **state)
     assert_non_null(strstr(text, "[14, 14, 1]"));
 }
 
+/* 20 kB of a sentence, learned and gone on from. */
+static void char_lm_learns_and_writes_on(void **state)
+{
+    (void)state;
+    static const char sentence[] = "the mill turns, and the flour falls.\n";
+    static char text[20000];
+    char path[128], printed[4096];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = sentence[i % (sizeof sentence - 1)];
+    (void)snprintf(path, sizeof path, "%s/mill.txt", folder);
+    assert_int_equal(qn_file_replace(path, text, sizeof text, NULL), QN_OK);
+    assert_int_equal(run("char_lm mill.txt 100 the", printed, sizeof printed), 0);
+    assert_non_null(strstr(printed, "step 100 of 100"));
+    assert_non_null(strstr(printed, "\nthe mill turns, and the flour falls."));
+    assert_int_equal(run("char_lm nothing.txt", printed, sizeof printed), 2);
+    assert_non_null(strstr(printed, "cannot read nothing.txt"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(linear_takes_milliseconds),
         cmocka_unit_test(mnist_cnn_trains_saves_and_asks),
         cmocka_unit_test(mnist_cnn_names_the_wrong_dimension),
+        cmocka_unit_test(char_lm_learns_and_writes_on),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -2,10 +2,12 @@
 """What the models reach on real data: the accuracy bars of the first release. Minutes, not seconds."""
 import json
 import pathlib
+import re
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
-from harness import ROOT, WORK, Skip, adult, case, finish, newest, ok, quern, shared, write
+from harness import BUILD, ROOT, WORK, Skip, adult, case, finish, newest, ok, quern, shared, write
 
 FASHION = pathlib.Path("/usr/share/datasets/fashion-mnist")
 
@@ -78,6 +80,17 @@ def _():
     value, seconds = adult_auroc(WORK / "logistic", "--set", "model.type=logistic")
     print(f"# AUROC {value:.4f} in {seconds:.1f} s")
     assert value >= 0.905, value
+
+
+@case("char_lm_reaches_1_92_on_tinyshakespeare_in_2000_steps")
+def _():
+    text = shared("tinyshakespeare", "input.txt")
+    done = subprocess.run([BUILD / "examples" / "char_lm", text, "2000", "ROMEO:"], capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stderr
+    last = done.stderr.splitlines()[-1]
+    print(f"# {last}")
+    assert float(re.search(r"validation ([0-9.]+)", last).group(1)) <= 1.92, last
+    assert done.stdout.startswith("ROMEO:"), done.stdout[:80]
 
 
 finish()
