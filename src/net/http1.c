@@ -48,13 +48,15 @@ static bool line_ends_head(const char *data, size_t lf, size_t line_at, qn_http1
     return lf - line_at == 1;
 }
 
-static void check_unfinished(const char *data, size_t size, const qn_net_limits *limits,
-                             qn_http1_refusal *ret)
+/* The limits hold for `size` bytes of a head whether or not its end is among them, so that an answer does not
+ * depend on how the bytes were cut. */
+static void check_size(const char *data, size_t size, const qn_net_limits *limits,
+                       qn_http1_refusal *ret)
 {
-    size_t line = (size_t)(limits->url_bytes + METHOD_BYTES_MAX + 16);
+    size_t line = (size_t)limits->url_bytes + METHOD_BYTES_MAX + 16;
     if (size > line && !memchr(data, '\n', line))
         refuse(ret, 414, "the request target is longer than the limit");
-    else if (size > (size_t)(limits->header_bytes + limits->url_bytes))
+    else if (size > line + (size_t)limits->header_bytes)
         refuse(ret, 431, "the header is larger than the limit");
 }
 
@@ -77,10 +79,12 @@ size_t qn_http1_find_end(const char *data, size_t size, size_t *scanned,
             return 0;
         *scanned = lf + 1;
         /* One empty line before the request line is skipped (RFC 9112 2.2). */
-        if (ends && line_at > 0)
-            return lf + 1;
+        if (ends && line_at > 0) {
+            check_size(data, lf + 1, limits, ret);
+            return ret->status ? 0 : lf + 1;
+        }
     }
-    check_unfinished(data, size, limits, ret);
+    check_size(data, size, limits, ret);
     return 0;
 }
 

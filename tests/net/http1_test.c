@@ -139,6 +139,38 @@ static void head_has_its_parts(void **state)
     qn_arena_deinit(&arena);
 }
 
+/* `before`, `count` times `letter`, `after`; returns the end. */
+static char *add_long(char *at, const char *before, char letter, size_t count, const char *after)
+{
+    memcpy(at, before, strlen(before));
+    at += strlen(before);
+    memset(at, letter, count);
+    memcpy(at + count, after, strlen(after));
+    return at + count + strlen(after);
+}
+
+/* A target and header lines just within both limits, then one byte more, in one piece and byte by byte. */
+static void limits_do_not_depend_on_the_cut(void **state)
+{
+    (void)state;
+    qn_net_limits limits = qn_net_limits_default();
+    for (int over = 0; over < 2; over++) {
+        qn_arena arena;
+        qn_arena_init(&arena, 0);
+        qn_http1_head head;
+        size_t target = (size_t)limits.url_bytes,
+               header = (size_t)limits.header_bytes + (size_t)over;
+        char *text = malloc(target + header + 64), *at = text;
+        at = add_long(at, "GET /", 'a', target - 1, " HTTP/1.1\r\n");
+        at = add_long(at, "Host: a\r\nX: ", 'b', header - 14, "\r\n\r\n");
+        size_t size = (size_t)(at - text);
+        assert_int_equal(parse(text, size, size, &head, &arena), over ? 431 : 0);
+        assert_int_equal(parse(text, size, 1, &head, &arena), over ? 431 : 0);
+        qn_arena_deinit(&arena);
+        free(text);
+    }
+}
+
 static void head_over_limits_is_refused(void **state)
 {
     (void)state;
@@ -239,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_are_judged_by_table),
         cmocka_unit_test(head_has_its_parts),
+        cmocka_unit_test(limits_do_not_depend_on_the_cut),
         cmocka_unit_test(head_over_limits_is_refused),
         cmocka_unit_test(chunks_are_judged_by_table),
     };
