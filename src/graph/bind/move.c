@@ -6,6 +6,7 @@
 
 #include "graph/bind/bind.h"
 #include "graph/op/slice.h"
+#include "kernel/half/half.h"
 #include "kernel/move/move.h"
 
 typedef struct {
@@ -73,8 +74,51 @@ static bool cast_type(qn_dtype dtype, qn_cast_type *ret)
     return false;
 }
 
+typedef struct {
+    void *dst;
+    const void *src;
+    int64_t count;
+} half_args;
+
+#define RUN_HALF(name, to, from)                                                                   \
+    static void run_##name(const void *args, qn_pool *pool, uint32_t step)                         \
+    {                                                                                              \
+        (void)step;                                                                                \
+        const half_args *a = args;                                                                 \
+        qn_##name(pool, (to *)a->dst, (const from *)a->src, a->count);                             \
+    }
+RUN_HALF(bf16_of_f32, uint16_t, float)
+RUN_HALF(f16_of_f32, uint16_t, float)
+RUN_HALF(f32_of_bf16, float, uint16_t)
+RUN_HALF(f32_of_f16, float, uint16_t)
+
+/* Between f32 and a 16-bit float; false = another pair. */
+static bool bind_half(const qn_bind *bind)
+{
+    static const struct {
+        qn_dtype to, from;
+        qn_call_fn run;
+    } pairs[] = {{QN_DTYPE_BF16, QN_DTYPE_F32, run_bf16_of_f32},
+                 {QN_DTYPE_F16, QN_DTYPE_F32, run_f16_of_f32},
+                 {QN_DTYPE_F32, QN_DTYPE_BF16, run_f32_of_bf16},
+                 {QN_DTYPE_F32, QN_DTYPE_F16, run_f32_of_f16}};
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        if (pairs[i].to != bind->outputs[0].dtype || pairs[i].from != bind->inputs[0].dtype)
+            continue;
+        half_args *args = qn_bind_args(bind, sizeof *args);
+        if (!args)
+            return false;
+        *args = (half_args){bind->outputs[0].data, bind->inputs[0].data,
+                            qn_bind_count(&bind->outputs[0])};
+        return qn_bind_to(bind, pairs[i].run, "half");
+    }
+    return false;
+}
+
 static bool bind_cast(const qn_bind *bind)
 {
+    if (bind_half(bind))
+        return true;
     cast_args *args = qn_bind_args(bind, sizeof *args);
     if (!args || !cast_type(bind->inputs[0].dtype, &args->src_type) ||
         !cast_type(bind->outputs[0].dtype, &args->dst_type))
