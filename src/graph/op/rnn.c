@@ -267,12 +267,18 @@ static const qn_attr_spec rnn_attrs[] = {
 /* T 3, B 2, I 3, H 2: one direction; and T 3, B 3, I 2, H 2 batch-first both ways, with lengths and states. */
 #define PLAIN(G)                                                                                   \
     .inputs_count = 4,                                                                             \
-    .inputs = {OP_F64(3, 2, 3), OP_F64(1, (G)*2, 3), OP_F64(1, (G)*2, 2), OP_F64(1, (G)*4)},       \
+    .inputs = {OP_F64(3, 2, 3), OP_F64(1, (int64_t)(G)*2, 3), OP_F64(1, (int64_t)(G)*2, 2),        \
+               OP_F64(1, (int64_t)(G)*4)},                                                         \
     .low = -1, .high = 1
 #define FULL(G, count)                                                                             \
     .inputs_count = (count),                                                                       \
-    .inputs = {OP_F64(3, 3, 2), OP_F64(2, (G)*2, 2), OP_F64(2, (G)*2, 2), OP_F64(2, (G)*4),        \
-               OP_I64(3),       OP_F64(3, 2, 2),     OP_F64(3, 2, 2)},                             \
+    .inputs = {OP_F64(3, 3, 2),                                                                    \
+               OP_F64(2, (int64_t)(G)*2, 2),                                                       \
+               OP_F64(2, (int64_t)(G)*2, 2),                                                       \
+               OP_F64(2, (int64_t)(G)*4),                                                          \
+               OP_I64(3),                                                                          \
+               OP_F64(3, 2, 2),                                                                    \
+               OP_F64(3, 2, 2)},                                                                   \
     .low = -1, .high = 4
 #define BOTH OP_AS("direction", "bidirectional"), OP_AI("layout", 1)
 static const qn_op_sample lstm_samples[] = {
@@ -293,19 +299,26 @@ static const qn_op_sample rnn_samples[] = {
 };
 #define GRAD(G, S, count)                                                                          \
     .inputs_count = (count),                                                                       \
-    .inputs = {OP_F64(3, 4, 3),    OP_F64(2, (G)*2, 3),    OP_F64(2, (G)*2, 2),                    \
-               OP_F64(3, 2, 4, 2), OP_F64(2, 3, 4, (S)*2), OP_F64(3, 2, 4, 2),                     \
-               OP_F64(2, 4, 2),    OP_F64(2, 4, 2),        OP_I64(4),                              \
-               OP_F64(2, 4, 2),    OP_F64(2, 4, 2)},                                               \
+    .inputs = {OP_F64(3, 4, 3),                                                                    \
+               OP_F64(2, (int64_t)(G)*2, 3),                                                       \
+               OP_F64(2, (int64_t)(G)*2, 2),                                                       \
+               OP_F64(3, 2, 4, 2),                                                                 \
+               OP_F64(2, 3, 4, (int64_t)(S)*2),                                                    \
+               OP_F64(3, 2, 4, 2),                                                                 \
+               OP_F64(2, 4, 2),                                                                    \
+               OP_F64(2, 4, 2),                                                                    \
+               OP_I64(4),                                                                          \
+               OP_F64(2, 4, 2),                                                                    \
+               OP_F64(2, 4, 2)},                                                                   \
     .low = 0.1, .high = 1.9, .attrs_count = 1, .attrs = {OP_AS("direction", "bidirectional")}
 static const qn_op_sample lstm_grad_samples[] = {{GRAD(4, 5, 11)}};
 #define GRAD_ONE(G, S)                                                                             \
     .inputs_count = 10,                                                                            \
     .inputs = {OP_F64(3, 4, 3),                                                                    \
-               OP_F64(1, (G)*2, 3),                                                                \
-               OP_F64(1, (G)*2, 2),                                                                \
+               OP_F64(1, (int64_t)(G)*2, 3),                                                       \
+               OP_F64(1, (int64_t)(G)*2, 2),                                                       \
                OP_F64(3, 1, 4, 2),                                                                 \
-               OP_F64(1, 3, 4, (S)*2),                                                             \
+               OP_F64(1, 3, 4, (int64_t)(S)*2),                                                    \
                OP_ABSENT,                                                                          \
                OP_F64(1, 4, 2),                                                                    \
                OP_ABSENT,                                                                          \
