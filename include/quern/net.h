@@ -94,15 +94,26 @@ QN_API qn_optimizer qn_sgd(float rate);
 QN_API qn_optimizer qn_momentum(float rate, float momentum);
 QN_API qn_optimizer qn_adam(float rate);
 QN_API qn_optimizer qn_adamw(float rate, float weight_decay);
+/* Quasi-Newton steps over all samples at once, for small smooth networks without dropout: no rate and no
+ * batches; an epoch is an iteration, 200 at most unless `epochs` says. Ends early at the minimum.
+ * `weight_decay` times half the squares of matrices is added to the loss. */
+QN_API qn_optimizer qn_lbfgs(float weight_decay);
 
 /* How the learning rate moves between the first step and the last. */
-typedef enum { QN_RATE_CONSTANT, QN_RATE_STEP, QN_RATE_COSINE, QN_RATE_LINEAR } qn_rate_kind;
+typedef enum {
+    QN_RATE_CONSTANT,
+    QN_RATE_STEP,
+    QN_RATE_COSINE,
+    QN_RATE_LINEAR,
+    QN_RATE_PLATEAU, /* lower when the loss (of validation, if there is any) falls no more */
+} qn_rate_kind;
 typedef struct {
     qn_rate_kind kind;
-    float rate_min;  /* COSINE, LINEAR: reached at the last step */
+    float rate_min;  /* COSINE, LINEAR: reached at the last step; PLATEAU: never below */
     float warmup;    /* share of all steps, 0 to 1, in which the rate rises from zero */
     int step_epochs; /* STEP: epochs between steps; 0 = 1 */
-    float gamma;     /* STEP: factor of each; 0 = 0.1 */
+    float gamma;     /* STEP, PLATEAU: factor of each; 0 = 0.1 */
+    int patience;    /* PLATEAU: epochs without a lower loss before a step; 0 = 10 */
 } qn_rate_schedule;
 
 typedef struct {
@@ -143,6 +154,12 @@ typedef struct {
  * the step and the first layer that gave NaN or infinity. */
 QN_MUST_USE QN_API qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets,
                                         const qn_fit_options *options, qn_error *err);
+
+/* A training step in words, one line per call of its plan: operation, shapes, kernel, bytes; then the sums.
+ * `options` as for fit (its data is not looked at); NULL = a prediction of `batch` samples. The
+ * text lives until the next call for this net. */
+QN_MUST_USE QN_API qn_status qn_net_plan(qn_net *net, int64_t batch, const qn_fit_options *options,
+                                         const char **ret_text, qn_error *err);
 
 /* Fills `outputs`, f32, [samples, output...]. A sample's answer does not depend on its batch. */
 QN_MUST_USE QN_API qn_status qn_net_predict(qn_net *net, qn_view inputs, qn_view_out outputs,

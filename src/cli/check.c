@@ -9,7 +9,9 @@
 #include "model/folder.h"
 #include "os/file.h"
 
-static qn_status say_ok(qn_cli *cli, const char *what, const char *text, qn_error *err)
+/* `plans`: what --plan asked for; NULL = nothing. */
+static qn_status say_ok(qn_cli *cli, const char *what, const char *text, const qn_buf *plans,
+                        qn_error *err)
 {
     qn_buf line;
     qn_buf_init(&line, 0);
@@ -23,8 +25,14 @@ static qn_status say_ok(qn_cli *cli, const char *what, const char *text, qn_erro
         qn_json_text(&w, what);
         qn_json_key(&w, "ok");
         qn_json_bool(&w, true);
+        if (plans) {
+            qn_json_key(&w, "plans");
+            qn_json_str(&w, qn_buf_view(plans));
+        }
         qn_json_object_end(&w);
     } else {
+        if (plans)
+            qn_buf_str(&line, qn_buf_view(plans));
         qn_buf_printf(&line, "ok: %s: %s", what, text);
     }
     qn_buf_byte(&line, '\n');
@@ -51,7 +59,7 @@ static qn_status check_safetensors(qn_cli *cli, const char *path, qn_error *err)
         qn_safetensors_read((qn_str){map.data, map.size}, path, &cli->arena, &tensors, err);
     qn_map_close(&map);
     QN_TRY(negative(status, err));
-    return say_ok(cli, path, "a sound safetensors file", err);
+    return say_ok(cli, path, "a sound safetensors file", NULL, err);
 }
 
 typedef struct {
@@ -78,16 +86,22 @@ static qn_status check_recipe(qn_cli *cli, qn_error *err)
     check_notes notes = {.cli = cli};
     qn_fit_run_options options = {
         .check_only = true, .on_event = take_event, .context = &notes, .threads = 1};
+    bool wants_plans = qn_cli_has(cli, "plan");
+    qn_buf plans;
     QN_TRY(qn_cli_recipe(cli, cli->arguments[0], &recipe, err));
     QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max_bytes, err));
     qn_buf_init(&notes.networks, 0);
+    qn_buf_init(&plans, 0);
+    options.plans = wants_plans ? &plans : NULL;
     qn_status status = qn_fit_run(&recipe, &options, &cli->arena, &unused, err);
     if (status == QN_OK) {
         qn_buf_byte(&notes.networks, '\0');
         const char *text = notes.networks.failed ? "" : notes.networks.data;
         status = say_ok(cli, cli->arguments[0],
-                        qn_arena_printf(&cli->arena, "training can begin: %s", text), err);
+                        qn_arena_printf(&cli->arena, "training can begin: %s", text), options.plans,
+                        err);
     }
+    qn_buf_deinit(&plans);
     qn_buf_deinit(&notes.networks);
     return status;
 }
@@ -100,10 +114,15 @@ static qn_status run(qn_cli *cli, qn_error *err)
     if (!qn_folder_is_model(path, &cli->arena))
         return check_recipe(cli, err);
     QN_TRY(negative(qn_folder_verify(path, 0, &cli->arena, err), err));
-    return say_ok(cli, path, "every file is as it was written", err);
+    return say_ok(cli, path, "every file is as it was written", NULL, err);
 }
 
-static const qn_flag flags[] = {QN_CLI_DATA_FLAGS, {0}};
+static const qn_flag flags[] = {
+    QN_CLI_DATA_FLAGS,
+    {"plan", NULL, NULL,
+     "also prints the plan of a training step: operations, shapes, kernels, bytes"},
+    {0},
+};
 
 const qn_verb qn_verb_check = {
     .name = "check",

@@ -41,7 +41,7 @@ static qn_status fill_columns(qn_cli *cli, qn_recipe *recipe, const qn_schema *s
 static qn_status init_with(qn_cli *cli, qn_recipe *recipe, const qn_dataset *dataset, qn_error *err)
 {
     qn_schema schema;
-    qn_schema_options options = qn_cli_schema_options(recipe, dataset);
+    qn_schema_options options = qn_recipe_schema_options(recipe, dataset);
     QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->rows_main, &options, &cli->arena,
                            &schema, err));
     QN_TRY(fill_columns(cli, recipe, &schema, err));

@@ -37,7 +37,7 @@ static qn_status run(qn_cli *cli, qn_error *err)
     qn_look look;
     QN_TRY(qn_cli_recipe(cli, cli->arguments[0], &recipe, err));
     QN_TRY(qn_cli_dataset(cli, &recipe, &dataset, err));
-    qn_schema_options options = qn_cli_schema_options(&recipe, dataset);
+    qn_schema_options options = qn_recipe_schema_options(&recipe, dataset);
     qn_status status = qn_look_make(dataset, &options, &cli->arena, &look, err);
     if (status == QN_OK)
         status = print_look(cli, &look, err);

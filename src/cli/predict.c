@@ -23,6 +23,7 @@ typedef struct {
     output_format format;
     bool keep;
     const char *out; /* NULL = standard output */
+    int64_t unseen;  /* categories that training had not */
     qn_buf text;     /* everything when `out` is a file (it appears whole), one chunk otherwise */
 } prediction_run;
 
@@ -135,6 +136,7 @@ static qn_status predict_rows(prediction_run *run, qn_error *err)
     qn_predictions answers;
     qn_status status = QN_OK;
     bool ignore_unknown = qn_cli_has(run->cli, "ignore-unknown");
+    const qn_transforms *transforms = qn_predictor_transforms(run->predictor);
     qn_arena_init(&request, 0);
     for (int64_t first = 0; status == QN_OK && first < run->frame->rows; first += CHUNK_ROWS) {
         int64_t count = qn_min_i64(CHUNK_ROWS, run->frame->rows - first);
@@ -151,11 +153,22 @@ static qn_status predict_rows(prediction_run *run, qn_error *err)
             else
                 write_json_row(run, &answers, row);
         }
+        if (status == QN_OK && transforms)
+            run->unseen += qn_transforms_unseen(transforms, &part);
         if (status == QN_OK)
             status = flush(run, err);
     }
     qn_arena_deinit(&request);
     return status;
+}
+
+static void note_unseen(const prediction_run *run)
+{
+    if (run->unseen > 0 && !run->cli->quiet)
+        fprintf(stderr,
+                "note: %lld %s a category that training had not seen, or too seldom: read as any "
+                "other\n",
+                (long long)run->unseen, run->unseen == 1 ? "value is" : "values are");
 }
 
 static qn_status predict_table(prediction_run *run, const char *path, qn_error *err)
@@ -164,6 +177,8 @@ static qn_status predict_table(prediction_run *run, const char *path, qn_error *
     QN_TRY(qn_cli_model_data(run->cli, run->predictor, path, &dataset, err));
     run->frame = &dataset->frame;
     qn_status status = predict_rows(run, err);
+    if (status == QN_OK)
+        note_unseen(run);
     qn_dataset_close(dataset);
     return status;
 }

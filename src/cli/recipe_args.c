@@ -97,29 +97,9 @@ qn_status qn_cli_recipe(qn_cli *cli, const char *path, qn_recipe *ret, qn_error 
 
 qn_status qn_cli_dataset(qn_cli *cli, const qn_recipe *recipe, qn_dataset **ret, qn_error *err)
 {
-    const char **texts = QN_NEW(&cli->arena, const char *, recipe->columns_count + 2);
-    int64_t texts_count = 0;
-    if (!texts)
-        QN_FAIL(err, QN_ERR_MEMORY, "no memory for the columns");
-    for (int64_t i = 0; i < recipe->columns_count; i++)
-        if (recipe->columns[i].type == QN_TYPE_CATEGORY ||
-            recipe->columns[i].type == QN_TYPE_BINARY)
-            texts[texts_count++] = recipe->columns[i].name.data;
-    if (recipe->data.id)
-        texts[texts_count++] = recipe->data.id;
-    qn_dataset_options options = {
-        .paths = recipe->data.path.items,
-        .paths_count = recipe->data.path.count,
-        .test = recipe->data.test,
-        .target = recipe->data.target,
-        .header = recipe->data.header,
-        .names = recipe->data.names.items,
-        .names_count = recipe->data.names.count,
-        .texts = texts,
-        .texts_count = texts_count,
-    };
-    QN_TRY(qn_cli_bytes(cli, "mem", &options.memory_max, err));
-    return qn_dataset_open(&options, ret, err);
+    int64_t memory_max = 0;
+    QN_TRY(qn_cli_bytes(cli, "mem", &memory_max, err));
+    return qn_recipe_open_data(recipe, memory_max, &cli->arena, ret, err);
 }
 
 qn_status qn_cli_model_data(qn_cli *cli, qn_predictor *predictor, const char *path,
@@ -152,19 +132,6 @@ qn_status qn_cli_model_data(qn_cli *cli, qn_predictor *predictor, const char *pa
     options.images = images;
     options.expected = qn_transforms_columns(transforms, &options.expected_count);
     return qn_dataset_open(&options, ret, err);
-}
-
-qn_schema_options qn_cli_schema_options(const qn_recipe *recipe, const qn_dataset *dataset)
-{
-    return (qn_schema_options){
-        .target = dataset->target,
-        .id = recipe->data.id,
-        .time = recipe->data.time,
-        .group = recipe->split.by == QN_SPLIT_GROUP ? recipe->split.key : NULL,
-        .task = recipe->task,
-        .columns = recipe->columns,
-        .columns_count = recipe->columns_count,
-    };
 }
 
 qn_status qn_cli_pool(const qn_cli *cli, qn_pool **ret, qn_error *err)

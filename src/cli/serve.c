@@ -94,12 +94,13 @@ static const qn_flag flags[] = {
 
 const qn_verb qn_verb_serve = {
     .name = "serve",
-    .arguments = "[MODEL...]",
+    .arguments = "[[NAME=]MODEL...]",
     .summary = "serves models: REST, gRPC and metrics on one port",
     .about = "Opens model folders (their newest versions) and answers the Open Inference Protocol "
              "(REST and gRPC),\n"
              "TensorFlow Serving's and KServe's V1 REST, gRPC health and reflection, and "
              "Prometheus metrics on one port.\n"
+             "NAME=MODEL serves a model under another name than its own.\n"
              "SIGTERM or Ctrl-C: no new work, requests in flight finish, exit 0.",
     .arguments_min = 0,
     .arguments_max = 1024,

@@ -32,8 +32,6 @@ QN_MUST_USE qn_status qn_cli_dataset(qn_cli *cli, const qn_recipe *recipe, qn_da
 struct qn_predictor;
 QN_MUST_USE qn_status qn_cli_model_data(qn_cli *cli, struct qn_predictor *predictor,
                                         const char *path, qn_dataset **ret, qn_error *err);
-/* The schema options of a recipe: target, roles and column entries. */
-qn_schema_options qn_cli_schema_options(const qn_recipe *recipe, const qn_dataset *dataset);
 /* A pool of --threads. */
 QN_MUST_USE qn_status qn_cli_pool(const qn_cli *cli, qn_pool **ret, qn_error *err);
 

@@ -281,6 +281,39 @@ static qn_status map_dotted_labels(qn_open_dataset *set, qn_column *target, qn_e
     return QN_OK;
 }
 
+static bool is_ignored(const qn_dataset_options *options, qn_str label)
+{
+    for (int64_t i = 0; i < options->ignored_count; i++)
+        if (qn_str_is(label, options->ignored[i]))
+            return true;
+    return false;
+}
+
+/* Rows of an ignored label are rows without a target from here on. */
+static qn_status ignore_labels(qn_open_dataset *set, qn_column *target, qn_error *err)
+{
+    const qn_frame *frame = &set->public.frame;
+    int64_t count = 0;
+    if (target->kind != QN_COLUMN_NUMBER && target->kind != QN_COLUMN_STRING)
+        return qn_error_set(err, QN_ERR_ARG, "data.ignore",
+                            "'%.*s' is no column of labels that could be ignored",
+                            QN_STR_ARG(target->name));
+    for (int64_t row = 0; row < frame->rows; row++) {
+        char scratch[32];
+        if (qn_column_missing(target, row) ||
+            !is_ignored(set->options, qn_column_text(target, row, scratch)))
+            continue;
+        if (!qn_column_set_missing(target, row, frame->rows, &set->arena))
+            return qn_dataset_no_memory(set, err);
+        count++;
+    }
+    qn_finding_add(&set->public.findings, count ? QN_FINDING_NOTE : QN_FINDING_WARNING,
+                   "LABELS_IGNORED", target->name,
+                   "%lld rows of '%.*s' have a label that data.ignore names", (long long)count,
+                   QN_STR_ARG(target->name));
+    return QN_OK;
+}
+
 static qn_status settle_target(qn_open_dataset *set, qn_error *err)
 {
     qn_dataset *dataset = &set->public;
@@ -291,8 +324,9 @@ static qn_status settle_target(qn_open_dataset *set, qn_error *err)
     qn_column *target = qn_frame_find(&dataset->frame, qn_str_from(dataset->target));
     if (!target)
         return QN_OK; /* qn_schema_infer and qn_transforms say so where one is needed */
-    bool labels = target->kind == QN_COLUMN_STRING && dataset->rows_main < dataset->frame.rows;
-    return labels ? map_dotted_labels(set, target, err) : QN_OK;
+    if (target->kind == QN_COLUMN_STRING && dataset->rows_main < dataset->frame.rows)
+        QN_TRY(map_dotted_labels(set, target, err));
+    return set->options->ignored_count > 0 ? ignore_labels(set, target, err) : QN_OK;
 }
 
 static qn_status fail_absent(const char *path, qn_error *err)

@@ -18,6 +18,8 @@ typedef struct {
     const char *test;   /* a second table or folder, NULL = none */
     const char *target; /* NULL = none; IDX folders and CLASS/file folders have the target "label"
                            by themselves */
+    const char *const *ignored; /* labels of the target that count as missing */
+    int64_t ignored_count;
     qn_header header;
     const char *const *names; /* column names of a table without a header */
     int64_t names_count;

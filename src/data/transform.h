@@ -49,6 +49,8 @@ typedef struct qn_transforms qn_transforms;
 typedef struct {
     int64_t onehot_levels_max; /* more levels become an embedding index; 0 = 64. Linear models pass
                                   INT64_MAX: all one-hot */
+    const char *const *labels_ignored; /* labels of the target that count as missing */
+    int64_t labels_ignored_count;
 } qn_transform_options;
 
 /* Fits on `rows` (NULL = all). Memory: `arena` (load lifetime) holds the result. Errors: ERR_DATA,
@@ -102,6 +104,9 @@ QN_MUST_USE qn_status qn_transforms_numbers(const qn_transforms *transforms, con
                                             qn_error *err);
 
 /* quern.json's "transforms" object; read back with every check that outside data needs. */
+/* Cells of the frame whose category none of the training rows had, or too few of them: they were read as any other. */
+int64_t qn_transforms_unseen(const qn_transforms *transforms, const qn_frame *frame);
+
 void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w);
 QN_MUST_USE qn_status qn_transforms_read_json(const qn_json *json, qn_arena *arena,
                                               qn_transforms **ret, qn_error *err);

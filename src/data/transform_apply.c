@@ -164,7 +164,8 @@ static void apply_category(const task *t)
     }
 }
 
-static float binary_value(const qn_binary_transform *binary, const qn_column *column, qn_str text)
+/* 0 or 1; -1 = neither. */
+static int find_binary(const qn_binary_transform *binary, const qn_column *column, qn_str text)
 {
     char scratch[32];
     qn_str spelled = text;
@@ -174,8 +175,14 @@ static float binary_value(const qn_binary_transform *binary, const qn_column *co
         if (qn_str_equal(spelled, binary->level[0]))
             return 0;
         if (!respell(column, text, attempt, scratch, &spelled))
-            return (float)binary->share;
+            return -1;
     }
+}
+
+static float binary_value(const qn_binary_transform *binary, const qn_column *column, qn_str text)
+{
+    int level = find_binary(binary, column, text);
+    return level < 0 ? (float)binary->share : (float)level;
 }
 
 static void apply_binary(const task *t)
@@ -469,6 +476,40 @@ static qn_status unknown_label(const qn_transforms *transforms, const qn_frame *
                         (int)(text.size < 60 ? text.size : 60), text.data, known);
 }
 
+static bool is_unseen(const qn_encoder *encoder, const qn_column *column, int64_t row)
+{
+    char scratch[32];
+    qn_str text;
+    if (!cell_level(column, row, scratch, &text))
+        return false;
+    if (encoder->input.type == QN_TYPE_BINARY)
+        return find_binary(&encoder->binary, column, text) < 0;
+    return encoder->input.type == QN_TYPE_CATEGORY &&
+           find_level(&encoder->category.levels, column, text) < 0;
+}
+
+int64_t qn_transforms_unseen(const qn_transforms *transforms, const qn_frame *frame)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < transforms->encoders_count; i++) {
+        const qn_encoder *encoder = &transforms->encoders[i];
+        const qn_column *column = qn_frame_find(frame, encoder->input.name);
+        bool levels =
+            encoder->input.type == QN_TYPE_BINARY || encoder->input.type == QN_TYPE_CATEGORY;
+        for (int64_t row = 0; levels && column && row < frame->rows; row++)
+            count += is_unseen(encoder, column, row);
+    }
+    return count;
+}
+
+static bool is_ignored(const qn_transforms *transforms, qn_str label)
+{
+    for (int64_t i = 0; i < transforms->labels_ignored_count; i++)
+        if (qn_str_equal(label, transforms->labels_ignored[i]))
+            return true;
+    return false;
+}
+
 qn_status qn_transforms_classes(const qn_transforms *transforms, const qn_frame *frame,
                                 const int64_t *rows, int64_t count, int64_t *dst, qn_error *err)
 {
@@ -484,6 +525,8 @@ qn_status qn_transforms_classes(const qn_transforms *transforms, const qn_frame 
             continue;
         if (last < 0 || !qn_str_equal(transforms->labels[last], text))
             last = match_label(transforms, column, text);
+        if (last < 0 && is_ignored(transforms, text))
+            continue;
         if (last < 0)
             return unknown_label(transforms, frame, column, row, err);
         dst[i] = last;

@@ -26,7 +26,7 @@ typedef struct {
     const qn_frame *frame;
     const int64_t *rows;
     int64_t rows_count;
-    int64_t onehot_max;
+    qn_transform_options options;
     qn_arena *arena;
     qn_arena scratch;
 } fitting;
@@ -240,8 +240,9 @@ static qn_status fit_category(fitting *in, const qn_schema_column *column, const
     }
     category->has_missing = missing > 0;
     int64_t kept = category->levels.count + category->has_missing;
-    category->embed = column->options.encode == QN_ENCODE_EMBED ||
-                      (column->options.encode == QN_ENCODE_AUTO && kept > in->onehot_max);
+    category->embed =
+        column->options.encode == QN_ENCODE_EMBED ||
+        (column->options.encode == QN_ENCODE_AUTO && kept > in->options.onehot_levels_max);
     category->has_other = category->embed || category->levels.count < levels.count;
     category->width = kept + category->has_other;
     return QN_OK;
@@ -362,6 +363,21 @@ static qn_status fit_shares(fitting *in, qn_transforms *out, qn_error *err)
     return QN_OK;
 }
 
+static qn_status keep_ignored(fitting *in, qn_transforms *out, qn_error *err)
+{
+    int64_t count = in->options.labels_ignored_count;
+    out->labels_ignored = QN_NEW(in->arena, qn_str, count);
+    if (!out->labels_ignored)
+        return no_memory(err);
+    for (int64_t i = 0; i < count; i++) {
+        out->labels_ignored[i] = qn_str_from(in->options.labels_ignored[i]);
+        if (!keep_text(in->arena, &out->labels_ignored[i]))
+            return no_memory(err);
+    }
+    out->labels_ignored_count = count;
+    return QN_OK;
+}
+
 static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
 {
     const qn_schema *schema = in->schema;
@@ -379,6 +395,7 @@ static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
         if (!keep_text(in->arena, &out->labels[i]))
             return no_memory(err);
     }
+    QN_TRY(keep_ignored(in, out, err));
     if (schema->task != QN_TASK_REGRESSION)
         return fit_shares(in, out, err);
     qn_column_stats s;
@@ -453,13 +470,12 @@ qn_status qn_transforms_fit(const qn_schema *schema, const qn_frame *frame, cons
     qn_transforms *transforms = QN_NEW(arena, qn_transforms, 1);
     if (!transforms)
         return no_memory(err);
-    fitting in = {.schema = schema,
-                  .frame = frame,
-                  .rows = rows,
-                  .rows_count = rows_count,
-                  .arena = arena,
-                  .onehot_max = options && options->onehot_levels_max ? options->onehot_levels_max
-                                                                      : ONEHOT_DEFAULT};
+    fitting in = {
+        .schema = schema, .frame = frame, .rows = rows, .rows_count = rows_count, .arena = arena};
+    if (options)
+        in.options = *options;
+    if (in.options.onehot_levels_max == 0)
+        in.options.onehot_levels_max = ONEHOT_DEFAULT;
     qn_arena_init(&in.scratch, 0);
     qn_status status = fit_all(&in, transforms, err);
     qn_arena_deinit(&in.scratch);

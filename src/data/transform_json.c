@@ -146,6 +146,9 @@ void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w
     qn_json_key(w, "target");
     qn_json_str(w, transforms->target);
     write_texts(w, "labels", transforms->labels, transforms->labels_count);
+    if (transforms->labels_ignored_count > 0)
+        write_texts(w, "labels_ignored", transforms->labels_ignored,
+                    transforms->labels_ignored_count);
     write_shares(w, transforms);
     write_f64(w, "target_mean", transforms->target_mean);
     write_f64(w, "target_deviation", transforms->target_deviation);
@@ -426,6 +429,9 @@ static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *
         return bad_value("task", "a known task", err);
     QN_TRY(read_text(json, "target", arena, &ret->target, err));
     QN_TRY(read_texts(json, "labels", LEVELS_MAX, arena, &ret->labels, &ret->labels_count, err));
+    if (qn_json_find(json, "labels_ignored"))
+        QN_TRY(read_texts(json, "labels_ignored", LEVELS_MAX, arena, &ret->labels_ignored,
+                          &ret->labels_ignored_count, err));
     QN_TRY(read_shares(json, arena, ret, err));
     QN_TRY(read_f64(json, "target_mean", &ret->target_mean, err));
     QN_TRY(read_f64(json, "target_deviation", &ret->target_deviation, err));

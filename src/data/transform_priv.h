@@ -88,6 +88,8 @@ struct qn_transforms {
     qn_str target; /* empty = none */
     qn_str *labels;
     int64_t labels_count;
+    qn_str *labels_ignored; /* these count as missing */
+    int64_t labels_ignored_count;
     const double *shares; /* of the labels in the training part; NULL = not known */
     double target_mean, target_deviation;
 };

@@ -292,6 +292,14 @@ int qn_graph_trainable(const qn_graph *graph, qn_value *dst, int max)
     return count;
 }
 
+bool qn_graph_is_random(const qn_graph *graph)
+{
+    for (int i = 0; i < graph->nodes_count; i++)
+        if (graph->nodes[i].op->flags & QN_OP_RANDOM)
+            return true;
+    return false;
+}
+
 qn_value qn_graph_find(const qn_graph *graph, const char *name)
 {
     for (int i = 0; i < graph->values_count; i++)

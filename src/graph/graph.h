@@ -112,6 +112,8 @@ const char *qn_graph_name(const qn_graph *graph,
 int qn_graph_values_count(const qn_graph *graph);
 /* Trainable states in creation order: fills up to `max`, returns how many there are. */
 int qn_graph_trainable(const qn_graph *graph, qn_value *dst, int max);
+/* Does any node draw random numbers (dropout)? */
+bool qn_graph_is_random(const qn_graph *graph);
 qn_value qn_graph_find(const qn_graph *graph, const char *name); /* input, state or output name */
 /* The part of the graph that the named outputs need, without assignments: the inference graph out
  * of a training graph. ERR_ARG names an output that is not there. */

@@ -347,8 +347,8 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
     qn_graph_output(graph, network->output, network->answer);
 }
 
-/* "dense 64 relu, dropout 0.1, dense auto" from the list. */
-static void describe_layer(qn_buf *text, const qn_json *layer)
+/* "dense 64 relu, dropout 0.1, dense 3" from the list; `units` is what auto stands for. */
+static void describe_layer(qn_buf *text, const qn_json *layer, int64_t units)
 {
     if (layer->kind == QN_JSON_STRING) {
         qn_buf_str(text, layer->string);
@@ -361,7 +361,9 @@ static void describe_layer(qn_buf *text, const qn_json *layer)
     for (int64_t i = 0; attrs->kind == QN_JSON_OBJECT && i < attrs->count; i++) {
         qn_buf_byte(text, ' ');
         qn_json_writer w;
-        if (attrs->items[i].kind == QN_JSON_STRING) {
+        if (qn_str_is(attrs->keys[i], "units") && attrs->items[i].kind == QN_JSON_STRING) {
+            qn_buf_printf(text, "%lld", (long long)units);
+        } else if (attrs->items[i].kind == QN_JSON_STRING) {
             qn_buf_str(text, attrs->items[i].string);
         } else {
             qn_json_write_init(&w, text);
@@ -370,7 +372,7 @@ static void describe_layer(qn_buf *text, const qn_json *layer)
     }
 }
 
-static const char *describe(const qn_json *layers, qn_arena *arena)
+static const char *describe(const qn_json *layers, int64_t units, qn_arena *arena)
 {
     qn_buf text;
     qn_buf_init(&text, 1 << 16);
@@ -378,7 +380,7 @@ static const char *describe(const qn_json *layers, qn_arena *arena)
         qn_json layer = qn_json_at(layers, i);
         if (i > 0)
             qn_buf_text(&text, ", ");
-        describe_layer(&text, &layer);
+        describe_layer(&text, &layer, units);
     }
     const char *copy = text.failed ? NULL : qn_arena_strndup(arena, text.data, text.size);
     qn_buf_deinit(&text);
@@ -414,7 +416,7 @@ qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *g
     if (with_answer)
         add_answer(architecture, graph, &network);
     QN_TRY(qn_graph_check(graph, err));
-    network.text = describe(&layers, arena);
+    network.text = describe(&layers, options.units_auto, arena);
     if (!network.text)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     *ret = network;

@@ -5,6 +5,7 @@
  */
 #include "model/folder.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -107,6 +108,14 @@ qn_status qn_folder_find(const char *folder, int64_t version, qn_arena *arena,
     *ret_path = path;
     *ret_version = found;
     return QN_OK;
+}
+
+bool qn_folder_name_check(const char *name)
+{
+    bool good = isalnum((unsigned char)name[0]) && strlen(name) <= 128;
+    for (const char *c = name; *c; c++)
+        good = good && (isalnum((unsigned char)*c) || strchr("-_.", *c));
+    return good;
 }
 
 bool qn_folder_is_model(const char *path, qn_arena *scratch)

@@ -66,6 +66,8 @@ void qn_folder_model_deinit(qn_folder_model *model);
 /* Resolves as qn_folder_read does, without reading. */
 QN_MUST_USE qn_status qn_folder_find(const char *folder, int64_t version, qn_arena *arena,
                                      const char **ret_path, int64_t *ret_version, qn_error *err);
+/* Letters, digits, '-', '_' and '.', first a letter or digit, 128 at most: what can be a folder and a part of URLs. */
+bool qn_folder_name_check(const char *name);
 /* `path` looks like a model: a version's own folder or a folder of versions. */
 bool qn_folder_is_model(const char *path, qn_arena *scratch);
 /* Versions present, ascending. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/folder.h"
 #include "model/recipe_priv.h"
 #include "os/file.h"
 
@@ -341,12 +342,7 @@ static qn_status check_split(const qn_recipe *recipe, qn_error *err)
 static qn_status check_name(const qn_recipe *recipe, qn_error *err)
 {
     const char *name = recipe->name;
-    if (!name)
-        return QN_OK;
-    bool good = isalnum((unsigned char)name[0]) && strlen(name) <= 128;
-    for (const char *c = name; *c; c++)
-        good = good && (isalnum((unsigned char)*c) || strchr("-_.", *c));
-    if (good)
+    if (!name || qn_folder_name_check(name))
         return QN_OK;
     return qn_error_set(
         err, QN_ERR_ARG, recipe->file,

@@ -46,8 +46,6 @@ typedef enum {
     QN_RECIPE_CE,
 } qn_recipe_loss;
 
-typedef enum { QN_CLASS_WEIGHT_NONE, QN_CLASS_WEIGHT_BALANCED } qn_class_weight;
-
 typedef struct {
     const char *const *items;
     int64_t count;
@@ -57,6 +55,20 @@ typedef struct {
     int64_t *items;
     int64_t count; /* 0 = auto */
 } qn_recipe_integers;
+
+typedef enum {
+    QN_CLASS_WEIGHT_NONE,
+    QN_CLASS_WEIGHT_BALANCED,
+    QN_CLASS_WEIGHT_GIVEN
+} qn_class_weight;
+
+/* Weights of classes by label; those not named weigh 1. */
+typedef struct {
+    qn_class_weight kind;
+    const char *const *labels; /* GIVEN */
+    const double *items;
+    int64_t count;
+} qn_recipe_weights;
 
 typedef enum {
     QN_ORIGIN_DEFAULT,
@@ -74,6 +86,7 @@ typedef struct qn_recipe {
     struct {
         qn_recipe_texts path;
         const char *target, *id, *time, *test;
+        qn_recipe_texts ignore; /* labels of the target that count as missing */
         qn_header header;
         qn_recipe_texts names;
     } data;
@@ -113,7 +126,7 @@ typedef struct qn_recipe {
         const char *metric; /* "auto" or a name of train/metrics.h */
         qn_recipe_loss loss;
         double label_smoothing;
-        qn_class_weight class_weight;
+        qn_recipe_weights class_weight;
         const char *precision; /* "f32" */
         int64_t seed;
     } train;
@@ -157,6 +170,12 @@ void qn_recipe_write(const qn_recipe *recipe, bool commented, qn_buf *dst);
 void qn_recipe_write_origins(const qn_recipe *recipe, qn_buf *dst);
 /* The JSON Schema (2020-12) that `quern schema recipe` prints. */
 void qn_recipe_write_schema(qn_json_writer *w);
+/* Opens the recipe's data. Memory: names in `arena`, which outlives the opening only. Close with
+ * qn_dataset_close. */
+QN_MUST_USE qn_status qn_recipe_open_data(const qn_recipe *recipe, int64_t memory_max,
+                                          qn_arena *arena, qn_dataset **ret, qn_error *err);
+/* Target, roles and column entries, for qn_schema_infer. */
+qn_schema_options qn_recipe_schema_options(const qn_recipe *recipe, const qn_dataset *dataset);
 /* The recipe's name, or one made from the first data path: "sales" of "data/sales.csv". */
 const char *qn_recipe_model_name(const qn_recipe *recipe, qn_arena *arena);
 

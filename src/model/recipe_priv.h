@@ -16,6 +16,7 @@ typedef enum {
     QN_KEY_WORD,        /* const char *, one of `choices` */
     QN_KEY_CHOICE,      /* an enum whose values count `choices` from 0 */
     QN_KEY_INTS,        /* qn_recipe_integers */
+    QN_KEY_WEIGHTS,     /* qn_recipe_weights: none, balanced or a map from label to number */
     QN_KEY_PARTS,       /* double[3] that sum to 1 */
     QN_KEY_PERCENTILES, /* clip, clip_low, clip_high of qn_column_options: [p1, p99] or null */
     QN_KEY_SIZE,        /* height, width of qn_column_options: [28, 28] */

@@ -147,6 +147,26 @@ static void write_layers(qn_json_writer *w)
     qn_json_object_end(w);
 }
 
+/* One of the words, or a map from names to numbers. */
+static void write_weights(qn_json_writer *w, const qn_recipe_key *key)
+{
+    qn_json_key(w, "anyOf");
+    qn_json_array_begin(w);
+    qn_json_object_begin(w);
+    write_enum(w, key->choices);
+    qn_json_object_end(w);
+    qn_json_object_begin(w);
+    write_type(w, "object");
+    qn_json_key(w, "minProperties");
+    qn_json_i64(w, 1);
+    qn_json_key(w, "additionalProperties");
+    qn_json_object_begin(w);
+    write_number(w, "number", key);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+    qn_json_array_end(w);
+}
+
 static void write_key_type(qn_json_writer *w, const qn_recipe_key *key)
 {
     switch (key->type) {
@@ -173,6 +193,9 @@ static void write_key_type(qn_json_writer *w, const qn_recipe_key *key)
     case QN_KEY_INTS:
         write_types(w, "array", "string");
         write_list(w, "integer", 0);
+        break;
+    case QN_KEY_WEIGHTS:
+        write_weights(w, key);
         break;
     case QN_KEY_PARTS:
         write_type(w, "array");

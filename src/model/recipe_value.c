@@ -231,6 +231,35 @@ static qn_status read_ints(const value *v, qn_recipe_integers *ret)
     return QN_OK;
 }
 
+static qn_status read_weight_map(const value *v, qn_recipe_weights *ret)
+{
+    const qn_yaml *node = v->node;
+    const char **labels = QN_NEW(v->source->arena, const char *, node->count);
+    double *weights = QN_NEW(v->source->arena, double, node->count);
+    if (!labels || !weights)
+        return fail_memory(v);
+    for (int64_t i = 0; i < node->count; i++) {
+        QN_TRY(read_float(v, &node->items[i], &weights[i]));
+        labels[i] = node->keys[i].text.data;
+    }
+    if (node->count == 0)
+        return fail_expected(v, node, "at least one label with its weight");
+    *ret = (qn_recipe_weights){QN_CLASS_WEIGHT_GIVEN, labels, weights, node->count};
+    return QN_OK;
+}
+
+static qn_status read_weights(const value *v, qn_recipe_weights *ret)
+{
+    int index;
+    if (v->node->kind == QN_YAML_MAP)
+        return read_weight_map(v, ret);
+    if (v->node->kind == QN_YAML_LIST)
+        return fail_expected(v, v->node, "none, balanced or a map such as {yes: 3}");
+    QN_TRY(read_choice(v, &index));
+    *ret = (qn_recipe_weights){.kind = (qn_class_weight)index};
+    return QN_OK;
+}
+
 static qn_status read_parts(const value *v, double *ret)
 {
     const char *expected = "three shares that sum to 1, such as [0.7, 0.1, 0.2]";
@@ -330,6 +359,8 @@ qn_status qn_recipe_value_read(const qn_recipe_source *source, const qn_recipe_k
     case QN_KEY_INTS:
         *(qn_recipe_integers *)field = (qn_recipe_integers){0};
         return automatic ? QN_OK : read_ints(&v, field);
+    case QN_KEY_WEIGHTS:
+        return read_weights(&v, field);
     case QN_KEY_PARTS:
         return read_parts(&v, field);
     case QN_KEY_PERCENTILES:
@@ -415,6 +446,23 @@ static void write_ints(const qn_recipe_integers *ints, qn_buf *dst)
     qn_buf_byte(dst, ']');
 }
 
+static void write_weights(const qn_recipe_key *key, const qn_recipe_weights *weights, qn_buf *dst)
+{
+    qn_str word;
+    if (weights->kind != QN_CLASS_WEIGHT_GIVEN) {
+        if (qn_recipe_word(key->choices, (int)weights->kind, &word))
+            qn_buf_str(dst, word);
+        return;
+    }
+    for (int64_t i = 0; i < weights->count; i++) {
+        qn_buf_text(dst, i ? ", " : "{");
+        write_text(weights->labels[i], dst);
+        qn_buf_text(dst, ": ");
+        write_f64(weights->items[i], dst);
+    }
+    qn_buf_byte(dst, '}');
+}
+
 static void write_parts(const double *parts, qn_buf *dst)
 {
     for (int i = 0; i < 3; i++) {
@@ -475,6 +523,9 @@ void qn_recipe_value_write(const qn_recipe_key *key, const void *base, qn_buf *d
         break;
     case QN_KEY_INTS:
         write_ints(field, dst);
+        break;
+    case QN_KEY_WEIGHTS:
+        write_weights(key, field, dst);
         break;
     case QN_KEY_PARTS:
         write_parts(field, dst);

@@ -37,7 +37,8 @@ static void write_comment(const qn_recipe_key *key, size_t line_size, qn_buf *ds
         low[qn_f64_to_text(key->low, low)] = '\0';
         high[qn_f64_to_text(key->high, high)] = '\0';
         qn_buf_printf(dst, "; %s to %s%s", low, high, key->choices ? " or auto" : "");
-    } else if (key->choices && (key->type == QN_KEY_CHOICE || key->type == QN_KEY_WORD)) {
+    } else if (key->choices && (key->type == QN_KEY_CHOICE || key->type == QN_KEY_WORD ||
+                                key->type == QN_KEY_WEIGHTS)) {
         qn_buf_printf(dst, " (%s)", key->choices);
     }
 }

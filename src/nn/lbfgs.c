@@ -14,7 +14,7 @@
 static const double decrease_share = 1e-4, curvature_share = 0.9;
 
 typedef struct {
-    const qn_lbfgs *lbfgs;
+    const qn_lbfgs_problem *lbfgs;
     int64_t n;
     int history, pairs, newest; /* pairs kept, and where the newest is */
     double *s, *y;              /* [history][n], rings */
@@ -190,7 +190,7 @@ static qn_status search_backtracking(search *f, place start, double step, int tr
 /* One iteration. *done when nothing lower was found. */
 static qn_status iterate(search *f, bool *done, qn_error *err)
 {
-    const qn_lbfgs *l = f->lbfgs;
+    const qn_lbfgs_problem *l = f->lbfgs;
     int tries = l->evaluations_max ? l->evaluations_max : 25;
     find_direction(f);
     place start = {.loss = f->loss, .slope = dot(f->grad, f->direction, f->n)};
@@ -253,7 +253,7 @@ static qn_status run(search *f, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_lbfgs_minimize(const qn_lbfgs *lbfgs, double *x, int64_t n, qn_arena *scratch,
+qn_status qn_lbfgs_minimize(const qn_lbfgs_problem *lbfgs, double *x, int64_t n, qn_arena *scratch,
                             qn_lbfgs_report *ret, qn_error *err)
 {
     if (n < 1 || lbfgs->history < 0)

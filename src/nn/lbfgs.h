@@ -40,7 +40,7 @@ typedef struct {
     qn_lbfgs_eval eval;
     qn_lbfgs_progress progress;
     void *context;
-} qn_lbfgs;
+} qn_lbfgs_problem;
 
 struct qn_lbfgs_report {
     int iterations, evaluations;
@@ -54,7 +54,7 @@ struct qn_lbfgs_report {
  * then the best point so far). Memory: (2 * history + 5) * n doubles of `scratch`. Source: Nocedal
  * and Wright, Numerical Optimization, 2nd ed., algorithms 7.4, 3.5 and 3.6.
  */
-QN_MUST_USE qn_status qn_lbfgs_minimize(const qn_lbfgs *lbfgs, double *x, int64_t n,
+QN_MUST_USE qn_status qn_lbfgs_minimize(const qn_lbfgs_problem *lbfgs, double *x, int64_t n,
                                         qn_arena *scratch, qn_lbfgs_report *ret, qn_error *err);
 
 #endif

@@ -112,6 +112,14 @@ static const char *folder_name(qn_serve *serve, const char *folder)
     return qn_arena_strndup(&serve->load, last.data, last.size);
 }
 
+static qn_status fail_twice(const qn_model *model, const char *one, const char *other,
+                            qn_error *err)
+{
+    (void)qn_error_set(err, QN_ERR_ARG, NULL, "two models are called '%s': '%s' and '%s'",
+                       model->name, one, other);
+    return qn_error_hint(err, QN_ERR_ARG, "give one another name: %s-2=%s", model->name, other);
+}
+
 static qn_status add_model(qn_serve *serve, const char *folder, const char *name, qn_error *err)
 {
     qn_model model = {.created_s = qn_wall_s()};
@@ -128,9 +136,25 @@ static qn_status add_model(qn_serve *serve, const char *folder, const char *name
     serve->models[serve->models_count++] = model; /* from here on qn_models_close sees it */
     for (int64_t i = 0; i + 1 < serve->models_count; i++)
         if (strcmp(serve->models[i].name, model.name) == 0)
-            QN_FAIL(err, QN_ERR_ARG, "two models are called '%s': '%s' and '%s'", model.name,
-                    serve->models[i].versions[0].folder, newest->folder);
+            return fail_twice(&model, serve->models[i].versions[0].folder, newest->folder, err);
     return QN_OK;
+}
+
+/* "churn=models/2026/3", or a folder alone. A folder whose name has '=' in it is what it is. */
+static qn_status add_argument(qn_serve *serve, const char *argument, qn_error *err)
+{
+    const char *equals = strchr(argument, '=');
+    if (!equals || qn_path_exists(argument))
+        return add_model(serve, argument, NULL, err);
+    const char *name = qn_arena_strndup(&serve->load, argument, (size_t)(equals - argument));
+    if (!name)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    if (!qn_folder_name_check(name))
+        QN_FAIL(err, QN_ERR_ARG,
+                "'%.60s' cannot be a model's name: letters, digits, '-', '_' and '.', first a "
+                "letter or digit, 128 at most",
+                name);
+    return add_model(serve, equals + 1, name, err);
 }
 
 static qn_status add_repo(qn_serve *serve, const char *repo, char **names, int64_t count,
@@ -157,7 +181,7 @@ qn_status qn_models_open(qn_serve *serve, const qn_serve_options *options, qn_er
     if (!serve->models)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; i < options->models_count; i++)
-        QN_TRY(add_model(serve, options->models[i], NULL, err));
+        QN_TRY(add_argument(serve, options->models[i], err));
     if (options->repo)
         QN_TRY(add_repo(serve, options->repo, names, count, err));
     if (serve->models_count == 0)

@@ -32,7 +32,7 @@ typedef struct {
 } qn_serve_limits;
 
 typedef struct {
-    const char *const *models; /* model folders */
+    const char *const *models; /* model folders, or NAME=FOLDER: served under that name */
     int64_t models_count;
     const char *repo;      /* a folder of model folders; NULL = none */
     const char *host;      /* NULL = 127.0.0.1 */

@@ -246,18 +246,32 @@ static qn_status add_arrays(const gathered *from, const qn_raw_input *column, co
     return add_missing(from, to, t, err);
 }
 
-static qn_status refuse_mixture(const gathered *from, const table *t, const char *expected,
-                                qn_error *err)
+/* Names the first row whose cell is none of what the column takes, or says that rows differ. */
+static qn_status refuse(const gathered *from, const table *t, bool (*takes)(const qn_json *cell),
+                        const char *expected, qn_error *err)
 {
-    for (int64_t i = 0; i < t->rows; i++) {
-        qn_json_kind kind = from->cells[i].kind;
-        if (kind == QN_JSON_ARRAY || kind == QN_JSON_NUMBERS || kind == QN_JSON_OBJECT)
+    for (int64_t i = 0; i < t->rows; i++)
+        if (from->cells[i].kind != QN_JSON_NULL && !takes(&from->cells[i]))
             QN_FAIL(err, QN_ERR_ARG, "instance %lld, column '%.*s' is %s, expected %s",
                     (long long)i, QN_STR_ARG(from->name), qn_json_kind_name(&from->cells[i]),
                     expected);
-    }
-    QN_FAIL(err, QN_ERR_ARG, "column '%.*s' mixes kinds, expected %s", QN_STR_ARG(from->name),
-            expected);
+    QN_FAIL(err, QN_ERR_ARG, "column '%.*s' differs in kind from row to row, expected %s alike",
+            QN_STR_ARG(from->name), expected);
+}
+
+static bool is_array(const qn_json *cell)
+{
+    return cell->kind == QN_JSON_ARRAY || cell->kind == QN_JSON_NUMBERS;
+}
+
+static bool is_picture(const qn_json *cell)
+{
+    return is_array(cell) || qn_json_is_b64(cell);
+}
+
+static bool is_plain(const qn_json *cell)
+{
+    return !is_array(cell) && cell->kind != QN_JSON_OBJECT;
 }
 
 static qn_status add_column(const gathered *from, const table *t, qn_frame *frame, qn_error *err)
@@ -271,10 +285,13 @@ static qn_status add_column(const gathered *from, const table *t, qn_frame *fram
         return add_arrays(from, column, t, frame, err);
     if (bytes && seen.coded == present)
         return add_bytes(from, t, frame, err);
-    if (arrays || bytes)
-        return refuse_mixture(from, t, "arrays of numbers or {\"b64\": ...} in every row", err);
+    if (bytes)
+        return refuse(from, t, is_picture,
+                      "the file as {\"b64\": \"...\"} or its pixels as arrays of numbers", err);
+    if (arrays)
+        return refuse(from, t, is_array, "an array of numbers", err);
     if (seen.arrays || seen.coded || seen.others)
-        return refuse_mixture(from, t, "a number, a string, true, false or null", err);
+        return refuse(from, t, is_plain, "a number, a string, true, false or null", err);
     if (seen.strings)
         return add_strings(from, t, frame, err);
     if (!present && column && column->kind == QN_COLUMN_STRING)

@@ -120,7 +120,7 @@ static void write_training(const qn_result *result, qn_buf *dst)
         if (!candidate->done)
             continue;
         qn_buf_printf(dst, "- Candidate %s: %s %.4f on the validation part", candidate->name,
-                      qn_metric_name(fit->metric), candidate->value);
+                      qn_metric_name(fit->metric), candidate->score.value);
         if (!isnan(candidate->test))
             qn_buf_printf(dst, ", %.4f on the test part", candidate->test);
         qn_buf_text(dst, i == fit->winner ? " (chosen).\n" : ".\n");

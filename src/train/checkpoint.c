@@ -14,7 +14,7 @@
 #include "os/file.h"
 #include "train/fit_priv.h"
 
-enum { CHECKPOINT_FORMAT = 1 };
+enum { CHECKPOINT_FORMAT = 2 };
 
 /* --- what a checkpoint belongs to --- */
 
@@ -89,7 +89,9 @@ static void write_candidates(const qn_fit *fit, qn_json_writer *w)
         qn_json_key(w, "done");
         qn_json_bool(w, candidate->done);
         qn_json_key(w, "value");
-        qn_json_f64(w, candidate->value);
+        qn_json_f64(w, candidate->score.value);
+        qn_json_key(w, "loss");
+        qn_json_f64(w, candidate->score.loss);
         qn_json_key(w, "test");
         qn_json_f64(w, candidate->test);
         qn_json_key(w, "best_epoch");
@@ -121,7 +123,9 @@ static void write_run(const qn_candidate_run *run, qn_json_writer *w)
     qn_json_key(w, "has_best");
     qn_json_bool(w, run->best != NULL);
     qn_json_key(w, "best_value");
-    qn_json_f64(w, run->best_value);
+    qn_json_f64(w, run->best_score.value);
+    qn_json_key(w, "best_loss");
+    qn_json_f64(w, run->best_score.loss);
     qn_json_key(w, "bad");
     qn_json_i64(w, run->bad);
     qn_json_key(w, "plateau_started");
@@ -241,7 +245,8 @@ static qn_status read_candidates(qn_fit *fit, const qn_json *note, qn_error *err
         qn_json item = qn_json_at(list, i);
         qn_candidate *candidate = &fit->candidates[i];
         QN_TRY(qn_json_get_bool(&item, "done", true, &candidate->done, err));
-        QN_TRY(qn_json_get_f64(&item, "value", true, &candidate->value, err));
+        QN_TRY(qn_json_get_f64(&item, "value", true, &candidate->score.value, err));
+        QN_TRY(qn_json_get_f64(&item, "loss", true, &candidate->score.loss, err));
         QN_TRY(qn_json_get_f64(&item, "test", true, &candidate->test, err));
         QN_TRY(qn_json_get_i64(&item, "best_epoch", true, &candidate->best_epoch, err));
         QN_TRY(qn_json_get_f64(&item, "seconds", true, &candidate->seconds, err));
@@ -348,7 +353,8 @@ static qn_status read_place(const qn_json *json, qn_candidate_run *run, qn_error
     QN_TRY(qn_json_get_f64(json, "loss_sum", true, &run->loss_sum, err));
     QN_TRY(qn_json_get_i64(json, "rows_seen", true, &run->rows_seen, err));
     QN_TRY(qn_json_get_bool(json, "has_best", true, &has_best, err));
-    QN_TRY(qn_json_get_f64(json, "best_value", true, &run->best_value, err));
+    QN_TRY(qn_json_get_f64(json, "best_value", true, &run->best_score.value, err));
+    QN_TRY(qn_json_get_f64(json, "best_loss", true, &run->best_score.loss, err));
     QN_TRY(qn_json_get_i64(json, "bad", true, &run->bad, err));
     QN_TRY(qn_json_get_bool(json, "plateau_started", true, &run->plateau.started, err));
     QN_TRY(qn_json_get_f64(json, "plateau_best", true, &run->plateau.best, err));

@@ -63,6 +63,7 @@ typedef struct {
     const char *out; /* the model's folder; NULL = models/NAME */
     int threads;     /* 0 = what the cgroup grants */
     bool check_only; /* up to the first step: data, transforms, networks, memory; writes nothing */
+    qn_buf *plans;   /* check_only: the plan of a step of each network, in words; may be NULL */
     bool resume;     /* from OUT/checkpoint; ERR_NOT_FOUND without one */
     double seconds_max;                /* 0 = none */
     int64_t memory_max_bytes;          /* 0 = none */

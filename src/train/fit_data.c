@@ -21,84 +21,14 @@ const int64_t *qn_fit_part_rows(const qn_fit *fit, qn_part part, int64_t *ret_co
                                    : split->test;
 }
 
-/* Columns that must stay as they are written: keys, and categories that look like numbers. */
-static const char **text_columns(qn_fit *fit, int64_t *ret_count)
-{
-    const qn_recipe *recipe = &fit->recipe;
-    const char **texts = QN_NEW(&fit->load, const char *, recipe->columns_count + 3);
-    int64_t count = 0;
-    if (!texts)
-        return NULL;
-    if (recipe->data.id)
-        texts[count++] = recipe->data.id;
-    for (int64_t i = 0; i < recipe->columns_count; i++) {
-        const qn_column_options *column = &recipe->columns[i];
-        if (column->type != QN_TYPE_CATEGORY && column->type != QN_TYPE_BINARY)
-            continue;
-        texts[count] = qn_arena_strndup(&fit->load, column->name.data, column->name.size);
-        if (!texts[count++])
-            return NULL;
-    }
-    *ret_count = count;
-    return texts;
-}
-
-/* Columns that the recipe calls images. */
-static const char **image_columns(qn_fit *fit, int64_t *ret_count)
-{
-    const qn_recipe *recipe = &fit->recipe;
-    const char **images = QN_NEW(&fit->load, const char *, recipe->columns_count + 1);
-    int64_t count = 0;
-    for (int64_t i = 0; images && i < recipe->columns_count; i++) {
-        const qn_column_options *column = &recipe->columns[i];
-        if (column->type != QN_TYPE_IMAGE)
-            continue;
-        images[count] = qn_arena_strndup(&fit->load, column->name.data, column->name.size);
-        if (!images[count++])
-            return NULL;
-    }
-    *ret_count = count;
-    return images;
-}
-
 static qn_status open_dataset(qn_fit *fit, qn_error *err)
 {
-    const qn_recipe *recipe = &fit->recipe;
-    int64_t texts_count = 0, images_count = 0;
-    const char **texts = text_columns(fit, &texts_count);
-    const char **images = image_columns(fit, &images_count);
-    if (!texts || !images)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    qn_dataset_options options = {.paths = recipe->data.path.items,
-                                  .paths_count = recipe->data.path.count,
-                                  .test = recipe->data.test,
-                                  .target = recipe->data.target,
-                                  .header = recipe->data.header,
-                                  .names = recipe->data.names.items,
-                                  .names_count = recipe->data.names.count,
-                                  .texts = texts,
-                                  .texts_count = texts_count,
-                                  .images = images,
-                                  .images_count = images_count,
-                                  .memory_max = fit->options->memory_max_bytes};
-    QN_TRY(qn_dataset_open(&options, &fit->dataset, err));
+    QN_TRY(qn_recipe_open_data(&fit->recipe, fit->options->memory_max_bytes, &fit->load,
+                               &fit->dataset, err));
     if (fit->dataset->target)
         return QN_OK;
     (void)qn_error_set(err, QN_ERR_ARG, "data.target", "no target column is named");
     return qn_error_hint(err, QN_ERR_ARG, "say which column to predict: --target NAME");
-}
-
-static qn_schema_options schema_options(const qn_fit *fit)
-{
-    const qn_recipe *recipe = &fit->recipe;
-    return (qn_schema_options){.target = fit->dataset->target,
-                               .id = recipe->data.id,
-                               .time = recipe->data.time,
-                               .group =
-                                   recipe->split.by == QN_SPLIT_GROUP ? recipe->split.key : NULL,
-                               .task = recipe->task,
-                               .columns = recipe->columns,
-                               .columns_count = recipe->columns_count};
 }
 
 static void report_findings(qn_fit *fit, const qn_findings *findings)
@@ -132,7 +62,7 @@ static qn_status split_rows(qn_fit *fit, qn_error *err)
 /* Types and statistics from the training rows alone, unless a class would then be unknown. */
 static qn_status infer_from_training(qn_fit *fit, qn_error *err)
 {
-    qn_schema_options options = schema_options(fit);
+    qn_schema_options options = qn_recipe_schema_options(&fit->recipe, fit->dataset);
     qn_schema schema;
     qn_status status = qn_schema_infer(&fit->dataset->frame, fit->split.train,
                                        fit->split.train_count, &options, &fit->load, &schema, NULL);
@@ -157,7 +87,7 @@ qn_status qn_fit_open_data(qn_fit *fit, qn_error *err)
     qn_fit_phase(fit, "open");
     QN_TRY(open_dataset(fit, err));
     qn_dataset *dataset = fit->dataset;
-    qn_schema_options options = schema_options(fit);
+    qn_schema_options options = qn_recipe_schema_options(&fit->recipe, fit->dataset);
     QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->frame.rows, &options, &fit->load,
                            &fit->schema, err));
     fit->task = fit->schema.task;
@@ -234,7 +164,9 @@ static qn_status check_room(const qn_fit *fit, const qn_transforms *transforms, 
 static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot_levels_max,
                              qn_error *err)
 {
-    qn_transform_options options = {.onehot_levels_max = onehot_levels_max};
+    qn_transform_options options = {.onehot_levels_max = onehot_levels_max,
+                                    .labels_ignored = fit->recipe.data.ignore.items,
+                                    .labels_ignored_count = fit->recipe.data.ignore.count};
     QN_TRY(qn_transforms_fit(&fit->schema, &fit->dataset->frame, fit->split.train,
                              fit->split.train_count, &options, &fit->load, &data->transforms, err));
     QN_TRY(check_room(fit, data->transforms, err));

@@ -9,15 +9,6 @@
 #include "base/checked.h"
 #include "train/fit_priv.h"
 
-bool qn_fit_is_better(qn_metric metric, double value, double than)
-{
-    if (isnan(value))
-        return false;
-    if (isnan(than))
-        return true;
-    return qn_metric_higher_is_better(metric) ? value > than : value < than;
-}
-
 static bool has_images(const qn_fit *fit)
 {
     int64_t count;
@@ -94,7 +85,10 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
         qn_recipe_decided(recipe, "train.warmup");
     }
     if (recipe->train.dropout == QN_AUTO) {
-        recipe->train.dropout = type == QN_MODEL_MLP ? 0.1 : type == QN_MODEL_CNN ? 0.25 : 0;
+        recipe->train.dropout = recipe->train.optimizer == QN_RECIPE_LBFGS ? 0
+                                : type == QN_MODEL_MLP                     ? 0.1
+                                : type == QN_MODEL_CNN                     ? 0.25
+                                                                           : 0;
         qn_recipe_decided(recipe, "train.dropout");
     }
     if (recipe->train.loss == QN_RECIPE_LOSS_AUTO) {
@@ -178,7 +172,8 @@ static qn_status decide_hidden(qn_fit *fit, qn_candidate *candidate, qn_error *e
 static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
 {
     qn_candidate *candidate = &fit->candidates[fit->candidates_count];
-    *candidate = (qn_candidate){.recipe = fit->recipe, .value = (double)NAN, .test = (double)NAN};
+    *candidate = (qn_candidate){
+        .recipe = fit->recipe, .score = {(double)NAN, (double)NAN}, .test = (double)NAN};
     qn_recipe *recipe = &candidate->recipe;
     if (recipe->model.type == QN_MODEL_AUTO) {
         recipe->model.type = type;
@@ -238,16 +233,71 @@ static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
 }
 
 /* balanced: rows / (classes * rows of the class), as scikit-learn. */
+static void balance(const qn_fit *fit, double *weights)
+{
+    for (int64_t c = 0; c < fit->classes; c++)
+        weights[c] = fit->shares[c] > 0 ? 1 / ((double)fit->classes * fit->shares[c]) : 1;
+}
+
+/* "no, yes, maybe, ..." */
+static void list_labels(const qn_str *labels, int64_t count, char dst[160])
+{
+    size_t used = 0;
+    dst[0] = '\0';
+    for (int64_t c = 0; c < count && used < 120; c++)
+        used += (size_t)snprintf(dst + used, 160 - used, "%s%.*s", c ? ", " : "",
+                                 (int)qn_min_i64((int64_t)labels[c].size, 30), labels[c].data);
+}
+
+static qn_status weigh_label(const qn_fit *fit, const char *label, double weight, double *weights,
+                             qn_error *err)
+{
+    int64_t count;
+    const qn_str *labels = qn_transforms_labels(fit->data[0].transforms, &count);
+    for (int64_t c = 0; c < count; c++)
+        if (qn_str_is(labels[c], label)) {
+            weights[c] = weight;
+            return QN_OK;
+        }
+    char known[160];
+    list_labels(labels, count, known);
+    (void)qn_error_set(err, QN_ERR_ARG, "train.class_weight", "'%.60s' is not a label of '%s'",
+                       label, fit->dataset->target);
+    return qn_error_hint(err, QN_ERR_ARG, "its labels are: %s", known);
+}
+
+static qn_status check_weights(const qn_fit *fit, const double *weights, qn_error *err)
+{
+    int64_t learned = 0;
+    for (int64_t c = 0; c < fit->classes; c++)
+        learned += weights[c] > 0;
+    if (learned >= 2)
+        return QN_OK;
+    return qn_error_set(err, QN_ERR_ARG, "train.class_weight",
+                        "%lld labels of '%s' weigh more than 0; telling them apart needs 2",
+                        (long long)learned, fit->dataset->target);
+}
+
+/* Only ratios of weights count: cross-entropy divides by their sum, and two classes share one factor. */
 static qn_status class_weights(const qn_fit *fit, const qn_recipe *recipe, qn_arena *arena,
                                qn_nn_loss *loss, qn_error *err)
 {
-    if (recipe->train.class_weight != QN_CLASS_WEIGHT_BALANCED || fit->classes == 0)
+    const qn_recipe_weights *given = &recipe->train.class_weight;
+    if (given->kind == QN_CLASS_WEIGHT_GIVEN && fit->classes == 0)
+        return qn_error_set(err, QN_ERR_ARG, "train.class_weight",
+                            "'%s' is a number and has no classes to weigh", fit->dataset->target);
+    if (given->kind == QN_CLASS_WEIGHT_NONE || fit->classes == 0)
         return QN_OK;
     double *weights = QN_NEW(arena, double, fit->classes);
     if (!weights)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     for (int64_t c = 0; c < fit->classes; c++)
-        weights[c] = fit->shares[c] > 0 ? 1 / ((double)fit->classes * fit->shares[c]) : 1;
+        weights[c] = 1;
+    if (given->kind == QN_CLASS_WEIGHT_BALANCED)
+        balance(fit, weights);
+    for (int64_t i = 0; i < given->count; i++)
+        QN_TRY(weigh_label(fit, given->labels[i], given->items[i], weights, err));
+    QN_TRY(check_weights(fit, weights, err));
     if (loss->kind == QN_NN_LOSS_BCE)
         loss->pos_weight = weights[1] / weights[0];
     loss->class_weights = weights;

@@ -41,8 +41,8 @@ typedef struct {
     const qn_prepared_data *data;
     const char *text; /* the network in words */
     bool done;
-    double value; /* best metric on the validation part (training part when there is none) */
-    double test;  /* the same metric on the test part; for the report, never for choosing */
+    qn_score score; /* best on the validation part (training part when there is none) */
+    double test;    /* the same metric on the test part; for the report, never for choosing */
     double seconds;
     int64_t best_epoch; /* from 1 */
     int64_t parameters;
@@ -103,7 +103,6 @@ QN_MUST_USE qn_status qn_fit_choose_candidates(qn_fit *fit, qn_error *err);
 QN_MUST_USE qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidate,
                                              qn_arena *arena, qn_learner_options *ret,
                                              qn_error *err);
-bool qn_fit_is_better(qn_metric metric, double value, double than);
 
 /* --- fit_train.c --- */
 /* A candidate in training: exactly what a checkpoint holds beside the states. */
@@ -121,7 +120,7 @@ typedef struct {
     double loss_sum;
     int64_t rows_seen; /* of this epoch */
     qn_state *best;
-    double best_value;
+    qn_score best_score;
     int64_t bad; /* epochs since the best */
     float *answers;
     int64_t shown_ns, saved_ns, epoch_begin_ns, epoch_rows_begin;

@@ -103,7 +103,7 @@ static void write_candidates(const qn_fit *fit, qn_json_writer *w)
         qn_json_key(w, "parameters");
         qn_json_i64(w, candidate->parameters);
         qn_json_key(w, "valid");
-        qn_json_f64(w, candidate->value);
+        qn_json_f64(w, candidate->score.value);
         qn_json_key(w, "test");
         qn_json_f64(w, candidate->test);
         qn_json_key(w, "best_epoch");

@@ -135,7 +135,7 @@ qn_status qn_fit_outcome(const qn_fit *fit, qn_part part, const float *answers, 
     return QN_OK;
 }
 
-static qn_status metric_of_part(qn_candidate_run *run, qn_part part, float *answers, double *ret,
+static qn_status metric_of_part(qn_candidate_run *run, qn_part part, float *answers, qn_score *ret,
                                 qn_error *err)
 {
     QN_TRY(qn_learner_answer(&run->learner, &run->parts[part], answers, err));
@@ -150,7 +150,7 @@ static qn_status metric_of_part(qn_candidate_run *run, qn_part part, float *answ
 }
 
 /* The metric on the validation part, or on the training part when there is no other. */
-static qn_status watch_metric(qn_candidate_run *run, double *ret, qn_error *err)
+static qn_status watch_metric(qn_candidate_run *run, qn_score *ret, qn_error *err)
 {
     qn_part part = run->parts[QN_PART_VALID].rows > 0 ? QN_PART_VALID : QN_PART_TRAIN;
     return metric_of_part(run, part, run->answers, ret, err);
@@ -165,13 +165,16 @@ static qn_status state_test(qn_candidate_run *run, qn_error *err)
     float *answers = qn_arena_zero(&run->arena, rows * run->learner.answer_count, sizeof(float));
     if (!answers)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory for answers of %lld rows", (long long)rows);
-    return metric_of_part(run, QN_PART_TEST, answers, &run->candidate->test, err);
+    qn_score score;
+    QN_TRY(metric_of_part(run, QN_PART_TEST, answers, &score, err));
+    run->candidate->test = score.value;
+    return QN_OK;
 }
 
-static qn_status keep_if_best(qn_candidate_run *run, double value, qn_error *err)
+static qn_status keep_if_best(qn_candidate_run *run, const qn_score *score, qn_error *err)
 {
     qn_candidate *candidate = run->candidate;
-    if (run->best && !qn_fit_is_better(run->fit->metric, value, run->best_value)) {
+    if (run->best && !qn_score_is_better(run->fit->metric, score, &run->best_score)) {
         run->bad++;
         return QN_OK;
     }
@@ -179,10 +182,10 @@ static qn_status keep_if_best(qn_candidate_run *run, double value, qn_error *err
         qn_state_restore(run->best, run->learner.state);
     else
         QN_TRY(qn_state_snapshot(run->learner.state, &run->best, err));
-    run->best_value = value;
+    run->best_score = *score;
     run->bad = 0;
     candidate->best_epoch = candidate->history_count + 1;
-    candidate->value = value;
+    candidate->score = *score;
     return QN_OK;
 }
 
@@ -207,7 +210,7 @@ static void fill_event(const qn_candidate_run *run, qn_fit_event *event)
     event->value = candidate->history_count > 0
                        ? candidate->history[candidate->history_count - 1].value
                        : (double)NAN;
-    event->best = run->best ? run->best_value : (double)NAN;
+    event->best = run->best ? run->best_score.value : (double)NAN;
     event->rows_per_s = speed;
     event->eta_s = speed > 0 ? left / speed : (double)NAN;
     if (run->learner.options.lbfgs) /* passes over the rows as often as it likes */
@@ -290,17 +293,17 @@ static qn_status run_steps(qn_candidate_run *run, qn_verdict *ret_verdict, qn_er
 static qn_status end_epoch(qn_candidate_run *run, qn_error *err)
 {
     qn_candidate *candidate = run->candidate;
-    double value;
-    QN_TRY(watch_metric(run, &value, err));
-    QN_TRY(keep_if_best(run, value, err));
+    qn_score score;
+    QN_TRY(watch_metric(run, &score, err));
+    QN_TRY(keep_if_best(run, &score, err));
     qn_epoch_record record = {
         .loss = run->rows_seen > 0 ? run->loss_sum / (double)run->rows_seen : (double)NAN,
-        .value = value,
+        .value = score.value,
         .rate = current_rate(run),
         .seconds = run->seconds_before + (double)(qn_now_ns() - run->begin_ns) / 1e9};
     qn_fit_event event = qn_fit_event_of(QN_FIT_EPOCH);
     fill_event(run, &event);
-    event.value = value;
+    event.value = score.value;
     event.learning_rate = record.rate;
     if (candidate->history_count < candidate->history_max)
         candidate->history[candidate->history_count++] = record;
@@ -309,7 +312,7 @@ static qn_status end_epoch(qn_candidate_run *run, qn_error *err)
         qn_nn_plateau_options options = {.factor = candidate->recipe.train.gamma,
                                          .patience = candidate->recipe.train.patience,
                                          .higher = qn_metric_higher_is_better(run->fit->metric)};
-        (void)qn_nn_plateau_update(&run->plateau, &options, value);
+        (void)qn_nn_plateau_update(&run->plateau, &options, score.value);
     }
     run->loss_sum = 0;
     run->rows_seen = 0;
@@ -382,7 +385,10 @@ static qn_status run_lbfgs(qn_candidate_run *run, qn_error *err)
     qn_lbfgs_report report;
     QN_TRY(qn_learner_open(&run->learner, train, qn_min_i64(LBFGS_BATCH, train->rows), err));
     QN_TRY(check_memory(run, err));
+    qn_model_type type = run->candidate->recipe.model.type;
     qn_learner_lbfgs_options options = {.l2 = run->candidate->recipe.train.weight_decay,
+                                        .from_zero =
+                                            type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC,
                                         .iterations_max = LBFGS_ITERATIONS,
                                         .progress = lbfgs_progress,
                                         .context = run};
@@ -409,7 +415,7 @@ static void announce(qn_candidate_run *run, bool done)
     event.text = run->candidate->text;
     if (done) {
         event.metric = qn_metric_name(run->fit->metric);
-        event.value = run->candidate->value;
+        event.value = run->candidate->score.value;
         event.epoch = run->candidate->best_epoch;
     }
     qn_fit_emit(run->fit, &event, true);
@@ -422,8 +428,8 @@ static void finish_candidate(qn_candidate_run *run)
     candidate->done = true;
     candidate->seconds = run->seconds_before + (double)(qn_now_ns() - run->begin_ns) / 1e9;
     announce(run, true);
-    bool better = fit->winner < 0 || qn_fit_is_better(fit->metric, candidate->value,
-                                                      fit->candidates[fit->winner].value);
+    bool better = fit->winner < 0 || qn_score_is_better(fit->metric, &candidate->score,
+                                                        &fit->candidates[fit->winner].score);
     if (!better)
         return;
     if (fit->has_best)
@@ -446,16 +452,29 @@ static qn_status train(qn_candidate_run *run, const qn_checkpoint *resume, qn_er
     return run_epochs(run, err);
 }
 
+static qn_status print_plan(const qn_candidate_run *run, int64_t batch, qn_error *err)
+{
+    qn_buf *dst = run->fit->options->plans;
+    if (!dst)
+        return QN_OK;
+    qn_buf_printf(dst, "%s: %s of %lld rows\n", run->candidate->name,
+                  run->learner.options.lbfgs ? "loss and gradient" : "a step", (long long)batch);
+    return qn_learner_print(&run->learner, batch, dst, err);
+}
+
 static qn_status check(qn_candidate_run *run, qn_error *err)
 {
     const qn_packed *train_part = &run->parts[QN_PART_TRAIN];
     QN_TRY(start_learner(run, err));
     announce(run, false);
-    if (!run->learner.options.lbfgs)
-        return start_steps(run, err);
-    QN_TRY(
-        qn_learner_open(&run->learner, train_part, qn_min_i64(LBFGS_BATCH, train_part->rows), err));
-    return check_memory(run, err);
+    if (!run->learner.options.lbfgs) {
+        QN_TRY(start_steps(run, err));
+        return print_plan(run, run->loader.options.batch, err);
+    }
+    int64_t batch = qn_min_i64(LBFGS_BATCH, train_part->rows);
+    QN_TRY(qn_learner_open(&run->learner, train_part, batch, err));
+    QN_TRY(check_memory(run, err));
+    return print_plan(run, batch, err);
 }
 
 static void end_run(qn_candidate_run *run)
@@ -471,7 +490,7 @@ static void begin_run(qn_candidate_run *run, qn_fit *fit, int index)
     *run = (qn_candidate_run){.fit = fit,
                               .candidate = &fit->candidates[index],
                               .index = index,
-                              .best_value = (double)NAN,
+                              .best_score = {(double)NAN, (double)NAN},
                               .begin_ns = qn_now_ns()};
     run->saved_ns = run->begin_ns;
     qn_arena_init(&run->arena, 0);

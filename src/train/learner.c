@@ -43,6 +43,9 @@ static qn_status build_training(qn_learner *learner, qn_error *err)
                                .accumulate = options->accumulate,
                                .loss_only = options->lbfgs,
                                .gradients = options->lbfgs};
+    if (options->lbfgs && qn_graph_is_random(learner->graph))
+        QN_FAIL(err, QN_ERR_ARG,
+                "lbfgs compares losses of the same network, and dropout makes each another one");
     qn_status status = qn_nn_training_add(learner->graph, learner->network.scores, &training,
                                           &learner->apply, err);
     learner->counts_right = options->loss.kind == QN_NN_LOSS_CE ||
@@ -169,10 +172,9 @@ static qn_status point_inputs(qn_learner *learner, const qn_packed *packed, qn_l
     return QN_OK;
 }
 
-static qn_status open_plan(qn_learner *learner, const qn_packed *packed, int64_t batch,
-                           qn_learner_plan *plan, qn_error *err)
+static qn_status make_plan(const qn_learner *learner, int64_t batch, qn_plan **ret, qn_error *err)
 {
-    qn_plan_options options = {
+    const qn_plan_options options = {
         .batch = batch,
         .seed = learner->options.seed,
         .pool = learner->options.pool,
@@ -181,8 +183,22 @@ static qn_status open_plan(qn_learner *learner, const qn_packed *packed, int64_t
         .guards = &loss_output,
         .guards_count = learner->options.lbfgs ? 0 : 1,
     };
+    return qn_plan_create(learner->graph, learner->state, &options, ret, err);
+}
+
+static qn_status make_apply_plan(const qn_learner *learner, int64_t batch, qn_plan **ret,
+                                 qn_error *err)
+{
+    const qn_plan_options options = {
+        .batch = batch, .pool = learner->options.pool, .training = true};
+    return qn_plan_create(learner->apply, learner->state, &options, ret, err);
+}
+
+static qn_status open_plan(qn_learner *learner, const qn_packed *packed, int64_t batch,
+                           qn_learner_plan *plan, qn_error *err)
+{
     close_plan(plan);
-    QN_TRY(qn_plan_create(learner->graph, learner->state, &options, &plan->plan, err));
+    QN_TRY(make_plan(learner, batch, &plan->plan, err));
     plan->batch = batch;
     const qn_tensor *rate = qn_plan_input(plan->plan, "train.lr");
     const qn_tensor *scores = qn_plan_output(plan->plan, scores_output);
@@ -201,10 +217,24 @@ qn_status qn_learner_open(qn_learner *learner, const qn_packed *packed, int64_t 
         QN_TRY(open_plan(learner, packed, packed->rows % batch, &learner->tail, err));
     if (!learner->apply || learner->apply_plan)
         return QN_OK;
-    qn_plan_options options = {.batch = batch, .pool = learner->options.pool, .training = true};
-    QN_TRY(qn_plan_create(learner->apply, learner->state, &options, &learner->apply_plan, err));
+    QN_TRY(make_apply_plan(learner, batch, &learner->apply_plan, err));
     const qn_tensor *rate = qn_plan_input(learner->apply_plan, "train.lr");
     learner->apply_rate = rate ? rate->data : NULL;
+    return QN_OK;
+}
+
+qn_status qn_learner_print(const qn_learner *learner, int64_t batch, qn_buf *dst, qn_error *err)
+{
+    qn_plan *plan;
+    QN_TRY(make_plan(learner, batch, &plan, err));
+    qn_plan_print(plan, dst);
+    qn_plan_destroy(plan);
+    if (!learner->apply)
+        return QN_OK;
+    QN_TRY(make_apply_plan(learner, batch, &plan, err));
+    qn_buf_printf(dst, "after every %d of them:\n", learner->options.accumulate);
+    qn_plan_print(plan, dst);
+    qn_plan_destroy(plan);
     return QN_OK;
 }
 
@@ -333,6 +363,7 @@ typedef struct {
     qn_learner *learner;
     const qn_packed *packed;
     const qn_learner_lbfgs_options *options;
+    double *x; /* the best point so far */
     int count;
     const qn_named_tensor **weights; /* [count] */
     const qn_tensor **grads_full, **grads_tail;
@@ -346,6 +377,17 @@ static void load_point(const qn_whole *whole, const double *x)
         int64_t count = qn_shape_count(&weight->shape);
         for (int64_t k = 0; k < count; k++)
             data[k] = (float)*x++;
+    }
+}
+
+static void save_point(const qn_whole *whole, double *x)
+{
+    for (int i = 0; i < whole->count; i++) {
+        const qn_tensor *weight = &whole->weights[i]->tensor;
+        const float *data = weight->data;
+        int64_t count = qn_shape_count(&weight->shape);
+        for (int64_t k = 0; k < count; k++)
+            *x++ = (double)data[k];
     }
 }
 
@@ -379,6 +421,7 @@ static double add_penalty(const qn_whole *whole, const double *x, double *grad)
 static bool report_progress(void *context, const qn_lbfgs_report *report)
 {
     const qn_whole *whole = context;
+    load_point(whole, whole->x);
     return !whole->options->progress || whole->options->progress(whole->options->context, report);
 }
 
@@ -446,7 +489,6 @@ static qn_status collect_weights(qn_whole *whole, int64_t *ret_n, qn_error *err)
     return QN_OK;
 }
 
-/* Starts at zero weights: the problem is convex and the way there must not depend on a seed. */
 qn_status qn_learner_lbfgs(qn_learner *learner, const qn_packed *packed,
                            const qn_learner_lbfgs_options *options, qn_lbfgs_report *ret,
                            qn_error *err)
@@ -460,13 +502,16 @@ qn_status qn_learner_lbfgs(qn_learner *learner, const qn_packed *packed,
     double *x = QN_NEW(&learner->load, double, n);
     if (!x)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    qn_lbfgs lbfgs = {.iterations_max = options->iterations_max,
-                      .eval = evaluate_whole,
-                      .progress = report_progress,
-                      .tolerance_grad = 1e-5,
-                      .tolerance_loss = 1e-7,
-                      .noise = 1e-6, /* the loss is summed in f32 */
-                      .context = &whole};
+    whole.x = x;
+    if (!options->from_zero)
+        save_point(&whole, x);
+    qn_lbfgs_problem lbfgs = {.iterations_max = options->iterations_max,
+                              .eval = evaluate_whole,
+                              .progress = report_progress,
+                              .tolerance_grad = 1e-5,
+                              .tolerance_loss = 1e-7,
+                              .noise = 1e-6, /* the loss is summed in f32 */
+                              .context = &whole};
     qn_arena scratch;
     qn_arena_init(&scratch, 0);
     qn_status status = qn_lbfgs_minimize(&lbfgs, x, n, &scratch, ret, err);

@@ -58,7 +58,7 @@ typedef struct {
     bool counts_right;
 } qn_learner;
 
-/* Builds graphs and fresh weights. Memory: the learner owns all; deinit in any case.
+/* Builds graphs and fresh weights. With `lbfgs` the loss must not be random (no dropout). Memory: the learner owns all; deinit in any case.
  * Errors: ERR_ARG naming the layer; ERR_MEMORY. */
 QN_MUST_USE qn_status qn_learner_init(qn_learner *learner, const qn_learner_options *options,
                                       qn_error *err);
@@ -82,14 +82,21 @@ QN_MUST_USE qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, do
 int64_t qn_learner_bytes(const qn_learner *learner);
 int64_t qn_learner_flops(const qn_learner *learner); /* of one full step */
 
+/* A training step of `batch` rows in words: qn_plan_print of its plan and, with accumulation, of the
+ * update's. Needs no data. */
+QN_MUST_USE qn_status qn_learner_print(const qn_learner *learner, int64_t batch, qn_buf *dst,
+                                       qn_error *err);
+
 /* Answers of all rows into dst [rows, answer_count]: probabilities, or numbers in raw units. */
 QN_MUST_USE qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float *dst,
                                         qn_error *err);
 
-/* Minimises loss + l2 / 2 * |weights of rank >= 2|^2 over all rows of `packed` (adapted).
- * `progress` may be NULL. */
+/* Minimises loss + l2 / 2 * |weights of rank >= 2|^2 over all rows of `packed` (adapted), from the
+ * present weights or from zero, whatever the seed: for convex problems. `progress` may be NULL; while
+ * it runs the learner's weights are the best so far. */
 typedef struct {
     double l2;
+    bool from_zero;
     int iterations_max;
     qn_lbfgs_progress progress;
     void *context;

@@ -78,6 +78,16 @@ bool qn_metric_applies(qn_metric metric, qn_task task, int64_t classes)
            (!table[metric].binary_only || classes == 2);
 }
 
+bool qn_score_is_better(qn_metric metric, const qn_score *score, const qn_score *than)
+{
+    double sign = table[metric].higher ? 1 : -1;
+    if (isnan(score->value) || isnan(than->value))
+        return !isnan(score->value);
+    if (score->value != than->value)
+        return sign * score->value > sign * than->value;
+    return score->loss < than->loss || (isnan(than->loss) && !isnan(score->loss));
+}
+
 qn_metric qn_metric_default(qn_task task)
 {
     if (task == QN_TASK_BINARY)
@@ -444,8 +454,8 @@ static qn_status check_rows(const qn_outcome *outcome, qn_error *err)
     return QN_OK;
 }
 
-qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *scratch, double *ret,
-                       qn_error *err)
+qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *scratch,
+                       qn_score *ret, qn_error *err)
 {
     qn_prepared p;
     double values[QN_METRIC_COUNT];
@@ -453,7 +463,8 @@ qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *sc
     QN_TRY(check_rows(outcome, err));
     QN_TRY(prepare(outcome, NULL, outcome->rows, ranks, scratch, &p, err));
     pass(&p, NULL, values);
-    *ret = values[metric];
+    bool numbers = outcome->task == QN_TASK_REGRESSION;
+    *ret = (qn_score){values[metric], values[numbers ? QN_METRIC_MSE : QN_METRIC_LOG_LOSS]};
     return QN_OK;
 }
 

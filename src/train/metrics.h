@@ -65,9 +65,16 @@ typedef struct {
     int count;
 } qn_metric_set;
 
+/* What weights are chosen by: the metric and, where that is equal, the loss. A NaN is the worst. */
+typedef struct {
+    double value;
+    double loss; /* log loss of classes, mean squared error of numbers */
+} qn_score;
+bool qn_score_is_better(qn_metric metric, const qn_score *score, const qn_score *than);
+
 /* One metric, no interval: what early stopping watches. Memory: sorting space in `scratch`. */
 QN_MUST_USE qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *scratch,
-                                   double *ret, qn_error *err);
+                                   qn_score *ret, qn_error *err);
 /* All that apply, with 95 % percentile intervals from `rounds` bootstrap samples (0 = values only).
  * Large parts are resampled as weighted histograms, so that the cost stays below a third of a
  * second whatever the rows. Same seed, same bits. */

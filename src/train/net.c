@@ -47,6 +47,7 @@ qn_net *qn_net_create(qn_input input, qn_error *err)
     }
     qn_arena_init(&net->load, 0);
     qn_buf_init(&net->layers, LAYERS_TEXT_MAX);
+    qn_buf_init(&net->plan_text, 0);
     net->input = input;
     net->closing = "linear";
     return net;
@@ -72,6 +73,7 @@ void qn_net_destroy(qn_net *net)
     if (net->pool)
         qn_pool_destroy(net->pool);
     qn_buf_deinit(&net->layers);
+    qn_buf_deinit(&net->plan_text);
     qn_arena_deinit(&net->load);
     qn_free(net);
 }

@@ -10,7 +10,7 @@
 #include "nn/schedules.h"
 #include "os/clock.h"
 
-enum { BATCH_DEFAULT = 32 };
+enum { BATCH_DEFAULT = 32, LBFGS_BATCH = 4096, LBFGS_ITERATIONS = 200 };
 
 /* Everything of one fit that must be given back. */
 typedef struct {
@@ -24,13 +24,26 @@ typedef struct {
     float *answers; /* of the validation samples */
     int64_t begin_ns;
     int64_t step; /* of the whole fit: the schedule reads it */
+    qn_nn_schedule schedule;
+    qn_nn_plateau plateau;
+    qn_status failed; /* inside a report of L-BFGS, which cannot return it */
+    qn_error *err;
 } qn_net_fit_run;
+
+/* A kind that quern/net.h has beside those of nn: it takes whole-data steps instead. */
+enum { KIND_LBFGS = QN_NN_OPTIMIZER_COUNT };
+
+static bool is_lbfgs(const qn_fit_options *options)
+{
+    return options->optimizer.kind == KIND_LBFGS;
+}
 
 qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen)
 {
-    qn_nn_optimizer_kind kind = chosen->rate > 0 ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
+    bool known = chosen->rate > 0 && chosen->kind != KIND_LBFGS;
+    qn_nn_optimizer_kind kind = known ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
     qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
-    if (chosen->rate > 0) {
+    if (known) {
         optimizer.momentum = (double)chosen->momentum;
         optimizer.nesterov = chosen->nesterov;
         optimizer.weight_decay = (double)chosen->weight_decay;
@@ -69,9 +82,8 @@ static qn_status keep_weights(const qn_net *net, qn_learner *learner, qn_error *
 static qn_status check_options(const qn_fit_options *options, qn_error *err)
 {
     const qn_rate_schedule *schedule = &options->schedule;
-    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_LINEAR)
-        QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of the four of qn_rate_kind",
-                (int)schedule->kind);
+    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_PLATEAU)
+        QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of qn_rate_kind", (int)schedule->kind);
     if (!(schedule->warmup >= 0 && schedule->warmup <= 1))
         QN_FAIL(err, QN_ERR_ARG, "a warm-up of %g is not a share of all steps from 0 to 1",
                 (double)schedule->warmup);
@@ -87,23 +99,34 @@ static qn_status check_options(const qn_fit_options *options, qn_error *err)
     return QN_OK;
 }
 
-static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targets, qn_error *err)
+static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
 {
     qn_net *net = run->net;
     const qn_fit_options *options = run->options;
     qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
+    if ((int)options->loss < 0 || options->loss > QN_LOSS_CROSS_ENTROPY)
+        QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)options->loss);
     QN_TRY(check_options(options, err));
     qn_learner_options chosen = {.loss = {.kind = loss,
                                           .label_smoothing = (double)options->label_smoothing,
                                           .class_weights = options->class_weights},
                                  .optimizer = qn_net_optimizer_of(&options->optimizer),
-                                 .accumulate = options->accumulate,
+                                 .accumulate = is_lbfgs(options) ? 0 : options->accumulate,
+                                 .lbfgs = is_lbfgs(options),
                                  .seed = options->seed ? options->seed : 1};
     chosen.optimizer.clip_norm = (double)options->clip_norm;
     chosen.optimizer.clip_value = (double)options->clip_value;
     QN_TRY(qn_net_describe(net, loss, &run->arena, &chosen.architecture, err));
     QN_TRY(qn_learner_init(&run->learner, &chosen, err));
-    QN_TRY(check_closing(loss, run->learner.network.closing, err));
+    return check_closing(loss, run->learner.network.closing, err);
+}
+
+static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targets, qn_error *err)
+{
+    const qn_net *net = run->net;
+    const qn_fit_options *options = run->options;
+    qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
+    QN_TRY(build_learner(run, err));
     QN_TRY(keep_weights(net, &run->learner, err));
     const qn_shape *output = &qn_graph_type(run->learner.graph, run->learner.network.scores)->shape;
     QN_TRY(qn_net_pack(net, &inputs, &targets, loss, output, &run->arena, &run->train, err));
@@ -118,16 +141,18 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
 {
     const qn_fit_options *options = run->options;
     int64_t batch = options->batch > 0 ? options->batch : BATCH_DEFAULT;
-    batch = qn_min_i64(batch, run->train.packed.rows);
+    batch = qn_min_i64(is_lbfgs(options) ? LBFGS_BATCH : batch, run->train.packed.rows);
     QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
     QN_TRY(qn_net_need_pool(run->net, options->threads, qn_learner_flops(&run->learner), err));
     if (run->net->pool) {
         run->learner.options.pool = run->net->pool;
         QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
     }
-    if (run->has_valid) {
-        run->answers = qn_arena_zero(
-            &run->arena, run->valid.packed.rows * run->learner.answer_count, sizeof(float));
+    int64_t rows = run->has_valid ? run->valid.packed.rows : 0;
+    if (is_lbfgs(options) && run->train.packed.rows > rows)
+        rows = run->train.packed.rows;
+    if (rows > 0) {
+        run->answers = qn_arena_zero(&run->arena, rows * run->learner.answer_count, sizeof(float));
         if (!run->answers)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     }
@@ -139,10 +164,9 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
 static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
 {
     static const qn_nn_schedule_kind kinds[] = {
-        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT,
-        [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
-        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,
-        [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
+        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT, [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
+        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,     [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
+        [QN_RATE_PLATEAU] = QN_NN_SCHEDULE_PLATEAU,
     };
     const qn_fit_options *options = run->options;
     const qn_rate_schedule *chosen = &options->schedule;
@@ -160,14 +184,13 @@ static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
     return schedule;
 }
 
-static qn_status run_epoch(qn_net_fit_run *run, const qn_nn_schedule *schedule, double *ret_loss,
-                           qn_error *err)
+static qn_status run_epoch(qn_net_fit_run *run, double *ret_loss, qn_error *err)
 {
     double sum = 0, loss;
     run->learner.right = 0;
     for (;;) {
         int64_t rows;
-        double rate = qn_nn_schedule_lr(schedule, run->step, 1);
+        double rate = qn_nn_schedule_lr(&run->schedule, run->step, run->plateau.scale);
         QN_TRY(qn_learner_step(&run->learner, &run->loader, rate, &rows, &loss, err));
         if (rows == 0)
             break;
@@ -178,43 +201,96 @@ static qn_status run_epoch(qn_net_fit_run *run, const qn_nn_schedule *schedule, 
     return QN_OK;
 }
 
-static qn_status report_epoch(qn_net_fit_run *run, int epoch, int epochs, double loss,
-                              bool *ret_stop, qn_error *err)
+static qn_status measure(qn_net_fit_run *run, const qn_packed *packed, qn_evaluation *ret,
+                         qn_error *err)
+{
+    const qn_learner *learner = &run->learner;
+    QN_TRY(qn_learner_answer(&run->learner, packed, run->answers, err));
+    *ret = qn_net_score(learner->options.loss.kind, learner->network.closing, packed, run->answers,
+                        learner->answer_count);
+    return QN_OK;
+}
+
+/* After an epoch: what plateau and the caller want to know of it. */
+static qn_status end_epoch(qn_net_fit_run *run, int epoch, int epochs, double loss, bool *ret_stop,
+                           qn_error *err)
 {
     const qn_fit_options *options = run->options;
     const qn_learner *learner = &run->learner;
-    qn_nn_loss_kind kind = learner->options.loss.kind;
+    bool plateau = run->schedule.kind == QN_NN_SCHEDULE_PLATEAU;
+    qn_evaluation valid = {(double)NAN, (double)NAN}, train = valid;
+    if (!options->on_epoch && !plateau)
+        return QN_OK;
+    if (run->has_valid)
+        QN_TRY(measure(run, &run->valid.packed, &valid, err));
+    if (plateau) {
+        qn_nn_plateau_options rule = {.factor = (double)options->schedule.gamma,
+                                      .patience = options->schedule.patience};
+        (void)qn_nn_plateau_update(&run->plateau, &rule, run->has_valid ? valid.loss : loss);
+    }
+    if (!options->on_epoch)
+        return QN_OK;
+    if (learner->options.lbfgs)
+        QN_TRY(measure(run, &run->train.packed, &train, err));
+    else if (learner->counts_right)
+        train.accuracy = learner->right / (double)run->train.packed.rows;
     qn_epoch report = {.epoch = epoch,
                        .epochs = epochs,
                        .loss = loss,
-                       .accuracy = (double)NAN,
-                       .valid_loss = (double)NAN,
-                       .valid_accuracy = (double)NAN};
-    if (learner->counts_right)
-        report.accuracy = learner->right / (double)run->train.packed.rows;
-    if (run->has_valid) {
-        QN_TRY(qn_learner_answer(&run->learner, &run->valid.packed, run->answers, err));
-        qn_evaluation valid = qn_net_score(kind, learner->network.closing, &run->valid.packed,
-                                           run->answers, learner->answer_count);
-        report.valid_loss = valid.loss;
-        report.valid_accuracy = valid.accuracy;
-    }
-    report.seconds = (double)(qn_now_ns() - run->begin_ns) / 1e9;
+                       .accuracy = train.accuracy,
+                       .valid_loss = valid.loss,
+                       .valid_accuracy = valid.accuracy,
+                       .seconds = (double)(qn_now_ns() - run->begin_ns) / 1e9};
     *ret_stop = options->on_epoch(options->context, &report) != 0;
     return QN_OK;
+}
+
+/* --- whole-data steps --- */
+
+static int iterations_of(const qn_fit_options *options)
+{
+    return options->epochs > 0 ? options->epochs : LBFGS_ITERATIONS;
+}
+
+static bool end_iteration(void *context, const qn_lbfgs_report *report)
+{
+    qn_net_fit_run *run = context;
+    bool stop = false;
+    run->step = report->iterations;
+    run->failed = end_epoch(run, report->iterations, iterations_of(run->options), report->loss,
+                            &stop, run->err);
+    return run->failed == QN_OK && !stop;
+}
+
+static qn_status run_lbfgs(qn_net_fit_run *run, qn_error *err)
+{
+    qn_lbfgs_report last;
+    run->err = err;
+    const qn_learner_lbfgs_options options = {
+        .l2 = (double)run->options->optimizer.weight_decay,
+        .iterations_max = iterations_of(run->options),
+        .progress = end_iteration,
+        .context = run,
+    };
+    QN_TRY(qn_learner_lbfgs(&run->learner, &run->train.packed, &options, &last, err));
+    if (last.iterations > run->step) /* the one that reached the minimum */
+        (void)end_iteration(run, &last);
+    return run->failed;
 }
 
 static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
 {
     const qn_fit_options *options = run->options;
     int epochs = options->epochs > 0 ? options->epochs : 1;
-    qn_nn_schedule schedule = schedule_of(run);
     bool stop = false;
+    run->schedule = schedule_of(run);
+    qn_nn_plateau_init(&run->plateau);
+    if (is_lbfgs(options))
+        return run_lbfgs(run, err);
     for (int epoch = 1; epoch <= epochs && !stop; epoch++) {
         double loss;
-        QN_TRY(run_epoch(run, &schedule, &loss, err));
-        if (options->on_epoch)
-            QN_TRY(report_epoch(run, epoch, epochs, loss, &stop, err));
+        QN_TRY(run_epoch(run, &loss, err));
+        QN_TRY(end_epoch(run, epoch, epochs, loss, &stop, err));
     }
     return QN_OK;
 }
@@ -240,8 +316,6 @@ qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets, const qn_fit_
     static const qn_fit_options defaults = {0};
     QN_TRY(qn_net_usable(net, err));
     qn_net_fit_run run = {.net = net, .options = options ? options : &defaults};
-    if ((int)run.options->loss < 0 || run.options->loss > QN_LOSS_CROSS_ENTROPY)
-        QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)run.options->loss);
     qn_arena_init(&run.arena, 0);
     qn_flush_denormals();
     run.begin_ns = qn_now_ns();
@@ -256,6 +330,50 @@ qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets, const qn_fit_
     qn_arena_deinit(&run.arena);
     return status;
 }
+
+/* --- in words --- */
+
+static qn_status print_training(qn_net *net, int64_t batch, const qn_fit_options *options,
+                                qn_error *err)
+{
+    qn_net_fit_run run = {.net = net, .options = options};
+    qn_arena_init(&run.arena, 0);
+    qn_status status = build_learner(&run, err);
+    if (status == QN_OK)
+        status = qn_learner_print(&run.learner, batch, &net->plan_text, err);
+    qn_learner_deinit(&run.learner);
+    qn_arena_deinit(&run.arena);
+    return status;
+}
+
+static qn_status print_prediction(qn_net *net, int64_t batch, qn_error *err)
+{
+    qn_plan *plan;
+    qn_plan_options options = {.batch = batch, .pool = net->pool};
+    QN_TRY(qn_net_build_fresh(net, err));
+    QN_TRY(qn_plan_create(net->graph, net->state, &options, &plan, err));
+    qn_plan_print(plan, &net->plan_text);
+    qn_plan_destroy(plan);
+    return QN_OK;
+}
+
+qn_status qn_net_plan(qn_net *net, int64_t batch, const qn_fit_options *options,
+                      const char **ret_text, qn_error *err)
+{
+    QN_TRY(qn_net_usable(net, err));
+    if (batch < 1)
+        QN_FAIL(err, QN_ERR_ARG, "a batch of %lld samples; at least 1 is expected",
+                (long long)batch);
+    qn_buf_reset(&net->plan_text);
+    QN_TRY(options ? print_training(net, batch, options, err) : print_prediction(net, batch, err));
+    qn_buf_byte(&net->plan_text, '\0');
+    if (net->plan_text.failed)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the plan's text");
+    *ret_text = net->plan_text.data;
+    return QN_OK;
+}
+
+/* --- optimisers --- */
 
 qn_optimizer qn_sgd(float rate)
 {
@@ -275,4 +393,9 @@ qn_optimizer qn_adam(float rate)
 qn_optimizer qn_adamw(float rate, float weight_decay)
 {
     return (qn_optimizer){.kind = QN_NN_ADAMW, .rate = rate, .weight_decay = weight_decay};
+}
+
+qn_optimizer qn_lbfgs(float weight_decay)
+{
+    return (qn_optimizer){.kind = KIND_LBFGS, .weight_decay = weight_decay};
 }

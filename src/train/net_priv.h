@@ -28,6 +28,7 @@ struct qn_net {
     qn_nn_loss_kind loss;  /* of the last fit */
     const char *closing;   /* activation between scores and outputs */
     int64_t outputs_count; /* numbers in one sample's output */
+    qn_buf plan_text;      /* of qn_net_plan */
 };
 
 /* As recipes and quern.json spell them, by qn_loss. */

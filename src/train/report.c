@@ -169,7 +169,7 @@ static void write_candidates(qn_report *report)
         qn_html_text(dst, qn_str_from(candidate->text));
         qn_buf_printf(dst, "</td><td class='n'>%lld</td><td class='n'>%lld</td>",
                       (long long)candidate->parameters, (long long)candidate->best_epoch);
-        write_number(dst, candidate->value);
+        write_number(dst, candidate->score.value);
         write_number(dst, candidate->test);
         qn_buf_printf(dst, "<td class='good'>%s</td></tr>", i == fit->winner ? "chosen" : "");
     }

@@ -23,12 +23,39 @@ static double badness_of(const qn_outcome *outcome, int64_t row)
     return 1 - (double)outcome->probability[row * outcome->classes + outcome->labels[row]];
 }
 
-/* The `max` worst, worst first; ties keep the order of rows. */
+static int64_t choice_of(const qn_outcome *outcome, int64_t row)
+{
+    const float *probability = outcome->probability + row * outcome->classes;
+    int64_t best = 0;
+    for (int64_t c = 1; c < outcome->classes; c++)
+        best = probability[c] > probability[best] ? c : best;
+    return best;
+}
+
+/* A number is never quite right. */
+static bool is_right(const qn_outcome *outcome, int64_t row)
+{
+    return outcome->task != QN_TASK_REGRESSION && choice_of(outcome, row) == outcome->labels[row];
+}
+
+static int64_t count_wrong(const qn_outcome *outcome)
+{
+    int64_t count = 0;
+    for (int64_t row = 0; row < outcome->rows; row++)
+        count += !is_right(outcome, row);
+    return count;
+}
+
+/* The `max` worst, worst first; ties keep the order of rows. Right answers only where none is wrong: they are then
+ * the least certain. */
 static int find_worst(const qn_outcome *outcome, qn_worst *worst, int max)
 {
     int count = 0;
+    bool any_wrong = count_wrong(outcome) > 0;
     for (int64_t row = 0; row < outcome->rows; row++) {
         double badness = badness_of(outcome, row);
+        if (any_wrong && is_right(outcome, row))
+            continue;
         if (!(count < max || badness > worst[count - 1].badness))
             continue;
         int at = count < max ? count++ : max - 1;
@@ -82,11 +109,9 @@ static void write_verdict(qn_report *report, const qn_outcome *outcome, int64_t 
                       outcome->truth[row]);
         return;
     }
-    int64_t count, best = 0;
+    int64_t count, best = choice_of(outcome, row);
     const qn_str *labels = qn_transforms_labels(report->result->winner->data->transforms, &count);
     const float *probability = outcome->probability + row * outcome->classes;
-    for (int64_t c = 1; c < outcome->classes; c++)
-        best = probability[c] > probability[best] ? c : best;
     qn_buf_printf(dst, "said <b class='%s'>", best == outcome->labels[row] ? "good" : "bad");
     qn_html_text(dst, labels[best]);
     qn_buf_printf(dst, "</b> (%.0f %%), is <b>", 100 * (double)probability[best]);
@@ -163,14 +188,34 @@ static void write_rows(qn_report *report, const qn_outcome *outcome)
     qn_buf_text(dst, "</table></div>\n");
 }
 
+static void write_heading(qn_report *report, const qn_outcome *outcome)
+{
+    qn_buf *dst = report->dst;
+    const char *part = qn_part_names[report->result->shown];
+    int64_t wrong = count_wrong(outcome);
+    if (outcome->task == QN_TASK_REGRESSION)
+        qn_buf_text(dst, "<h2>Worst examples</h2><p class='note'>The answers that are farthest "
+                         "off. Often the number in the file is the mistake.</p>");
+    else if (wrong == 0)
+        qn_buf_printf(dst,
+                      "<h2>Least certain examples</h2><p class='note'>None of the %lld answers on "
+                      "the %s part is wrong. These were the least certain.</p>",
+                      (long long)outcome->rows, part);
+    else
+        qn_buf_printf(dst,
+                      "<h2>Worst examples</h2><p class='note'>%lld of %lld answers on the %s part "
+                      "are wrong; these were the surest of them. Often the label is the "
+                      "mistake.</p>",
+                      (long long)wrong, (long long)outcome->rows, part);
+}
+
 qn_status qn_report_examples(qn_report *report, qn_error *err)
 {
     const qn_result *result = report->result;
     const qn_outcome *outcome = &result->outcome[result->shown];
     if (outcome->rows == 0)
         return QN_OK;
-    qn_buf_text(report->dst, "<h2>Worst examples</h2><p class='note'>Where the answer was surest "
-                             "and wrong, or farthest off. Often the label is the mistake.</p>");
+    write_heading(report, outcome);
     const qn_packed *packed = &result->winner->data->parts[result->shown];
     const qn_packed_tensor *picture = find_picture(packed);
     if (picture)

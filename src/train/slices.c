@@ -119,12 +119,12 @@ static qn_status gather(slicer *s, int index, qn_outcome *ret, qn_error *err)
 static qn_status add_slice(slicer *s, const qn_column *column, int index, qn_error *err)
 {
     qn_outcome part;
-    double value;
+    qn_score score;
     qn_arena_reset(&s->scratch);
     QN_TRY(gather(s, index, &part, err));
-    QN_TRY(qn_metric_of(s->metric, &part, &s->scratch, &value, err));
+    QN_TRY(qn_metric_of(s->metric, &part, &s->scratch, &score, err));
     s->found.items[s->found.count++] =
-        (qn_slice){column->name, s->levels[index].text, part.rows, value};
+        (qn_slice){column->name, s->levels[index].text, part.rows, score.value};
     return QN_OK;
 }
 

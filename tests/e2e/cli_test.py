@@ -51,6 +51,83 @@ def _():
     assert first == "binary, 400 rows", first
 
 
+@case("weights_of_classes_move_the_answers")
+def _():
+    def share_of_yes(*words):
+        out = WORK / "weighed"
+        ok("train", churn_table(), "--target", "churn", "--model", "logistic", "--out", out, "--quiet", *words)
+        rows = list(csv.DictReader(io.StringIO(ok("predict", out, churn_table()).out)))
+        return sum(row["prediction"] == "yes" for row in rows) / len(rows)
+    plain, more, less = (share_of_yes("--set", f"train.class_weight={value}") for value in ["none", "{yes: 8}", "{yes: 0.1}"])
+    assert less < plain - 0.05 < plain + 0.05 < more, (less, plain, more)
+    for value, text in [("{yep: 2}", "'yep' is not a label of 'churn'"), ("{yes: 0}", "1 labels of 'churn' weigh more than 0")]:
+        expect(quern("train", churn_table(), "--target", "churn", "--set", f"train.class_weight={value}"), 2, text)
+    expect(quern("train", price_table(), "--target", "price", "--set", "train.class_weight={low: 2}"), 2, "no classes to weigh")
+
+
+@case("ignored_labels_are_no_labels")
+def _():
+    rows = "".join(f"{i % 10},{['no', 'yes', 'unsure'][i % 10 // 4]}\n" for i in range(300))
+    table = write("unsure.csv", "x,sure\n" + rows)
+    done = ok("train", table, "--target", "sure", "--model", "logistic", "--out", WORK / "unsure", "--set", "data.ignore=[unsure]")
+    metrics = json.loads((newest(WORK / "unsure") / "metrics.json").read_text())
+    assert metrics["task"] == "binary" and sum(metrics["rows"].values()) == 240, metrics["rows"]
+    first = ok("eval", WORK / "unsure", table)
+    assert "240 rows" in first.out.splitlines()[0], first
+    expect(quern("train", table, "--target", "sure", "--set", "data.ignore=[unsrue]", "--out", WORK / "none"), 0,
+           "0 rows of 'sure' have a label that data.ignore names")
+
+
+@case("check_plan_shows_each_call_with_shape_and_kernel")
+def _():
+    done = ok("check", churn_table(), "--target", "churn", "--plan")
+    assert re.search(r"^mlp: a step of \d+ rows$", done.out, re.M), done
+    assert re.search(r"^ +\d+  \w+ +\[\d+, \d+\].* -> .*  \w+.* \d+ B \d+ flop", done.out, re.M), done
+    assert re.search(r"^\d+ calls, \d+ B of memory", done.out, re.M), done
+    event = ok("check", churn_table(), "--target", "churn", "--plan", "--json").events()[-1]
+    assert event["ok"] and "calls," in event["plans"], event
+    assert "plans" not in ok("check", churn_table(), "--target", "churn", "--json").events()[-1]
+
+
+@case("predict_counts_categories_that_training_had_not")
+def _():
+    rows = write("elsewhere.csv", "age,city,spend,calls\n39,Atlantis,3.5,4\n40,Oslo,1,2\n41,Mu,1,2\n42,,1,2\n")
+    done = ok("predict", churn_model(), rows)
+    assert "note: 2 values are a category that training had not seen" in done.err, done
+    assert "note" not in ok("predict", churn_model(), rows, "--quiet").err
+    assert "category" not in ok("predict", churn_model(), churn_table()).err
+
+
+@case("worst_examples_are_wrong_ones")
+def _():
+    report = (newest(churn_model()) / "report.html").read_text()
+    part = report[report.index("<h2>Worst examples"):].split("<h2>")[1]
+    assert re.search(r"\d+ of \d+ answers on the test part are wrong", part), part[:300]
+    assert "class='bad'" in part and "class='good'" not in part
+    table = write("plain.csv", "x,y\n" + "".join(f"{i},{'yes' if i > 150 else 'no'}\n" for i in range(300) if abs(i - 150) > 20))
+    ok("train", table, "--target", "y", "--model", "logistic", "--out", WORK / "plain", "--quiet")
+    report = (newest(WORK / "plain") / "report.html").read_text()
+    assert "Worst examples" not in report
+    part = report[report.index("<h2>Least certain examples"):].split("<h2>")[1]
+    assert re.search(r"None of the \d+ answers on the test part is wrong", part) and "class='bad'" not in part
+
+
+@case("networks_are_described_with_their_sizes")
+def _():
+    text = ok("check", churn_table(), "--target", "churn").out
+    assert "dense 1" in text and "auto" not in text, text
+
+
+@case("lbfgs_trains_networks_too")
+def _():
+    out = WORK / "quasi"
+    ok("train", churn_table(), "--target", "churn", "--model", "mlp", "--set", "train.optimizer=lbfgs", "--out", out)
+    metrics = json.loads((newest(out) / "metrics.json").read_text())
+    assert metrics["test"]["auroc"]["value"] > metrics["baseline"]["auroc"]["value"] + 0.1, metrics["test"]
+    expect(quern("train", churn_table(), "--target", "churn", "--model", "mlp", "--set", "train.optimizer=lbfgs",
+                 "--set", "train.dropout=0.2"), 2, "dropout makes each another one")
+
+
 @case("keep_is_for_csv_and_says_so")
 def _():
     expect(quern("predict", churn_model(), churn_table(), "--keep", "--format", "jsonl"), 2, "--keep")

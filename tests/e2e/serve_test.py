@@ -137,6 +137,25 @@ def _():
                    for instance in ({column: {"b64": base64.b64encode(png(pixels, 28)).decode()}}, {column: nested}, nested)]
         assert answers[0] == answers[1] == answers[2], answers
         assert str(answers[0]["prediction"]) == "0", answers[0]
+        data = [{"b64": base64.b64encode(png(pixels, 28)).decode()}]
+        status, text = server.post("/v2/models/bars/infer",
+                                   {"inputs": [{"name": column, "shape": [1], "datatype": "BYTES", "data": data}]})
+        outputs = {output["name"]: output["data"] for output in json.loads(text)["outputs"]}
+        assert status == 200 and outputs["prediction"] == [answers[0]["prediction"]], text
+        assert max(abs(a - b) for a, b in zip(outputs["probability"], answers[0]["probability"].values())) < 1e-7, text
+
+
+@case("models_are_served_under_names_given")
+def _():
+    one = newest(churn_model())
+    with Server(f"old={one}", f"new={churn_model()}") as server:
+        assert predict(server, [ROW], "/v1/models/old:predict") == predict(server, [ROW], "/v1/models/new:predict")
+        status, text = server.get("/v2/models")
+        assert status == 200 and '"old"' in text and '"new"' in text, text
+    done = quern("serve", one, churn_model(), "--port", "0")
+    expect(done, 2, "two models are called 'churn'", "hint: give one another name: churn-2=")
+    expect(quern("serve", f"a b={one}", "--port", "0"), 2, "'a b' cannot be a model's name")
+    expect(quern("serve", f"x={one}/none", "--port", "0"), 5, "none")
 
 
 @case("http2_without_tls_answers_rest_too")

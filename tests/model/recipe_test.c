@@ -125,6 +125,31 @@ static void recipe_reads_layers(void **state)
     qn_buf_deinit(&text);
 }
 
+static void weights_of_labels_come_back_as_written(void **state)
+{
+    fixture *f = *state;
+    assert_ok(parse(f, "data: {path: x}\n"), &f->err);
+    assert_int_equal(f->recipe.train.class_weight.kind, QN_CLASS_WEIGHT_NONE);
+    assert_ok(parse(f, "data: {path: x, ignore: [maybe, 'no idea']}\n"
+                       "train: {class_weight: {'yes': 3, 'no way': 0.5}}\n"),
+              &f->err);
+    const qn_recipe_weights *weights = &f->recipe.train.class_weight;
+    assert_int_equal(weights->kind, QN_CLASS_WEIGHT_GIVEN);
+    assert_int_equal(weights->count, 2);
+    assert_string_equal(weights->labels[1], "no way");
+    assert_true(weights->items[0] == 3 && weights->items[1] == 0.5);
+    assert_int_equal(f->recipe.data.ignore.count, 2);
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    qn_recipe_write(&f->recipe, true, &text);
+    qn_buf_byte(&text, '\0');
+    assert_non_null(strstr(text.data, "class_weight: {\"yes\": 3, \"no way\": 0.5}"));
+    assert_non_null(strstr(text.data, "ignore: [maybe, \"no idea\"]"));
+    assert_ok(parse(f, text.data), &f->err);
+    assert_int_equal(f->recipe.train.class_weight.count, 2);
+    qn_buf_deinit(&text);
+}
+
 typedef struct {
     const char *text;
     const char *where;
@@ -151,6 +176,13 @@ static void recipe_refuses_and_says_where(void **state)
         {"data: {path: x}\ntrain: {schedule: cosin}\n", "r.yaml:2:19", "did you mean 'cosine'?"},
         {"data: {path: x}\ntrain: {loss: ctc}\n", "r.yaml:2:15",
          "which this version does not have"},
+        {"data: {path: x}\ntrain: {class_weight: balance}\n", "r.yaml:2:23",
+         "did you mean 'balanced'?"},
+        {"data: {path: x}\ntrain: {class_weight: [1, 2]}\n", "r.yaml:2:23",
+         "expected none, balanced or a map such as {yes: 3}"},
+        {"data: {path: x}\ntrain: {class_weight: {}}\n", "r.yaml:2:23", "at least one label"},
+        {"data: {path: x}\ntrain: {class_weight: {no: 1, yes: -2}}\n", "r.yaml:2:36",
+         "train.class_weight is -2; expected a number from 0 to 1000000"},
         {"data: {path: x}\ntrain: {nesterov: 1}\n", "r.yaml:2:19", "expected true or false"},
         {"data: {path: x}\ntrain: 5\n", "r.yaml:2:8", "train takes a map"},
         {"data: x.csv\n", "r.yaml:1:7", "data takes a map"},
@@ -375,6 +407,7 @@ int main(void)
         cmocka_unit_test(recipe_needs_only_data),
         cmocka_unit_test(recipe_reads_every_kind_of_value),
         cmocka_unit_test(recipe_reads_layers),
+        cmocka_unit_test(weights_of_labels_come_back_as_written),
         cmocka_unit_test(recipe_refuses_and_says_where),
         cmocka_unit_test(settings_win_over_environment_over_file),
         cmocka_unit_test(settings_name_their_flag_in_errors),

@@ -40,11 +40,11 @@ static void valley_is_descended_by_both_searches(void **unused)
         double x[10];
         for (int i = 0; i < 10; i++)
             x[i] = i % 2 ? 1 : -1.2;
-        qn_lbfgs lbfgs = {.iterations_max = 500,
-                          .search = search ? QN_LBFGS_BACKTRACKING : QN_LBFGS_STRONG_WOLFE,
-                          .tolerance_loss = 1e-16,
-                          .eval = rosenbrock,
-                          .context = &v};
+        qn_lbfgs_problem lbfgs = {.iterations_max = 500,
+                                  .search = search ? QN_LBFGS_BACKTRACKING : QN_LBFGS_STRONG_WOLFE,
+                                  .tolerance_loss = 1e-16,
+                                  .eval = rosenbrock,
+                                  .context = &v};
         qn_lbfgs_report report;
         qn_arena scratch;
         qn_arena_init(&scratch, 0);
@@ -78,7 +78,7 @@ static void ill_conditioned_bowl_is_solved(void **unused)
 {
     (void)unused;
     double x[7] = {0};
-    qn_lbfgs lbfgs = {
+    qn_lbfgs_problem lbfgs = {
         .eval = bowl, .tolerance_grad = 1e-9, .tolerance_loss = 1e-300, .iterations_max = 300};
     qn_lbfgs_report report;
     qn_arena scratch;
@@ -110,7 +110,7 @@ static void limits_stops_and_failures_are_told(void **unused)
     (void)unused;
     valley v = {.n = 2};
     double x[2] = {-1.2, 1};
-    qn_lbfgs lbfgs = {.eval = rosenbrock, .context = &v, .iterations_max = 2};
+    qn_lbfgs_problem lbfgs = {.eval = rosenbrock, .context = &v, .iterations_max = 2};
     qn_lbfgs_report report;
     qn_arena scratch;
     qn_arena_init(&scratch, 0);
@@ -126,7 +126,7 @@ static void limits_stops_and_failures_are_told(void **unused)
     lbfgs.progress = NULL;
     assert_int_equal(qn_lbfgs_minimize(&lbfgs, x, 2, &scratch, &report, &err), QN_ERR_CANCELLED);
     double y[1] = {1};
-    qn_lbfgs bad = {.eval = nowhere};
+    qn_lbfgs_problem bad = {.eval = nowhere};
     assert_int_equal(qn_lbfgs_minimize(&bad, y, 1, &scratch, &report, &err), QN_ERR_NUMERIC);
     assert_text(&err, "the loss at the start is");
     assert_int_equal(qn_lbfgs_minimize(&bad, y, 0, &scratch, &report, &err), QN_ERR_ARG);

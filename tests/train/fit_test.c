@@ -66,6 +66,7 @@ typedef struct {
     bool stop_twice; /* at the first step, and again when evaluation begins */
     int steps, epochs, results;
     int candidates; /* begun and done, none with a loss */
+    int64_t best_epoch;
 } watcher;
 
 static void watch(void *context, const qn_fit_event *event)
@@ -80,6 +81,8 @@ static void watch(void *context, const qn_fit_event *event)
         seen->stop = QN_STOP_STEP;
     if (seen->stop_twice && strcmp(event->phase, "evaluate") == 0)
         seen->stop = QN_STOP_NOW;
+    if (event->kind == QN_FIT_CANDIDATE && event->metric)
+        seen->best_epoch = event->epoch;
     seen->candidates += event->kind == QN_FIT_CANDIDATE && isnan(event->loss);
 }
 
@@ -245,6 +248,19 @@ static void every_kind_of_model_learns(void **state)
     }
 }
 
+/* So slow that no answer changes its class: only the loss falls. */
+static void among_equal_metrics_the_better_loss_is_kept(void **state)
+{
+    (void)state;
+    qn_error err;
+    watcher seen = {0};
+    static const char slow[] = "model: {type: logistic}\n"
+                               "train: {epochs: 4, optimizer: sgd, lr: 1e-5, momentum: 0, "
+                               "schedule: constant, warmup: 0, metric: accuracy}\n";
+    assert_ok(train(slow, "slow", 1, &seen, false, NULL, &err), &err);
+    assert_int_equal(seen.best_epoch, 4);
+}
+
 static void class_loss_of_a_number_is_refused(void **state)
 {
     (void)state;
@@ -268,6 +284,7 @@ int main(void)
         cmocka_unit_test(stop_after_the_step_writes_a_model),
         cmocka_unit_test(nan_names_step_and_op),
         cmocka_unit_test(every_kind_of_model_learns),
+        cmocka_unit_test(among_equal_metrics_the_better_loss_is_kept),
         cmocka_unit_test(class_loss_of_a_number_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

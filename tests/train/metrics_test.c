@@ -28,9 +28,9 @@ static int teardown(void **state)
 static double value_of(const qn_outcome *outcome, qn_metric metric)
 {
     qn_error err;
-    double value;
-    assert_ok(qn_metric_of(metric, outcome, &scratch, &value, &err), &err);
-    return value;
+    qn_score score;
+    assert_ok(qn_metric_of(metric, outcome, &scratch, &score, &err), &err);
+    return score.value;
 }
 
 /* Scores .1 .4 .35 .8 for labels 0 0 1 1: the example of scikit-learn's documentation. */
@@ -47,6 +47,39 @@ static void auroc_of_the_documented_example(void **state)
     (void)state;
     assert_near(value_of(&four, QN_METRIC_AUROC), 0.75, 1e-12);
     assert_near(value_of(&four, QN_METRIC_AUPRC), 0.8333333333, 1e-9);
+}
+
+static void the_loss_stands_beside_the_metric(void **state)
+{
+    (void)state;
+    qn_error err;
+    qn_score score;
+    assert_ok(qn_metric_of(QN_METRIC_ACCURACY, &four, &scratch, &score, &err), &err);
+    assert_near(score.value, 0.75, 1e-12);
+    assert_near(score.loss, -log(0.9 * 0.6 * 0.35 * 0.8) / 4, 1e-6);
+    const double truth[2] = {1, 5}, number[2] = {2, 8};
+    const qn_outcome two = {
+        .task = QN_TASK_REGRESSION, .rows = 2, .truth = truth, .number = number};
+    assert_ok(qn_metric_of(QN_METRIC_MAE, &two, &scratch, &score, &err), &err);
+    assert_near(score.value, 2, 1e-12);
+    assert_near(score.loss, 5, 1e-12);
+}
+
+static void equal_metrics_are_told_apart_by_the_loss(void **state)
+{
+    (void)state;
+    const qn_score low = {0.9, 0.5}, high = {0.9, 0.3}, other = {0.95, 9}, nan = {NAN, 0},
+                   odd = {0.9, NAN};
+    assert_true(qn_score_is_better(QN_METRIC_ACCURACY, &high, &low));
+    assert_false(qn_score_is_better(QN_METRIC_ACCURACY, &low, &high));
+    assert_false(qn_score_is_better(QN_METRIC_ACCURACY, &low, &low));
+    assert_true(qn_score_is_better(QN_METRIC_ACCURACY, &other, &high));
+    assert_true(qn_score_is_better(QN_METRIC_RMSE, &high, &other));
+    assert_true(qn_score_is_better(QN_METRIC_RMSE, &other, &nan));
+    assert_false(qn_score_is_better(QN_METRIC_RMSE, &nan, &other));
+    assert_false(qn_score_is_better(QN_METRIC_RMSE, &nan, &nan));
+    assert_true(qn_score_is_better(QN_METRIC_RMSE, &low, &odd));
+    assert_false(qn_score_is_better(QN_METRIC_RMSE, &odd, &low));
 }
 
 static void confusion_metrics_by_hand(void **state)
@@ -187,6 +220,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(auroc_of_the_documented_example),
+        cmocka_unit_test(the_loss_stands_beside_the_metric),
+        cmocka_unit_test(equal_metrics_are_told_apart_by_the_loss),
         cmocka_unit_test(confusion_metrics_by_hand),
         cmocka_unit_test(probability_metrics_by_hand),
         cmocka_unit_test(ties_count_half),

@@ -288,6 +288,105 @@ static void clipping_accumulation_and_schedules_change_the_steps(void **state)
     assert_true(falling > start && falling < plain);
 }
 
+/* At this rate each step throws the answer as far beyond 9 as it was before it: the loss never falls. */
+static void plateau_ends_a_swing(void **state)
+{
+    (void)state;
+    qn_fit_options fit = {.optimizer = qn_sgd(0.5F), .epochs = 60, .batch = 4};
+    assert_true(fabsf(answer_after(&fit) - 9) > 5);
+    fit.schedule = (qn_rate_schedule){.kind = QN_RATE_PLATEAU, .patience = 2};
+    assert_true(fabsf(answer_after(&fit) - 9) < 0.1F);
+}
+
+static int note_epoch(void *context, const qn_epoch *epoch)
+{
+    qn_epoch *last = context;
+    assert_int_equal(epoch->epoch, last->epoch + 1);
+    *last = *epoch;
+    return 0;
+}
+
+static void lbfgs_finds_the_minimum(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{1, 2}, {3, 4}, {5, 6}, {7, 9}};
+    static const float targets[4][1] = {{1}, {2}, {3}, {5}};
+    qn_error err = {0};
+    qn_epoch last = {0};
+    qn_evaluation result;
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {
+        .optimizer = qn_lbfgs(0), .on_epoch = note_epoch, .context = &last, .threads = 1};
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+    assert_ok(qn_net_evaluate(net, QN_VIEW(inputs), QN_VIEW(targets), &result, &err), &err);
+    assert_true(result.loss < 1e-6);
+    assert_true(last.epoch > 1 && last.epoch < 60 && last.epochs == 200);
+    assert_true(fabs(last.loss - result.loss) < 1e-6);
+    qn_net_destroy(net);
+}
+
+/* From weights that are all zero, hidden units would never differ. */
+static void lbfgs_learns_with_hidden_units(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
+    static const uint8_t targets[4][1] = {{0}, {1}, {1}, {0}};
+    qn_error err = {0};
+    qn_epoch last = {0};
+    qn_evaluation result;
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 16, QN_TANH);
+    qn_net_dense(net, 1, QN_SIGMOID);
+    qn_fit_options fit = {.loss = QN_LOSS_BCE,
+                          .optimizer = qn_lbfgs(1e-4F),
+                          .on_epoch = note_epoch,
+                          .context = &last};
+    assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+    assert_ok(qn_net_evaluate(net, QN_VIEW(inputs), QN_VIEW(targets), &result, &err), &err);
+    assert_true(result.accuracy == 1 && result.loss < 0.1);
+    assert_true(last.accuracy == 1);
+    qn_net_destroy(net);
+}
+
+static void lbfgs_refuses_dropout(void **state)
+{
+    (void)state;
+    static const float inputs[1][1] = {{1}}, targets[1][1] = {{0}};
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(1), &err);
+    qn_net_dropout(net, 0.5F);
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {.optimizer = qn_lbfgs(0)};
+    assert_int_equal(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), QN_ERR_ARG);
+    assert_text(&err, "dropout");
+    qn_net_destroy(net);
+}
+
+static void plans_are_shown_before_any_data(void **state)
+{
+    (void)state;
+    qn_error err = {0};
+    const char *text = NULL;
+    qn_net *net = qn_net_create(QN_INPUT(28, 28, 1), &err);
+    qn_net_conv2d(net, 8, 3, QN_RELU, NULL);
+    qn_net_flatten(net);
+    qn_net_dense(net, 10, QN_SOFTMAX);
+    const qn_fit_options fit = {.loss = QN_LOSS_CROSS_ENTROPY};
+    assert_ok(qn_net_plan(net, 32, &fit, &text, &err), &err);
+    assert_non_null(strstr(text, "Conv"));
+    assert_non_null(strstr(text, "[32, 28, 28, 1]"));
+    assert_non_null(strstr(text, "SoftmaxCrossEntropy"));
+    assert_non_null(strstr(text, "Adam"));
+    assert_non_null(strstr(text, "states change from here"));
+    assert_ok(qn_net_plan(net, 1, NULL, &text, &err), &err);
+    assert_non_null(strstr(text, "[1, 28, 28, 1]"));
+    assert_null(strstr(text, "Adam"));
+    assert_int_equal(qn_net_plan(net, 0, NULL, &text, &err), QN_ERR_ARG);
+    assert_text(&err, "a batch of 0");
+    qn_net_destroy(net);
+}
+
 static void wrong_fit_options_are_refused(void **state)
 {
     (void)state;
@@ -342,6 +441,11 @@ int main(void)
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(epochs_are_reported_and_can_stop),
         cmocka_unit_test(xor_is_learned),
+        cmocka_unit_test(plateau_ends_a_swing),
+        cmocka_unit_test(lbfgs_finds_the_minimum),
+        cmocka_unit_test(lbfgs_learns_with_hidden_units),
+        cmocka_unit_test(lbfgs_refuses_dropout),
+        cmocka_unit_test(plans_are_shown_before_any_data),
         cmocka_unit_test(clipping_accumulation_and_schedules_change_the_steps),
         cmocka_unit_test(wrong_fit_options_are_refused),
     };
