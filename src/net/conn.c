@@ -386,8 +386,17 @@ void qn_conn_tick(qn_net_conn *conn, int64_t now_ms)
     }
 }
 
+static bool is_idle(const qn_net_conn *conn)
+{
+    return conn->in.size == 0 && (conn->state == QN_CONN_CHOOSING ||
+                                  (conn->state == QN_CONN_HTTP1 && conn->h1.phase == QN_H1_HEAD));
+}
+
+/* A request that had been sent when the drain began is still answered. */
 void qn_conn_drain(qn_net_conn *conn)
 {
+    if (is_idle(conn))
+        read_some(conn);
     if (conn->state == QN_CONN_HTTP2)
         qn_h2_drain(conn);
     else if (conn->state == QN_CONN_CHOOSING && conn->in.size == 0)

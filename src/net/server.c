@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 
-enum { BACKLOG = 1024, ACCEPTS_PER_TURN = 64 };
+enum { BACKLOG = 1024, ACCEPTS_PER_TURN = 64, DRAIN_TURNS = BACKLOG / ACCEPTS_PER_TURN + 1 };
 
 qn_net_limits qn_net_limits_default(void)
 {
@@ -87,11 +87,9 @@ static void listen_again(qn_net_server *server)
         server->listening = uv_poll_start(&server->listener, UV_READABLE, on_connection) == 0;
 }
 
-static void on_connection(uv_poll_t *handle, int status, int events)
+/* Takes what waits, at most a turn's worth; false = nothing waits any more. */
+static bool accept_some(qn_net_server *server)
 {
-    (void)status;
-    (void)events;
-    qn_net_server *server = handle->data;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         int fd = accept4(server->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
@@ -100,7 +98,7 @@ static void on_connection(uv_poll_t *handle, int status, int events)
                 server->listening = false;
                 tick_start(server);
             }
-            return;
+            return false;
         }
         if (server->stats.connections_open >= server->limits.connections_max) {
             refuse_connection(server, fd);
@@ -112,6 +110,14 @@ static void on_connection(uv_poll_t *handle, int status, int events)
         qn_conn_open(server, fd);
         tick_start(server);
     }
+    return true;
+}
+
+static void on_connection(uv_poll_t *handle, int status, int events)
+{
+    (void)status;
+    (void)events;
+    (void)accept_some(handle->data);
 }
 
 /* ---- binding ---- */
@@ -232,6 +238,9 @@ static void begin_drain(qn_net_server *server)
         return;
     server->draining = true;
     server->drain_due_ms = qn_server_now_ms(server) + server->drain_ms;
+    /* Who had connected by now is not turned away; the queue is finite, so is the number of turns. */
+    for (int turn = 0; turn < DRAIN_TURNS && accept_some(server); turn++)
+        continue;
     close_listener(server);
     if (server->handler.on_drain)
         server->handler.on_drain(server->handler.context);

@@ -237,6 +237,102 @@ def _():
         assert all(status in (0, 503) or size == whole for status, size in answers), answers
 
 
+def ask_until_gone(server, kept, sent):
+    """One small request after the other, on one connection or each on its own; (when it had been sent, its status or 0)."""
+    body = json.dumps({"instances": [ROW]}).encode()
+    head = f"POST /v1/models/churn:predict HTTP/1.1\r\nhost: {server.host}\r\ncontent-length: {len(body)}\r\n\r\n"
+    request = head.encode() + body
+    stream = None
+    try:
+        while True:
+            stream = stream if stream and kept else socket.create_connection((server.host, server.port), timeout=10)
+            stream.sendall(request)
+            sent.append([time.monotonic(), 0])
+            answer = b""
+            while b"\r\n\r\n" not in answer or len(answer.split(b"\r\n\r\n", 1)[1]) < length_of(answer):
+                piece = stream.recv(65536)
+                if not piece:
+                    sent[-1][1] = -1 if answer else 0
+                    return
+                answer += piece
+            sent[-1][1] = int(answer.split()[1])
+            if not kept:
+                stream.close()
+    except OSError:
+        return
+
+
+def length_of(answer):
+    return int(re.search(rb"content-length: (\d+)", answer, re.I).group(1))
+
+
+@case("what_was_sent_before_sigterm_is_answered")
+def _():
+    for _ in range(5):
+        with Server(churn_model()) as server:
+            sent = [[] for _ in range(12)]
+            threads = [threading.Thread(target=ask_until_gone, args=(server, at % 2 == 0, one)) for at, one in enumerate(sent)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.5)
+            asked = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            for thread in threads:
+                thread.join()
+            assert server.process.wait(timeout=10) == 0, server.stderr()
+            before = [status for one in sent for when, status in one if when < asked]
+            assert len(before) > 100 and set(before) == {200}, {status: before.count(status) for status in set(before)}
+            assert all(status in (0, 200) for one in sent for _, status in one), "an answer was cut short"
+
+
+@case("a_load_of_wrk_ends_with_the_server_in_order")
+def _():
+    script = write("ask.lua", "wrk.method = 'POST'\nwrk.body = '" + json.dumps({"instances": [ROW]}) + "'\n")
+    with Server(churn_model()) as server:
+        load = subprocess.Popen(["wrk", "-t1", "-c32", "-d2s", "-s", str(script), server.url + "/v1/models/churn:predict"],
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(timeout=10) == 0, server.stderr()
+        out = load.communicate(timeout=30)[0]
+        assert "Non-2xx" not in out, out
+        assert int(re.search(r"(\d+) requests in", out).group(1)) > 1000, out
+
+
+@case("a_header_that_drips_is_cut")
+def _():
+    with Server(churn_model()) as server:
+        began, ended = time.monotonic(), {}
+
+        def drip(name, first, more):
+            stream = socket.create_connection((server.host, server.port), timeout=30)
+            stream.sendall(first)
+            try:
+                while True:
+                    stream.sendall(more)
+                    stream.settimeout(0.5)
+                    try:
+                        if stream.recv(4096) == b"":
+                            break
+                    except TimeoutError:
+                        pass
+            except OSError:
+                pass
+            ended[name] = time.monotonic() - began
+
+        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+        headers = b"\0\1\0\1\0\0\0\0\1"  # a HEADERS frame of 256 bytes that never ends
+        drips = {"http1": (b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow: ", b"a"), "http2": (preface + headers, b"\x82"),
+                 "first bytes": (b"P", b"R")}
+        threads = [threading.Thread(target=drip, args=(name, *what), daemon=True) for name, what in drips.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=40)
+        assert set(ended) == set(drips) and all(8 < took < 25 for took in ended.values()), ended
+        assert server.alive() and predict(server, [ROW])
+
+
 @case("the_same_port_again_at_once")
 def _():
     with Server(churn_model()) as server:
