@@ -219,17 +219,22 @@ static void binary_gives_the_same_bits_for_any_thread_count(void **state)
 {
     (void)state;
     enum { R = 700, C = 301 };
-    static float a[R * C], b[C], first[R * C], y[R * C];
+    static float a[R * C], b[C], first[R * C], y[R * C], first_power[R * C], power[R * C];
     values_uniform(a, R * C, 1, -5, 5);
     values_uniform(b, C, 2, -5, 5);
     static const int64_t full[] = {R, C}, row[] = {C};
     const int64_t *dims[2] = {full, row};
     qn_bcast shape = qn_bcast_make(full, 2, dims, (int[2]){2, 1}, 2);
+    const int64_t *other_way[2] = {row, full};
+    qn_bcast swapped = qn_bcast_make(full, 2, other_way, (int[2]){1, 2}, 2);
     for (int p = 0; p < POOLS; p++) {
         qn_pool *pool = pool_of(pool_threads[p]);
         qn_binary_f32(pool, QN_BINARY_DIV, p ? y : first, a, b, &shape);
         if (p)
             assert_memory_equal(y, first, sizeof y);
+        qn_binary_f32(pool, QN_BINARY_POW, p ? power : first_power, b, a, &swapped);
+        if (p)
+            assert_memory_equal(power, first_power, sizeof power);
         qn_pool_destroy(pool);
     }
 }

@@ -465,6 +465,52 @@ static void convolution_gives_the_same_bits_for_any_thread_count(void **state)
     }
 }
 
+static void fused_pool_gives_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    const qn_conv2d c = {.n = 33,
+                         .h = 16,
+                         .w = 16,
+                         .cin = 8,
+                         .oh = 14,
+                         .ow = 14,
+                         .cout = 32,
+                         .kh = 3,
+                         .kw = 3,
+                         .stride_h = 1,
+                         .stride_w = 1,
+                         .dilation_h = 1,
+                         .dilation_w = 1,
+                         .groups = 1};
+    enum { X = 33 * 16 * 16 * 8, Y = 33 * 7 * 7 * 32, W = 9 * 8 * 32, B = 32 };
+    static float x[X], w[W], bias[B], dy[Y], y[POOLS][Y], dx[POOLS][X], dw[POOLS][W + B];
+    static uint8_t choice[POOLS][Y];
+    values_uniform(x, X, 1, -1, 1);
+    values_uniform(w, W, 2, -1, 1);
+    values_uniform(bias, B, 3, -1, 1);
+    values_uniform(dy, Y, 4, -1, 1);
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        void *scratch = scratch_of(qn_conv2d_relu_pool_scratch_bytes(&c, pool_threads[p]));
+        qn_conv2d_pool_grad grad = {.dx = dx[p],
+                                    .dweight = dw[p],
+                                    .dbias = dw[p] + W,
+                                    .dy = dy,
+                                    .y = y[p],
+                                    .x = x,
+                                    .weight = w,
+                                    .choice = choice[p]};
+        qn_conv2d_relu_pool_f32(pool, &c, y[p], choice[p], x, w, bias, scratch);
+        qn_conv2d_relu_pool_grad_f32(pool, &c, &grad, scratch);
+        assert_memory_equal(y[p], y[0], sizeof y[0]);
+        assert_memory_equal(choice[p], choice[0], sizeof choice[0]);
+        assert_memory_equal(dx[p], dx[0], sizeof dx[0]);
+        assert_memory_equal(dw[p], dw[0], sizeof dw[0]);
+        free(scratch);
+        qn_pool_destroy(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -474,6 +520,7 @@ int main(void)
         cmocka_unit_test_teardown(fused_pool_equals_its_parts, levels_reset),
         cmocka_unit_test_teardown(convolution_gives_the_same_bits_for_any_thread_count,
                                   levels_reset),
+        cmocka_unit_test(fused_pool_gives_the_same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

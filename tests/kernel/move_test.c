@@ -184,6 +184,44 @@ static void fills_and_copies_stay_in_bounds(void **state)
     }
 }
 
+static void moves_give_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    enum { ROWS = 300, COLS = 130, COUNT = 4000, N = COUNT * COLS };
+    static float src[N], sums[POOLS][ROWS * COLS], rows[POOLS][N], turned[POOLS][N];
+    static int64_t index[COUNT], whole[POOLS][N];
+    static uint8_t bytes[N];
+    static float pixels[POOLS][N];
+    const float mean = 0.3F, scale = 1 / 255.0F;
+    values_uniform(src, N, 1, -9, 9);
+    for (int i = 0; i < COUNT; i++)
+        index[i] = (i * 7919 + i / 3) % ROWS; /* each row many times, in no order */
+    for (int i = 0; i < N; i++)
+        bytes[i] = (uint8_t)(i * 31 % 251);
+    qn_strided transpose = {
+        .rank = 2, .dim = {COLS, COUNT}, .dst_stride = {COUNT, 1}, .src_stride = {1, COLS}};
+    qn_u8_images images = {.src = bytes,
+                           .src_rows = ROWS,
+                           .pixels = COLS,
+                           .channels = 1,
+                           .mean = &mean,
+                           .scale = &scale};
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        qn_scatter_add_rows_f32(pool, sums[p], ROWS, COLS, src, index, COUNT);
+        qn_gather_rows(pool, rows[p], src, ROWS, sizeof(float) * COLS, index, COUNT);
+        qn_copy_strided(pool, turned[p], src, &transpose, sizeof(float));
+        qn_cast(pool, whole[p], QN_CAST_I64, src, QN_CAST_F32, N);
+        qn_gather_u8_normalise_f32(pool, pixels[p], &images, index, COUNT);
+        assert_memory_equal(sums[p], sums[0], sizeof sums[0]);
+        assert_memory_equal(rows[p], rows[0], sizeof rows[0]);
+        assert_memory_equal(turned[p], turned[0], sizeof turned[0]);
+        assert_memory_equal(whole[p], whole[0], sizeof whole[0]);
+        assert_memory_equal(pixels[p], pixels[0], sizeof pixels[0]);
+        qn_pool_destroy(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +231,7 @@ int main(void)
         cmocka_unit_test_teardown(gather_zeroes_rows_outside_and_scatter_skips_them, levels_reset),
         cmocka_unit_test_teardown(pixels_become_normalised_floats, levels_reset),
         cmocka_unit_test_teardown(fills_and_copies_stay_in_bounds, levels_reset),
+        cmocka_unit_test(moves_give_the_same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

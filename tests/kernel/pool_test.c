@@ -208,11 +208,56 @@ static void global_pools_match_their_definition(void **state)
     }
 }
 
+/* Enough work for several threads: pieces are cut by shape, whoever takes them. */
+static void pools_give_the_same_bits_for_any_thread_count(void **state)
+{
+    (void)state;
+    const qn_pool2d s = {.n = 16,
+                         .h = 41,
+                         .w = 40,
+                         .c = 33,
+                         .oh = 20,
+                         .ow = 20,
+                         .kh = 3,
+                         .kw = 3,
+                         .stride_h = 2,
+                         .stride_w = 2,
+                         .pad_top = 1,
+                         .pad_left = 1,
+                         .dilation_h = 1,
+                         .dilation_w = 1};
+    enum { X = 16 * 41 * 40 * 33, Y = 16 * 20 * 20 * 33, G = 16 * 33 };
+    static float x[X], dy[Y], y[POOLS][2 * Y], dx[POOLS][2 * X], g[POOLS][2 * G], dg[POOLS][2 * X];
+    static uint8_t choice[POOLS][Y];
+    static int32_t place[POOLS][G];
+    values_uniform(x, X, 1, -1, 1);
+    values_uniform(dy, Y, 2, -1, 1);
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        qn_max_pool2d_f32(pool, &s, y[p], choice[p], x);
+        qn_max_pool2d_grad_f32(pool, &s, dx[p], dy, choice[p]);
+        qn_avg_pool2d_f32(pool, &s, y[p] + Y, x);
+        qn_avg_pool2d_grad_f32(pool, &s, dx[p] + X, dy);
+        qn_global_max_f32(pool, g[p], place[p], x, 16, 41 * 40, 33);
+        qn_global_avg_f32(pool, g[p] + G, x, 16, 41 * 40, 33);
+        qn_global_max_grad_f32(pool, dg[p], g[p], place[p], 16, 41 * 40, 33);
+        qn_global_avg_grad_f32(pool, dg[p] + X, g[p], 16, 41 * 40, 33);
+        assert_memory_equal(y[p], y[0], sizeof y[0]);
+        assert_memory_equal(dx[p], dx[0], sizeof dx[0]);
+        assert_memory_equal(g[p], g[0], sizeof g[0]);
+        assert_memory_equal(dg[p], dg[0], sizeof dg[0]);
+        assert_memory_equal(choice[p], choice[0], sizeof choice[0]);
+        assert_memory_equal(place[p], place[0], sizeof place[0]);
+        qn_pool_destroy(pool);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(pools_match_their_definition_in_every_geometry, levels_reset),
         cmocka_unit_test_teardown(global_pools_match_their_definition, levels_reset),
+        cmocka_unit_test(pools_give_the_same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
