@@ -263,7 +263,7 @@ static void map_identity(qn_onnx_call *call)
 static void map_concat(qn_onnx_call *call)
 {
     enum { MANY = 1024 };
-    qn_value inputs[MANY];
+    qn_value inputs[MANY] = {QN_NONE};
     int count = 0, given = call->node->inputs_count;
     bool last = given > 0 && given <= MANY;
     for (int i = 0; i < given && last; i++)
