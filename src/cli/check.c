@@ -17,10 +17,7 @@ static qn_status say_ok(qn_cli *cli, const char *what, const char *text, const q
     qn_buf_init(&line, 0);
     if (cli->json) {
         qn_json_writer w;
-        qn_json_write_init(&w, &line);
-        qn_json_object_begin(&w);
-        qn_json_key(&w, "event");
-        qn_json_text(&w, "result");
+        qn_cli_event_begin(&w, &line, "result");
         qn_json_key(&w, "check");
         qn_json_text(&w, what);
         qn_json_key(&w, "ok");
@@ -29,16 +26,13 @@ static qn_status say_ok(qn_cli *cli, const char *what, const char *text, const q
             qn_json_key(&w, "plans");
             qn_json_str(&w, qn_buf_view(plans));
         }
-        qn_json_object_end(&w);
+        qn_cli_event_end(&w, &line);
     } else {
         if (plans)
             qn_buf_str(&line, qn_buf_view(plans));
-        qn_buf_printf(&line, "ok: %s: %s", what, text);
+        qn_buf_printf(&line, "ok: %s: %s\n", what, text);
     }
-    qn_buf_byte(&line, '\n');
-    qn_status status = qn_cli_print(&line, err);
-    qn_buf_deinit(&line);
-    return status;
+    return qn_cli_print_free(&line, err);
 }
 
 /* What is wrong with a thing that was to be checked is a negative answer, not a failure of the program; not finding it,

@@ -48,10 +48,7 @@ static qn_status self_test(findings *found, qn_error *err)
 static void write_json(const findings *found, qn_buf *dst)
 {
     qn_json_writer w;
-    qn_json_write_init(&w, dst);
-    qn_json_object_begin(&w);
-    qn_json_key(&w, "event");
-    qn_json_text(&w, "result");
+    qn_cli_event_begin(&w, dst, "result");
     qn_json_key(&w, "version");
     qn_json_text(&w, QN_VERSION);
     qn_json_key(&w, "cpu");
@@ -68,8 +65,7 @@ static void write_json(const findings *found, qn_buf *dst)
     qn_json_f64(&w, found->selftest_ms);
     qn_json_key(&w, "selftest_error");
     qn_json_f64(&w, found->selftest_error);
-    qn_json_object_end(&w);
-    qn_buf_byte(dst, '\n');
+    qn_cli_event_end(&w, dst);
 }
 
 static void write_text(const findings *found, qn_buf *dst)

@@ -29,14 +29,10 @@ static qn_status print(qn_cli *cli, const qn_eval *eval, const qn_json *metrics,
     qn_buf_init(&text, 0);
     if (cli->json) {
         qn_json_writer w;
-        qn_json_write_init(&w, &text);
-        qn_json_object_begin(&w);
-        qn_json_key(&w, "event");
-        qn_json_text(&w, "result");
+        qn_cli_event_begin(&w, &text, "result");
         qn_json_key(&w, "metrics");
         qn_eval_write_json(eval, &w);
-        qn_json_object_end(&w);
-        qn_buf_byte(&text, '\n');
+        qn_cli_event_end(&w, &text);
     } else {
         qn_cli_metrics_text(metrics, rows, &text);
         slices_text(&eval->slices, &text);
@@ -44,9 +40,7 @@ static qn_status print(qn_cli *cli, const qn_eval *eval, const qn_json *metrics,
     if (eval->rows_unlabelled > 0 && !cli->quiet)
         fprintf(stderr, "note: %lld rows without a target were left out\n",
                 (long long)eval->rows_unlabelled);
-    qn_status status = qn_cli_print(&text, err);
-    qn_buf_deinit(&text);
-    return status;
+    return qn_cli_print_free(&text, err);
 }
 
 static qn_status to_tree(qn_cli *cli, const qn_eval *eval, qn_json *ret, qn_error *err)

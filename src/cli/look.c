@@ -13,21 +13,15 @@ static qn_status print_look(qn_cli *cli, const qn_look *look, qn_error *err)
     qn_buf_init(&text, 0);
     if (cli->json) {
         qn_json_writer w;
-        qn_json_write_init(&w, &text);
-        qn_json_object_begin(&w);
-        qn_json_key(&w, "event");
-        qn_json_text(&w, "result");
+        qn_cli_event_begin(&w, &text, "result");
         qn_json_key(&w, "look");
         qn_look_write_json(look, &w);
-        qn_json_object_end(&w);
-        qn_buf_byte(&text, '\n');
+        qn_cli_event_end(&w, &text);
     } else {
         qn_look_write_text(look, qn_term_is(STDOUT_FILENO) ? qn_term_columns(STDOUT_FILENO) : 100,
                            &text);
     }
-    qn_status status = qn_cli_print(&text, err);
-    qn_buf_deinit(&text);
-    return status;
+    return qn_cli_print_free(&text, err);
 }
 
 static qn_status run(qn_cli *cli, qn_error *err)

@@ -35,15 +35,33 @@ qn_status qn_cli_print(const qn_buf *buf, qn_error *err)
     return qn_cli_write(STDOUT_FILENO, buf->data, buf->size, err);
 }
 
+qn_status qn_cli_print_free(qn_buf *buf, qn_error *err)
+{
+    qn_status status = qn_cli_print(buf, err);
+    qn_buf_deinit(buf);
+    return status;
+}
+
+void qn_cli_event_begin(qn_json_writer *w, qn_buf *dst, const char *name)
+{
+    qn_json_write_init(w, dst);
+    qn_json_object_begin(w);
+    qn_json_key(w, "event");
+    qn_json_text(w, name);
+}
+
+void qn_cli_event_end(qn_json_writer *w, qn_buf *dst)
+{
+    qn_json_object_end(w);
+    qn_buf_byte(dst, '\n');
+}
+
 static void report_event(const qn_error *err)
 {
     qn_buf line;
     qn_json_writer w;
     qn_buf_init(&line, 0);
-    qn_json_write_init(&w, &line);
-    qn_json_object_begin(&w);
-    qn_json_key(&w, "event");
-    qn_json_text(&w, "error");
+    qn_cli_event_begin(&w, &line, "error");
     qn_json_key(&w, "code");
     qn_json_text(&w, qn_status_name(err->code));
     qn_json_key(&w, "exit");
@@ -54,8 +72,7 @@ static void report_event(const qn_error *err)
     qn_json_text(&w, err->where);
     qn_json_key(&w, "hint");
     qn_json_text(&w, err->hint);
-    qn_json_object_end(&w);
-    qn_buf_byte(&line, '\n');
+    qn_cli_event_end(&w, &line);
     qn_error ignored;
     if (!line.failed && qn_cli_write(STDOUT_FILENO, line.data, line.size, &ignored) != QN_OK) {
         /* standard output is what failed: the lines on standard error say so */

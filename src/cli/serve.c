@@ -51,17 +51,11 @@ static qn_status say_ready(qn_cli *cli, qn_error *err)
     qn_buf line;
     qn_json_writer w;
     qn_buf_init(&line, 0);
-    qn_json_write_init(&w, &line);
-    qn_json_object_begin(&w);
-    qn_json_key(&w, "event");
-    qn_json_text(&w, "ready");
+    qn_cli_event_begin(&w, &line, "ready");
     qn_json_key(&w, "url");
     qn_json_text(&w, qn_serve_url(serving));
-    qn_json_object_end(&w);
-    qn_buf_byte(&line, '\n');
-    qn_status status = qn_cli_print(&line, err);
-    qn_buf_deinit(&line);
-    return status;
+    qn_cli_event_end(&w, &line);
+    return qn_cli_print_free(&line, err);
 }
 
 static qn_status run(qn_cli *cli, qn_error *err)

@@ -12,9 +12,7 @@ static qn_status dry_run(const qn_recipe *recipe, qn_error *err)
     qn_buf text;
     qn_buf_init(&text, 0);
     qn_recipe_write_origins(recipe, &text);
-    qn_status status = qn_cli_print(&text, err);
-    qn_buf_deinit(&text);
-    return status;
+    return qn_cli_print_free(&text, err);
 }
 
 /* "chosen  mlp: dense 64 relu, dense 1 (7041 parameters)" */
@@ -49,9 +47,7 @@ static qn_status print_result(qn_cli *cli, const qn_fit_result *result, qn_error
     qn_buf_printf(&text, "next    quern serve %.*s\n",
                   slash ? (int)(slash - result->folder) : (int)strlen(result->folder),
                   result->folder);
-    qn_status status = qn_cli_print(&text, err);
-    qn_buf_deinit(&text);
-    return status;
+    return qn_cli_print_free(&text, err);
 }
 
 static qn_status run_options(qn_cli *cli, qn_fit_run_options *options, qn_error *err)

@@ -96,6 +96,10 @@ QN_MUST_USE qn_status qn_help_completion(const char *shell, qn_buf *dst, qn_erro
 /* Writes all of it. Errors: ERR_IO ("cannot write standard output"), so that a full disk is never silent. */
 QN_MUST_USE qn_status qn_cli_write(int fd, const void *data, size_t size, qn_error *err);
 QN_MUST_USE qn_status qn_cli_print(const qn_buf *buf, qn_error *err); /* to standard output */
+QN_MUST_USE qn_status qn_cli_print_free(qn_buf *buf, qn_error *err);  /* and deinits it */
+/* One event of --json, a line of its own: {"event": NAME, what comes between. */
+void qn_cli_event_begin(qn_json_writer *w, qn_buf *dst, const char *name);
+void qn_cli_event_end(qn_json_writer *w, qn_buf *dst);
 /* "quern: error: TEXT (WHERE)" and "hint: HINT" on standard error; with --json also one event. */
 void qn_cli_report(const qn_cli *cli, const qn_error *err);
 

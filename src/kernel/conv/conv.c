@@ -82,23 +82,29 @@ static void lay_weights(qn_correlation *j, const qn_conv2d *c, const qn_conv2d_f
     j->weight = panels;
 }
 
+qn_plane qn_conv2d_plane(const qn_conv2d *c)
+{
+    qn_plane plane = (qn_plane){.h = c->h,
+                                .w = c->w,
+                                .channels = c->cin,
+                                .row_step = c->stride_h,
+                                .col_step = c->stride_w,
+                                .row_first = -c->pad_top,
+                                .col_first = -c->pad_left,
+                                .rows_span = (c->kh - 1) * c->dilation_h + 1,
+                                .cols_span = (c->kw - 1) * c->dilation_w + 1,
+                                .out_h = c->oh,
+                                .out_w = c->ow};
+    qn_plane_finish(&plane);
+    return plane;
+}
+
 void qn_conv2d_plan_forward(qn_correlation *j, const qn_conv2d *conv, const qn_conv2d_forward *io,
                             qn_carve *carve, int64_t row_multiple, int threads)
 {
     qn_conv2d depth = qn_conv2d_with_depth(conv);
     const qn_conv2d *c = &depth;
-    j->plane = (qn_plane){.h = c->h,
-                          .w = c->w,
-                          .channels = c->cin,
-                          .row_step = c->stride_h,
-                          .col_step = c->stride_w,
-                          .row_first = -c->pad_top,
-                          .col_first = -c->pad_left,
-                          .rows_span = (c->kh - 1) * c->dilation_h + 1,
-                          .cols_span = (c->kw - 1) * c->dilation_w + 1,
-                          .out_h = c->oh,
-                          .out_w = c->ow};
-    qn_plane_finish(&j->plane);
+    j->plane = qn_conv2d_plane(c);
     j->slices = (qn_slices){c->d, c->od, c->kd, c->stride_d, -c->pad_front, c->dilation_d};
     j->images = c->n;
     j->groups = c->groups;

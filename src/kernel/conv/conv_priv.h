@@ -9,6 +9,8 @@
 
 /* Planes as volumes of one slice: kd 0 becomes a depth of 1. */
 qn_conv2d qn_conv2d_with_depth(const qn_conv2d *conv);
+/* x as the filter reads it, one slice of depth at a time. */
+qn_plane qn_conv2d_plane(const qn_conv2d *c);
 
 /* The forward correlation of a convolution; fetch and emit stay as the caller set them. */
 void qn_conv2d_plan_forward(qn_correlation *job, const qn_conv2d *conv, const qn_conv2d_forward *io,

@@ -75,18 +75,7 @@ static void job_plan(job *j, const qn_conv2d *conv, const qn_conv2d_grad_w *io, 
                .reduce = qn_reduce_f32_kernels()};
     const qn_conv2d *c = j->c = &j->whole;
     int64_t in = c->cin / c->groups;
-    j->plane = (qn_plane){.h = c->h,
-                          .w = c->w,
-                          .channels = c->cin,
-                          .row_step = c->stride_h,
-                          .col_step = c->stride_w,
-                          .row_first = -c->pad_top,
-                          .col_first = -c->pad_left,
-                          .rows_span = (c->kh - 1) * c->dilation_h + 1,
-                          .cols_span = (c->kw - 1) * c->dilation_w + 1,
-                          .out_h = c->oh,
-                          .out_w = c->ow};
-    qn_plane_finish(&j->plane);
+    j->plane = qn_conv2d_plane(c);
     j->depthwise = in == 1 && c->cout == c->groups && c->groups > 1;
     j->rows = c->kh * c->kw * (j->depthwise ? 1 : in);
     j->block_rows = qn_block_rows(c->oh, c->ow, BLOCK_PIXELS, io->row_multiple);
