@@ -33,14 +33,14 @@ typedef struct {
 /* A kind that quern/net.h has beside those of nn: it takes whole-data steps instead. */
 enum { KIND_LBFGS = QN_NN_OPTIMIZER_COUNT };
 
-static bool is_lbfgs(const qn_fit_options *options)
+bool qn_net_is_lbfgs(const qn_optimizer *chosen)
 {
-    return options->optimizer.kind == KIND_LBFGS;
+    return chosen->kind == KIND_LBFGS;
 }
 
 qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen)
 {
-    bool known = chosen->rate > 0 && chosen->kind != KIND_LBFGS;
+    bool known = chosen->rate > 0 && !qn_net_is_lbfgs(chosen);
     qn_nn_optimizer_kind kind = known ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
     qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
     if (known) {
@@ -111,8 +111,9 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
                                           .label_smoothing = (double)options->label_smoothing,
                                           .class_weights = options->class_weights},
                                  .optimizer = qn_net_optimizer_of(&options->optimizer),
-                                 .accumulate = is_lbfgs(options) ? 0 : options->accumulate,
-                                 .lbfgs = is_lbfgs(options),
+                                 .accumulate =
+                                     qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
+                                 .lbfgs = qn_net_is_lbfgs(&options->optimizer),
                                  .seed = options->seed ? options->seed : 1};
     chosen.optimizer.clip_norm = (double)options->clip_norm;
     chosen.optimizer.clip_value = (double)options->clip_value;
@@ -141,7 +142,8 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
 {
     const qn_fit_options *options = run->options;
     int64_t batch = options->batch > 0 ? options->batch : BATCH_DEFAULT;
-    batch = qn_min_i64(is_lbfgs(options) ? LBFGS_BATCH : batch, run->train.packed.rows);
+    batch = qn_min_i64(qn_net_is_lbfgs(&options->optimizer) ? LBFGS_BATCH : batch,
+                       run->train.packed.rows);
     QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
     QN_TRY(qn_net_need_pool(run->net, options->threads, qn_learner_flops(&run->learner), err));
     if (run->net->pool) {
@@ -149,7 +151,7 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
         QN_TRY(qn_learner_open(&run->learner, &run->train.packed, batch, err));
     }
     int64_t rows = run->has_valid ? run->valid.packed.rows : 0;
-    if (is_lbfgs(options) && run->train.packed.rows > rows)
+    if (qn_net_is_lbfgs(&options->optimizer) && run->train.packed.rows > rows)
         rows = run->train.packed.rows;
     if (rows > 0) {
         run->answers = qn_arena_zero(&run->arena, rows * run->learner.answer_count, sizeof(float));
@@ -285,7 +287,7 @@ static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
     bool stop = false;
     run->schedule = schedule_of(run);
     qn_nn_plateau_init(&run->plateau);
-    if (is_lbfgs(options))
+    if (qn_net_is_lbfgs(&options->optimizer))
         return run_lbfgs(run, err);
     for (int epoch = 1; epoch <= epochs && !stop; epoch++) {
         double loss;

@@ -35,6 +35,7 @@ struct qn_net {
 extern const char *const qn_net_loss_names[QN_LOSS_CROSS_ENTROPY + 1];
 
 /* What the public description says; Adam at its usual rate where it says none. */
+bool qn_net_is_lbfgs(const qn_optimizer *chosen);
 qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen);
 /* The sticky error, or that there is no net. */
 QN_MUST_USE qn_status qn_net_usable(const qn_net *net, qn_error *err);

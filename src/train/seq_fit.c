@@ -117,8 +117,12 @@ static qn_status check_fit(const fit_run *run, int64_t rows, qn_error *err)
     if (rows < 1 || f->steps < 0 || f->report_steps < 0)
         QN_FAIL(err, QN_ERR_ARG, "a batch of %lld, %lld steps: neither may be negative",
                 (long long)rows, (long long)f->steps);
-    if (f->schedule.kind == QN_RATE_STEP)
-        QN_FAIL(err, QN_ERR_ARG, "QN_RATE_STEP counts epochs, which a text has not");
+    if (f->schedule.kind == QN_RATE_STEP || f->schedule.kind == QN_RATE_PLATEAU)
+        QN_FAIL(err, QN_ERR_ARG, "QN_RATE_%s counts epochs, which a text has not",
+                f->schedule.kind == QN_RATE_STEP ? "STEP" : "PLATEAU");
+    if (qn_net_is_lbfgs(&f->optimizer))
+        QN_FAIL(err, QN_ERR_ARG,
+                "qn_lbfgs steps over all samples at once; a text comes in batches");
     if (f->carry && (o->kind == QN_SEQ_TRANSFORMER || run->text->pairs))
         QN_FAIL(err, QN_ERR_ARG, "carry is for recurrent models of a text");
     if (run->text->pairs)

@@ -488,6 +488,12 @@ static void mistakes_are_named(void **unused)
     assert_int_equal(qn_seq_generate(seq, &one, 1, &wide, out, &made, &err), QN_ERR_ARG);
     assert_text(&err, "do not fit in a context of 12");
     qn_seq_fit_options carry = {.carry = true};
+    const qn_seq_fit_options whole = {.optimizer = qn_lbfgs(0)},
+                             plateau = {.schedule = {.kind = QN_RATE_PLATEAU}};
+    assert_int_equal(qn_seq_fit(seq, tokens, 7, &whole, &err), QN_ERR_ARG);
+    assert_text(&err, "qn_lbfgs");
+    assert_int_equal(qn_seq_fit(seq, tokens, 7, &plateau, &err), QN_ERR_ARG);
+    assert_text(&err, "QN_RATE_PLATEAU");
     assert_int_equal(qn_seq_fit(seq, tokens, 7, &carry, &err), QN_ERR_ARG);
     assert_text(&err, "carry is for recurrent models");
     assert_int_equal(qn_seq_fit(NULL, tokens, 7, NULL, &err), QN_ERR_MEMORY);
