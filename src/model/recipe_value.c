@@ -396,16 +396,54 @@ static bool is_safe(qn_str text)
     return true;
 }
 
-/* YAML's double quotes read JSON's escapes. */
+/* Bytes of the character at `at` if YAML lets it stand in a text only as an escape, else 0: DEL and the C1 controls,
+ * line and paragraph separators (which fold like line ends), the byte order mark, U+FFFE and U+FFFF. Valid UTF-8. */
+static size_t unprintable_size(const char *at, unsigned *ret_code)
+{
+    unsigned char first = (unsigned char)at[0];
+    if (first == 0x7f) {
+        *ret_code = first;
+        return 1;
+    }
+    if (first == 0xc2 && (unsigned char)at[1] < 0xa0) {
+        *ret_code = (unsigned char)at[1];
+        return 2;
+    }
+    if (first != 0xe2 && first != 0xef)
+        return 0;
+    *ret_code =
+        (first & 15U) << 12 | ((unsigned char)at[1] & 63U) << 6 | ((unsigned char)at[2] & 63U);
+    bool escape =
+        *ret_code == 0x2028 || *ret_code == 0x2029 || *ret_code == 0xfeff || *ret_code >= 0xfffe;
+    return escape ? 3 : 0;
+}
+
+/* YAML's double quotes read JSON's escapes, and want them for more characters. */
 void qn_recipe_text_write(qn_str text, qn_buf *dst)
 {
     if (is_safe(text)) {
         qn_buf_str(dst, text);
         return;
     }
+    qn_buf json;
+    qn_buf_init(&json, 0);
     qn_json_writer w;
-    qn_json_write_init(&w, dst);
+    qn_json_write_init(&w, &json);
     qn_json_str(&w, text);
+    size_t from = 0;
+    for (size_t at = 0; at < json.size;) {
+        unsigned code;
+        size_t size = unprintable_size(json.data + at, &code);
+        if (size) {
+            qn_buf_append(dst, json.data + from, at - from);
+            qn_buf_printf(dst, "\\u%04x", code);
+            from = at + size;
+        }
+        at += size ? size : 1;
+    }
+    qn_buf_append(dst, json.data + from, json.size - from);
+    dst->failed |= json.failed;
+    qn_buf_deinit(&json);
 }
 
 static void write_text(const char *text, qn_buf *dst)

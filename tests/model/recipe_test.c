@@ -322,6 +322,27 @@ static void recipe_written_reads_back(void **state)
     }
 }
 
+/* A name may hold characters that YAML knows only as escapes; JSON and column names of data bring them. */
+static void written_texts_keep_every_character(void **state)
+{
+    fixture *f = *state;
+    static const char name[] =
+        "a\x7f\xc2\x80\xc2\x85\xc2\x9f\xc2\xa0\xc3\xa9\xe2\x80\xa8\xe2\x80\xa9\xe2\x80\xaa"
+        "\xed\x9f\xbf\xef\xbb\xbf\xef\xbf\xbd\xef\xbf\xbe\xef\xbf\xbf\xf0\x9f\x98\x80 z";
+    char json[200];
+    snprintf(json, sizeof json, "{\"data\": {\"path\": \"x\", \"target\": \"%s\"}}", name);
+    assert_ok(qn_recipe_parse(qn_str_from(json), "r.json", NULL, 0, &f->arena, &f->recipe, &f->err),
+              &f->err);
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    qn_recipe_write(&f->recipe, false, &text);
+    assert_ok(
+        qn_recipe_parse(qn_buf_view(&text), "w.yaml", NULL, 0, &f->arena, &f->recipe, &f->err),
+        &f->err);
+    assert_string_equal(f->recipe.data.target, name);
+    qn_buf_deinit(&text);
+}
+
 /* Words of the table against the names their owners use, in the order of their enums. */
 static void choices_follow_their_enums(void **state)
 {
@@ -412,6 +433,7 @@ int main(void)
         cmocka_unit_test(settings_win_over_environment_over_file),
         cmocka_unit_test(settings_name_their_flag_in_errors),
         cmocka_unit_test(recipe_written_reads_back),
+        cmocka_unit_test(written_texts_keep_every_character),
         cmocka_unit_test(choices_follow_their_enums),
         cmocka_unit_test(schema_is_json_and_knows_every_key),
         cmocka_unit_test(recipe_is_told_from_data),
