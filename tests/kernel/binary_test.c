@@ -22,6 +22,8 @@ static float binary_of(qn_binary op, float a, float b)
         return isnan(a) ? a : isnan(b) ? b : fmaxf(a, b);
     case QN_BINARY_POW:
         return powf(a, b);
+    case QN_BINARY_PRELU:
+        return a < 0 ? a * b : a;
     default:
         return (a - b) * (a - b);
     }

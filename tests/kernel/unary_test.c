@@ -83,6 +83,48 @@ static double softplus(double x)
 {
     return (x > 0 ? x : 0) + log1p(exp(-fabs(x)));
 }
+static double swish(double x)
+{
+    return x * sigmoid((double)(float)alpha * x);
+}
+static double swish_slope(double x)
+{
+    double z = (double)(float)alpha * x;
+    return sigmoid(z) * (1 + z * sigmoid(-z));
+}
+static double hard_swish(double x)
+{
+    return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+}
+static double hard_swish_slope(double x)
+{
+    return x <= -3 ? 0 : x >= 3 ? 1 : x / 3 + 0.5;
+}
+static double softsign(double x)
+{
+    return x / (1 + fabs(x));
+}
+static double softsign_slope(double x)
+{
+    return 1 / ((1 + fabs(x)) * (1 + fabs(x)));
+}
+static double mish(double x)
+{
+    return x * tanh(softplus(x));
+}
+static double mish_slope(double x)
+{
+    double t = tanh(softplus(x));
+    return t + x * sigmoid(x) * (1 - t * t);
+}
+static double threshold(double x)
+{
+    return x > (double)(float)alpha ? x : 0;
+}
+static double threshold_slope(double x)
+{
+    return x > (double)(float)alpha;
+}
 static double log_slope(double x)
 {
     return 1 / x;
@@ -169,6 +211,11 @@ static const function functions[QN_UNARY_COUNT] = {
     [QN_UNARY_GELU_TANH] = {"gelu_tanh", gelu_tanh, gelu_tanh_slope, -9, 9, 8, 2e-7},
     [QN_UNARY_SILU] = {"silu", silu, silu_slope, -60, 60, 8, 0},
     [QN_UNARY_SOFTPLUS] = {"softplus", softplus, sigmoid, -80, 80, 4, 0},
+    [QN_UNARY_SWISH] = {"swish", swish, swish_slope, -60, 60, 18, 0},
+    [QN_UNARY_HARD_SWISH] = {"hard_swish", hard_swish, hard_swish_slope, -9, 9, 4, 3e-7},
+    [QN_UNARY_SOFTSIGN] = {"softsign", softsign, softsign_slope, -90, 90, 2, 0},
+    [QN_UNARY_MISH] = {"mish", mish, mish_slope, -30, 60, 8, 0},
+    [QN_UNARY_THRESHOLD] = {"threshold", threshold, threshold_slope, -9, 9, 0, 0},
     [QN_UNARY_EXP] = {"exp", exp, exp, -87, 88.7f, 4, 0},
     [QN_UNARY_LOG] = {"log", log, log_slope, 1e-6f, 1e5f, 4, 0},
     [QN_UNARY_LOG1P] = {"log1p", log1p, log1p_slope, -0.999f, 30, 4, 0},
@@ -325,6 +372,15 @@ static void unary_special_values_are_those_of_c(void **state)
         {QN_UNARY_EXP, 1e-42f, 1},
         {QN_UNARY_RELU, 1e30f, 1e30f},
         {QN_UNARY_ELU, -INFINITY, -0.3f},
+        {QN_UNARY_SWISH, INFINITY, INFINITY},
+        {QN_UNARY_HARD_SWISH, NAN, NAN},
+        {QN_UNARY_HARD_SWISH, INFINITY, INFINITY},
+        {QN_UNARY_SOFTSIGN, -INFINITY, -1},
+        {QN_UNARY_SOFTSIGN, NAN, NAN},
+        {QN_UNARY_MISH, INFINITY, INFINITY},
+        {QN_UNARY_MISH, NAN, NAN},
+        {QN_UNARY_THRESHOLD, NAN, NAN},
+        {QN_UNARY_THRESHOLD, -INFINITY, 0},
         {QN_UNARY_SIN, 3e6f, 0.0f},
     };
     FOR_EACH_LEVEL(level)

@@ -77,6 +77,11 @@ static const op_code unary_codes[] = {
     {"Sin", QN_UNARY_SIN},
     {"Cos", QN_UNARY_COS},
     {"Elu", QN_UNARY_ELU},
+    {"Swish", QN_UNARY_SWISH},
+    {"HardSwish", QN_UNARY_HARD_SWISH},
+    {"Softsign", QN_UNARY_SOFTSIGN},
+    {"Mish", QN_UNARY_MISH},
+    {"ThresholdedRelu", QN_UNARY_THRESHOLD},
     {"Softplus", QN_UNARY_SOFTPLUS},
     {"Erf", QN_UNARY_ERF},
     {"Relu", QN_UNARY_RELU},
@@ -116,7 +121,8 @@ static bool bind_unary(const qn_bind *bind)
     int code;
     if (!args || !find_code(unary_codes, name, &code))
         return false;
-    if (code == QN_UNARY_LEAKY || code == QN_UNARY_ELU)
+    if (code == QN_UNARY_LEAKY || code == QN_UNARY_ELU || code == QN_UNARY_SWISH ||
+        code == QN_UNARY_THRESHOLD)
         args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
     if (code == QN_UNARY_GELU && strcmp(qn_op_attr_s(bind->types, "approximate"), "tanh") == 0)
         code = QN_UNARY_GELU_TANH;
@@ -136,6 +142,85 @@ static bool bind_clip(const qn_bind *bind)
     if (bind->types->inputs_count > 1)
         return qn_bind_to(bind, run_clip_grad, "clamp gradient");
     return qn_bind_to(bind, run_clip, "clamp");
+}
+
+/* Activations that are two or three of these in a row, over pieces that stay in the caches. */
+
+enum { PIECE = 4096 }; /* elements: 16 KiB each of input and output */
+
+typedef void (*piece_fn)(qn_pool *pool, const unary_args *a, float *dst, const float *src,
+                         int64_t count);
+
+static void run_pieces(const unary_args *a, qn_pool *pool, piece_fn fn)
+{
+    /* Enough work for several workers: each pass over all, cut by the kernels. */
+    int64_t piece = pool ? a->count : PIECE;
+    for (int64_t at = 0; at < a->count; at += piece) {
+        int64_t rest = a->count - at;
+        fn(pool, a, a->dst + at, a->src + at, rest < piece ? rest : piece);
+    }
+}
+
+static void hard_sigmoid_piece(qn_pool *pool, const unary_args *a, float *dst, const float *src,
+                               int64_t count)
+{
+    qn_affine_f32(pool, dst, src, count, a->alpha, a->low);
+    qn_clamp_f32(pool, dst, dst, count, 0, 1);
+}
+
+static void selu_piece(qn_pool *pool, const unary_args *a, float *dst, const float *src,
+                       int64_t count)
+{
+    qn_unary_f32(pool, QN_UNARY_ELU, dst, src, count, a->alpha);
+    qn_affine_f32(pool, dst, dst, count, a->high, -0.0f);
+}
+
+static void celu_piece(qn_pool *pool, const unary_args *a, float *dst, const float *src,
+                       int64_t count)
+{
+    qn_affine_f32(pool, dst, src, count, 1 / a->alpha, -0.0f);
+    qn_unary_f32(pool, QN_UNARY_ELU, dst, dst, count, 1);
+    qn_affine_f32(pool, dst, dst, count, a->alpha, -0.0f);
+}
+
+#define RUN_PIECES(name)                                                                           \
+    static void run_##name(const void *args, qn_pool *pool, uint32_t step)                         \
+    {                                                                                              \
+        (void)step;                                                                                \
+        run_pieces(args, pool, name##_piece);                                                      \
+    }
+RUN_PIECES(hard_sigmoid)
+RUN_PIECES(selu)
+RUN_PIECES(celu)
+
+static bool bind_hard_sigmoid(const qn_bind *bind)
+{
+    unary_args *args = take_unary(bind);
+    if (!args)
+        return false;
+    args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
+    args->low = (float)qn_op_attr_f(bind->types, "beta");
+    return qn_bind_to(bind, run_hard_sigmoid, "hard sigmoid");
+}
+
+static bool bind_selu(const qn_bind *bind)
+{
+    unary_args *args = take_unary(bind);
+    if (!args)
+        return false;
+    args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
+    args->high = (float)qn_op_attr_f(bind->types, "gamma");
+    return qn_bind_to(bind, run_selu, "selu");
+}
+
+/* Scaling by alpha turns the sign of what elu sees, which only holds above 0. */
+static bool bind_celu(const qn_bind *bind)
+{
+    unary_args *args = take_unary(bind);
+    if (!args || !(qn_op_attr_f(bind->types, "alpha") > 0))
+        return false;
+    args->alpha = (float)qn_op_attr_f(bind->types, "alpha");
+    return qn_bind_to(bind, run_celu, "celu");
 }
 
 /* Functions of two numbers and Where. */
@@ -210,8 +295,9 @@ static binary_args *take_binary(const qn_bind *bind)
 }
 
 static const op_code binary_codes[] = {
-    {"Add", QN_BINARY_ADD}, {"Sub", QN_BINARY_SUB}, {"Mul", QN_BINARY_MUL}, {"Div", QN_BINARY_DIV},
-    {"Min", QN_BINARY_MIN}, {"Max", QN_BINARY_MAX}, {"Pow", QN_BINARY_POW}, {NULL, 0},
+    {"Add", QN_BINARY_ADD}, {"Sub", QN_BINARY_SUB},     {"Mul", QN_BINARY_MUL},
+    {"Div", QN_BINARY_DIV}, {"Min", QN_BINARY_MIN},     {"Max", QN_BINARY_MAX},
+    {"Pow", QN_BINARY_POW}, {"PRelu", QN_BINARY_PRELU}, {NULL, 0},
 };
 
 static bool bind_binary(const qn_bind *bind)
@@ -291,6 +377,14 @@ const qn_binding qn_bindings_elementwise[] = {
     {.op = "Sin", .bind = bind_unary},
     {.op = "Cos", .bind = bind_unary},
     {.op = "Elu", .bind = bind_unary},
+    {.op = "Swish", .bind = bind_unary},
+    {.op = "HardSwish", .bind = bind_unary},
+    {.op = "Softsign", .bind = bind_unary},
+    {.op = "Mish", .bind = bind_unary},
+    {.op = "ThresholdedRelu", .bind = bind_unary},
+    {.op = "HardSigmoid", .bind = bind_hard_sigmoid},
+    {.op = "Selu", .bind = bind_selu},
+    {.op = "Celu", .bind = bind_celu},
     {.op = "Softplus", .bind = bind_unary},
     {.op = "Not", .bind = bind_not},
     {.op = "Erf", .bind = bind_unary},
@@ -315,6 +409,7 @@ const qn_binding qn_bindings_elementwise[] = {
     {.op = "Min", .bind = bind_binary},
     {.op = "Max", .bind = bind_binary},
     {.op = "Pow", .bind = bind_binary},
+    {.op = "PRelu", .bind = bind_binary},
     {.op = "Equal", .bind = bind_compare},
     {.op = "Less", .bind = bind_compare},
     {.op = "Greater", .bind = bind_compare},

@@ -359,6 +359,7 @@ const qn_binding qn_bindings_move[] = {
     {.op = "Copy", .bind = bind_copy},
     {.op = "ZerosLike", .bind = bind_zeros},
     {.op = "Cast", .bind = bind_cast},
+    {.op = "BitCast", .bind = bind_copy},
     {.op = "Transpose", .bind = bind_transpose},
     {.op = "Concat", .bind = bind_concat},
     {.op = "Slice", .bind = bind_slice},

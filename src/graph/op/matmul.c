@@ -5,6 +5,7 @@
  * their sides exchanged, so no Transpose node is ever needed.
  */
 #include "graph/op/common.h"
+#include "graph/op/number.h"
 
 #include <string.h>
 
@@ -53,7 +54,10 @@ static qn_status matmul_infer(const qn_op_types *types, qn_type *ret_outputs, qn
 {
     const qn_shape *a = &types->inputs[0].shape, *b = &types->inputs[1].shape;
     matmul_sizes z;
-    QN_TRY(qn_op_want_float(types, 0, err));
+    if (qn_dtype_is_float(types->inputs[0].dtype))
+        QN_TRY(qn_op_want_float(types, 0, err));
+    else
+        QN_TRY(qn_op_want_kind(types, 0, OP_KIND_INTEGER, err));
     QN_TRY(qn_op_want_dtype(types, 1, types->inputs[0].dtype, err));
     if (a->rank < 2 || b->rank < 2)
         QN_FAIL(err, QN_ERR_ARG, "inputs have %d and %d dimensions, expected at least 2", a->rank,
@@ -68,6 +72,23 @@ static qn_status matmul_infer(const qn_op_types *types, qn_type *ret_outputs, qn
     return QN_OK;
 }
 
+/* Integers wrap. */
+static void matmul_integers(const qn_op_run *run, const matmul_sizes *z)
+{
+    const qn_tensor *a = &run->inputs[0], *b = &run->inputs[1];
+    int64_t count = qn_shape_count(&z->batch) * z->m * z->n;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t batch = i / (z->m * z->n), row = i / z->n % z->m, col = i % z->n;
+        int64_t am = qn_op_offset(&z->batch, z->stride_a, batch) * z->m * z->k;
+        int64_t bm = qn_op_offset(&z->batch, z->stride_b, batch) * z->k * z->n;
+        uint64_t sum = 0;
+        for (int64_t k = 0; k < z->k; k++)
+            sum += (uint64_t)qn_op_get_i64(a, am + (z->trans_a ? k * z->m + row : row * z->k + k)) *
+                   (uint64_t)qn_op_get_i64(b, bm + (z->trans_b ? col * z->k + k : k * z->n + col));
+        qn_op_put_i64(&run->outputs[0], i, (int64_t)sum);
+    }
+}
+
 static void matmul_ref(const qn_op_run *run)
 {
     matmul_sizes z;
@@ -78,7 +99,10 @@ static void matmul_ref(const qn_op_run *run)
     z.batch = batch_part(&run->outputs[0].shape);
     qn_op_strides(&batch_a, &z.batch, z.stride_a);
     qn_op_strides(&batch_b, &z.batch, z.stride_b);
-    OP_FLOAT_CALL(run->inputs[0].dtype, matmul, run, &z);
+    if (qn_dtype_is_float(run->inputs[0].dtype))
+        OP_FLOAT_CALL(run->inputs[0].dtype, matmul, run, &z);
+    else
+        matmul_integers(run, &z);
 }
 
 static qn_value product(const qn_op_vjp *in, qn_value a, bool trans_a, qn_value b, bool trans_b)
@@ -240,6 +264,7 @@ static const qn_op_sample matmul_samples[] = {
     MATMUL(OP_F64(2, 4, 3), OP_F64(2, 4, 5), 1, OP_AI("transA", 1)),
     MATMUL(OP_F64(3, 4), OP_F64(5, 4), 1, OP_AI("transB", 1)),
     MATMUL(OP_F64(4, 3), OP_F64(5, 4), 2, OP_AI("transA", 1), OP_AI("transB", 1)),
+    MATMUL(OP_I32(2, 3, 4), OP_I32(4, 5), 0, {0}),
 };
 static const qn_op_sample gemm_samples[] = {
     MATMUL(OP_F64(3, 4), OP_F64(4, 5), 0, {0}),

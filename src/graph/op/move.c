@@ -36,6 +36,22 @@ static void cast_vjp(const qn_op_vjp *in, qn_value *ret)
     ret[0] = qn_graph_node(in->graph, "Cast", in->grads, 1, &to, 1);
 }
 
+/* The same bits under another type of the same size. */
+static qn_status bit_cast_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    qn_dtype to = attr_dtype(types, "to"), from = types->inputs[0].dtype;
+    if (qn_dtype_size(to) != qn_dtype_size(from))
+        QN_FAIL(err, QN_ERR_ARG, "%s and %s differ in size", qn_dtype_name(from),
+                qn_dtype_name(to));
+    ret_outputs[0] = (qn_type){to, types->inputs[0].shape};
+    return QN_OK;
+}
+
+static void bit_cast_ref(const qn_op_run *run)
+{
+    memcpy(run->outputs[0].data, run->inputs[0].data, qn_tensor_bytes(&run->outputs[0]));
+}
+
 /* ONNX's default order is reversed. */
 static qn_status permutation(const qn_op_types *types, int64_t ret[QN_RANK_MAX], qn_error *err)
 {
@@ -515,6 +531,10 @@ static const qn_op_sample cast_samples[] = {
     SAMPLE(OP_I64(5), 1, OP_AS("to", "f32")),
     SAMPLE(OP_F64(5), 1, OP_AS("to", "bool")),
 };
+static const qn_op_sample bit_cast_samples[] = {
+    SAMPLE(OP_I32(3, 4), 1, OP_AS("to", "u32")),
+    SAMPLE(OP_U8(7), 1, OP_AS("to", "i8")),
+};
 static const qn_op_sample transpose_samples[] = {
     SAMPLE(OP_F64(2, 3, 4), 0, {0}),
     SAMPLE(OP_F64(2, 3, 4, 2), 1, OP_AINTS("perm", 0, 3, 1, 2)),
@@ -572,6 +592,7 @@ static const qn_op_sample expand_samples[] = {
 
 const qn_op qn_ops_move[] = {
     ROW("Cast", cast, cast_attrs, 0, cast_ref, cast_vjp),
+    ROW("BitCast", bit_cast, cast_attrs, QN_OP_NO_GRADIENT, bit_cast_ref, NULL),
     ROW("Transpose", transpose, perm_attrs, 0, transpose_ref, transpose_vjp),
     {.name = "Concat",
      .inputs_min = 1,

@@ -221,6 +221,8 @@ static int64_t i64_of(qn_binary op, int64_t a, int64_t b)
         return a > b ? a : b;
     case QN_BINARY_SQUARED_DIFFERENCE:
         return (int64_t)(((uint64_t)a - (uint64_t)b) * ((uint64_t)a - (uint64_t)b));
+    case QN_BINARY_PRELU:
+        return a < 0 ? (int64_t)((uint64_t)a * (uint64_t)b) : a;
     default:
         QN_ASSERT(false && "an i64 operation");
         return 0;

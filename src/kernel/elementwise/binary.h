@@ -18,6 +18,7 @@ typedef enum {
     QN_BINARY_MAX,
     QN_BINARY_POW, /* <= 16 ulp for x > 0; C's pow for the special values */
     QN_BINARY_SQUARED_DIFFERENCE,
+    QN_BINARY_PRELU, /* a where a >= 0, else a * b */
     QN_BINARY_COUNT
 } qn_binary;
 

@@ -39,7 +39,8 @@ VEC vf power(vf a, vf b)
     X(MIN, least(x, y))                                                                            \
     X(MAX, largest(x, y))                                                                          \
     X(POW, power(x, y))                                                                            \
-    X(SQUARED_DIFFERENCE, difference_squared(x, y))
+    X(SQUARED_DIFFERENCE, difference_squared(x, y))                                                \
+    X(PRELU, vf_pick(vf_lt(x, vf_zero()), vf_mul(x, y), x))
 
 #define COMPARES(X)                                                                                \
     X(EQ, vf_eq(x, y))                                                                             \

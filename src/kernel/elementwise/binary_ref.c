@@ -13,7 +13,8 @@
     X(MIN, isnan(x) || x < y ? x : y)                                                              \
     X(MAX, isnan(x) || x > y ? x : y)                                                              \
     X(POW, powf(x, y))                                                                             \
-    X(SQUARED_DIFFERENCE, (x - y) * (x - y))
+    X(SQUARED_DIFFERENCE, (x - y) * (x - y))                                                       \
+    X(PRELU, x < 0 ? x * y : x)
 
 #define COMPARES(X)                                                                                \
     X(EQ, x == y)                                                                                  \

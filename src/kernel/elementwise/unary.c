@@ -42,6 +42,8 @@ static int64_t grain_of(qn_unary op)
     case QN_UNARY_FLOOR:
     case QN_UNARY_CEIL:
     case QN_UNARY_ROUND:
+    case QN_UNARY_HARD_SWISH:
+    case QN_UNARY_THRESHOLD:
     case QN_UNARY_COPY:
         return GRAIN_CHEAP;
     default:

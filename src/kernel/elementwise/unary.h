@@ -2,9 +2,10 @@
  * Functions of one number, forward and backward, f32.
  *
  * Accuracy (ulp against the exact value, AVX2 and AVX-512; the portable ones are libm's): exp, log,
- * sigmoid, tanh, erf, sin, cos (|x| <= 1e4), softplus <= 4; gelu, silu <= 8 away from their zero,
- * elsewhere <= 2e-7 absolute; arithmetic ones are exact or correctly rounded. NaN in gives NaN out;
- * exp overflows to inf and flushes below 2^-126.
+ * sigmoid, tanh, erf, sin, cos (|x| <= 1e4), softplus <= 4; gelu, silu, mish <= 8 away from their
+ * zero (swish: half a unit more for each unit of alpha x), elsewhere <= 2e-7 absolute; arithmetic
+ * ones are exact or correctly rounded. NaN in gives NaN out; exp overflows to inf and flushes below
+ * 2^-126.
  */
 #ifndef QN_KERNEL_UNARY_H
 #define QN_KERNEL_UNARY_H
@@ -25,6 +26,11 @@
     X(GELU_TANH, 1)                                                                                \
     X(SILU, 1)                                                                                     \
     X(SOFTPLUS, 1)                                                                                 \
+    X(SWISH, 1) /* x sigmoid(alpha x) */                                                           \
+    X(HARD_SWISH, 1)                                                                               \
+    X(SOFTSIGN, 1)                                                                                 \
+    X(MISH, 1)                                                                                     \
+    X(THRESHOLD, 1) /* x where x > alpha, else 0 */                                                \
     X(EXP, 2)                                                                                      \
     X(LOG, 1)                                                                                      \
     X(LOG1P, 1)                                                                                    \
@@ -52,7 +58,7 @@ typedef enum {
 
 /* What `saved` is in qn_unary_grad_f32: 0 = unused (may be NULL), 1 = x, 2 = y. */
 int qn_unary_saved(qn_unary op);
-/* dst[i] = f(src[i]); dst may be src. alpha: of LEAKY and ELU, else ignored. */
+/* dst[i] = f(src[i]); dst may be src. alpha: of LEAKY, ELU, SWISH and THRESHOLD, else ignored. */
 void qn_unary_f32(qn_pool *pool, qn_unary op, float *dst, const float *src, int64_t count,
                   float alpha);
 /* dx[i] = dy[i] * f'(x[i]); dx may be dy. At kinks: relu'(0) = 0, leaky'(0) = slope, abs'(0) = 0.

@@ -38,6 +38,43 @@ VEC vf silu_slope(vf x)
     vf s = math_sigmoid(x);
     return vf_mul(s, vf_fma(x, vf_sub(ONE, s), ONE));
 }
+VEC vf swish_slope(vf x, vf alpha)
+{
+    vf z = vf_mul(alpha, x), s = math_sigmoid(z);
+    return vf_mul(s, vf_fma(z, vf_sub(ONE, s), ONE));
+}
+/* x / 6 + 1 / 2 in [0, 1]; the first operand of min and max gives way to NaN */
+VEC vf hard_gate(vf x)
+{
+    return vf_min(ONE, vf_max(vf_zero(), vf_fma(x, vf_set(1.0f / 6.0f), HALF)));
+}
+VEC vf hard_swish_slope(vf x)
+{
+    vm rises = vm_and(vf_lt(vf_set(-3.0f), x), vf_lt(x, vf_set(3.0f)));
+    return vf_fma(vf_keep(rises, x), vf_set(1.0f / 6.0f), hard_gate(x));
+}
+VEC vf softsign(vf x) /* at the ends it is 1: inf / inf is not */
+{
+    vf y = vf_div(x, vf_add(ONE, vf_abs(x)));
+    return vf_pick(vf_eq(vf_abs(x), vf_set(__builtin_inff())), vf_copysign(ONE, x), y);
+}
+VEC vf softsign_slope(vf x)
+{
+    vf d = vf_add(ONE, vf_abs(x));
+    return vf_div(ONE, vf_mul(d, d));
+}
+/* tanh(log(1 + e)) = n / (n + 2) with e = exp(x), n = e (e + 2); 1 from x = 20 on */
+VEC vf mish_gate(vf x)
+{
+    vf e = math_exp(vf_min(vf_set(20.0f), x));
+    vf n = vf_mul(e, vf_add(e, vf_set(2.0f)));
+    return vf_div(n, vf_add(n, vf_set(2.0f)));
+}
+VEC vf mish_slope(vf x)
+{
+    vf t = mish_gate(x);
+    return vf_fma(vf_mul(x, math_sigmoid(x)), vf_fnma(t, t, ONE), t);
+}
 VEC vf erf_slope(vf x)
 {
     return vf_mul(vf_set(1.1283791671f), math_exp(vf_neg(vf_mul(x, x))));
@@ -59,6 +96,11 @@ VEC vf rsqrt(vf x)
     X(GELU_TANH, math_gelu_tanh(x), vf_mul(dy, gelu_tanh_slope(s)))                                \
     X(SILU, math_silu(x), vf_mul(dy, silu_slope(s)))                                               \
     X(SOFTPLUS, math_softplus(x), vf_mul(dy, math_sigmoid(s)))                                     \
+    X(SWISH, vf_mul(x, math_sigmoid(vf_mul(a, x))), vf_mul(dy, swish_slope(s, a)))                 \
+    X(HARD_SWISH, vf_mul(x, hard_gate(x)), vf_mul(dy, hard_swish_slope(s)))                        \
+    X(SOFTSIGN, softsign(x), vf_mul(dy, softsign_slope(s)))                                        \
+    X(MISH, vf_mul(x, mish_gate(x)), vf_mul(dy, mish_slope(s)))                                    \
+    X(THRESHOLD, vf_pick(vf_le(x, a), vf_zero(), x), vf_keep(vf_lt(a, s), dy))                     \
     X(EXP, math_exp(x), vf_mul(dy, s))                                                             \
     X(LOG, math_log(x), vf_div(dy, s))                                                             \
     X(LOG1P, math_log1p(x), vf_div(dy, vf_add(ONE, s)))                                            \

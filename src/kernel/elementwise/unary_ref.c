@@ -36,6 +36,34 @@ static float softplus(float x)
     return (x < 0 ? 0 : x) + log1pf(expf(-fabsf(x)));
 }
 
+static float swish_slope(float x, float alpha)
+{
+    float s = sigmoid(alpha * x);
+    return s * (1 + alpha * x * (1 - s));
+}
+static float hard_gate(float x)
+{
+    float y = x / 6 + 0.5f;
+    return y < 0 ? 0 : y > 1 ? 1 : y;
+}
+static float softsign(float x)
+{
+    return isinf(x) ? copysignf(1, x) : x / (1 + fabsf(x));
+}
+static float softsign_slope(float x)
+{
+    return 1 / ((1 + fabsf(x)) * (1 + fabsf(x)));
+}
+static float mish_gate(float x)
+{
+    return tanhf(softplus(x));
+}
+static float mish_slope(float x)
+{
+    float t = mish_gate(x);
+    return t + x * sigmoid(x) * (1 - t * t);
+}
+
 /* X(name, y of x, dx of dy and s), alpha the parameter. */
 #define FUNCTIONS(X)                                                                               \
     X(RELU, x<0 ? 0 : x, s> 0 ? dy : 0)                                                            \
@@ -47,6 +75,11 @@ static float softplus(float x)
     X(GELU_TANH, x *sigmoid(gelu_tanh_argument(x)), dy *gelu_tanh_slope(s))                        \
     X(SILU, x *sigmoid(x), dy *silu_slope(s))                                                      \
     X(SOFTPLUS, softplus(x), dy *sigmoid(s))                                                       \
+    X(SWISH, x *sigmoid(alpha *x), dy *swish_slope(s, alpha))                                      \
+    X(HARD_SWISH, x *hard_gate(x), dy *(hard_gate(s) + (s > -3 && s < 3 ? s / 6 : 0)))             \
+    X(SOFTSIGN, softsign(x), dy *softsign_slope(s))                                                \
+    X(MISH, x *mish_gate(x), dy *mish_slope(s))                                                    \
+    X(THRESHOLD, x <= alpha ? 0 : x, s > alpha ? dy : 0)                                           \
     X(EXP, expf(x), dy *s)                                                                         \
     X(LOG, logf(x), dy / s)                                                                        \
     X(LOG1P, log1pf(x), dy / (1 + s))                                                              \
