@@ -1,63 +1,111 @@
 /*
  * ONNX operators over sequences: recurrent networks, attention, rotary positions, running sums.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "model/onnx_import_priv.h"
 
 /* --- recurrent networks --- */
 
-static int gates_of(const char *op)
+/* How ONNX spells what the rows spell otherwise, and which of alpha and beta a function takes from the lists. */
+static const struct {
+    const char *onnx, *own;
+    bool alpha, beta;
+} activation_names[] = {
+    {"Sigmoid", "sigmoid", false, false},
+    {"Tanh", "tanh", false, false},
+    {"Relu", "relu", false, false},
+    {"Affine", "affine", true, true},
+    {"LeakyRelu", "leaky_relu", true, false},
+    {"ThresholdedRelu", "thresholded_relu", true, false},
+    {"ScaledTanh", "scaled_tanh", true, true},
+    {"HardSigmoid", "hard_sigmoid", true, true},
+    {"Elu", "elu", true, false},
+    {"Softsign", "softsign", false, false},
+    {"Softplus", "softplus", false, false},
+};
+enum { ACTIVATIONS_SIZE = 512, ACTIVATIONS = sizeof activation_names / sizeof activation_names[0] };
+
+/* The next element of a list, ":0.5"; nothing when the list has ended. */
+static void put_next(char *dst, size_t *used, const qn_onnx_attr *list, int64_t *next)
 {
-    return op[0] == 'L' ? 4 : op[0] == 'G' ? 3 : 1;
+    if (list && *next < list->count && *used + 40 < ACTIVATIONS_SIZE)
+        *used += (size_t)snprintf(dst + *used, ACTIVATIONS_SIZE - *used, ":%.9g",
+                                  (double)list->floats[(*next)++]);
 }
 
-/* The activations must be the ones that the rows compute; of a plain RNN all directions have the same. Gives the RNN's. */
-static const char *read_activations(qn_onnx_call *call)
+/* "sigmoid leaky_relu:0.1 tanh": the attributes activations, activation_alpha and activation_beta as one text. */
+static void read_activations(qn_onnx_call *call, char dst[ACTIVATIONS_SIZE])
 {
-    static const char *const usual[] = {"Sigmoid", "Tanh", "Tanh"};
-    const qn_onnx_attr *attr = qn_onnx_attr_find(call, "activations");
-    int gates = gates_of(call->node->op), each = gates == 4 ? 3 : gates == 3 ? 2 : 1;
-    const char *first = attr && attr->count > 0 ? attr->strings[0] : "Tanh";
-    for (int64_t i = 0; attr && i < attr->count; i++) {
-        const char *expected = gates == 1 ? first : usual[i % each];
-        if (strcmp(attr->strings[i], expected) != 0)
-            qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "activation '%.40s', expected '%.40s'",
-                         attr->strings[i], expected);
+    const qn_onnx_attr *names = qn_onnx_attr_find(call, "activations");
+    const qn_onnx_attr *alphas = qn_onnx_attr_find(call, "activation_alpha");
+    const qn_onnx_attr *betas = qn_onnx_attr_find(call, "activation_beta");
+    int64_t alpha = 0, beta = 0;
+    size_t used = 0;
+    dst[0] = '\0';
+    for (int64_t i = 0; names && i < names->count && i < 6; i++) {
+        size_t k = 0;
+        while (k < ACTIVATIONS && strcmp(activation_names[k].onnx, names->strings[i]) != 0)
+            k++;
+        if (k == ACTIVATIONS) {
+            qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "activation '%.40s'", names->strings[i]);
+            return;
+        }
+        used += (size_t)snprintf(dst + used, ACTIVATIONS_SIZE - used, "%s%s", i ? " " : "",
+                                 activation_names[k].own);
+        if (activation_names[k].alpha)
+            put_next(dst, &used, alphas, &alpha);
+        if (activation_names[k].beta)
+            put_next(dst, &used, betas, &beta);
     }
-    if (gates == 1 && strcmp(first, "Tanh") != 0 && strcmp(first, "Relu") != 0)
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "activation '%.40s', expected Tanh or Relu", first);
-    return strcmp(first, "Relu") == 0 ? "relu" : "tanh";
+}
+
+/* Whether an input is there and not a constant of zeros. */
+static bool matters(qn_onnx_call *call, int input)
+{
+    qn_tensor tensor;
+    if (!qn_onnx_has(call, input))
+        return false;
+    if (!qn_graph_const_read(call->graph, qn_onnx_in(call, input), &tensor))
+        return true;
+    for (int64_t i = 0; i < qn_shape_count(&tensor.shape); i++)
+        if (qn_tensor_f64_at(&tensor, i) != 0)
+            return true;
+    return false;
 }
 
 static void map_rnn(qn_onnx_call *call)
 {
-    const char *op = call->node->op, *activation = read_activations(call);
-    bool lstm = gates_of(op) == 4, gru = gates_of(op) == 3;
-    qn_attr attrs[] = {
-        QN_ATTR_S("direction", qn_onnx_attr_s(call, "direction", "forward")),
-        QN_ATTR_I("layout", qn_onnx_attr_i(call, "layout", 0)),
-        gru ? QN_ATTR_I("linear_before_reset", qn_onnx_attr_i(call, "linear_before_reset", 0) != 0)
-            : QN_ATTR_S("activation", activation)};
-    if (qn_onnx_attr_find(call, "clip") || qn_onnx_attr_i(call, "input_forget", 0))
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "clip and input_forget are not read");
-    qn_value inputs[7], outputs[4];
+    const char *op = call->node->op;
+    static const char *const usual[] = {"sigmoid tanh tanh", "sigmoid tanh", "tanh"};
+    char activations[ACTIVATIONS_SIZE];
+    bool lstm = op[0] == 'L', gru = op[0] == 'G';
+    read_activations(call, activations);
+    qn_attr attrs[6] = {QN_ATTR_S("direction", qn_onnx_attr_s(call, "direction", "forward")),
+                        QN_ATTR_I("layout", qn_onnx_attr_i(call, "layout", 0)),
+                        QN_ATTR_S("activations", activations),
+                        QN_ATTR_F("clip", qn_onnx_attr_f(call, "clip", 0))};
+    int attrs_count = 4;
+    if (gru)
+        attrs[attrs_count++] =
+            QN_ATTR_I("linear_before_reset", qn_onnx_attr_i(call, "linear_before_reset", 0) != 0);
+    if (lstm)
+        attrs[attrs_count++] =
+            QN_ATTR_I("input_forget", qn_onnx_attr_i(call, "input_forget", 0) != 0);
+    if (strcmp(activations, usual[lstm ? 0 : gru ? 1 : 2]) == 0)
+        activations[0] = '\0'; /* the row's own, which have kernels */
+    if (!lstm && !gru && strcmp(activations, "relu") == 0)
+        attrs[2] = QN_ATTR_S("activation", activations);
+    qn_value inputs[8], outputs[4];
     int most = lstm ? 7 : 6, results = lstm ? 4 : 3;
     for (int i = 0; i < most; i++)
         inputs[i] = qn_onnx_has(call, i) ? qn_onnx_in(call, i) : QN_NONE;
     if (inputs[4] != QN_NONE)
         inputs[4] = qn_onnx_cast(call, inputs[4], QN_DTYPE_I64);
-    qn_value peephole = qn_onnx_has(call, 7) ? qn_onnx_in(call, 7) : QN_NONE;
-    qn_tensor tensor;
-    bool none = true;
-    if (peephole != QN_NONE) {
-        none = qn_graph_const_read(call->graph, peephole, &tensor);
-        for (int64_t i = 0; none && i < qn_shape_count(&tensor.shape); i++)
-            none = qn_tensor_f64_at(&tensor, i) == 0;
-    }
-    if (!none)
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "peepholes that are not zero are not read");
-    qn_onnx_emit_many(call, op, inputs, most, attrs, lstm ? 2 : 3, outputs, results);
+    if (lstm && matters(call, 7))
+        inputs[most++] = qn_onnx_in(call, 7);
+    qn_onnx_emit_many(call, op, inputs, most, attrs, attrs_count, outputs, results);
     for (int i = 0; i < results - 1; i++)
         if (qn_onnx_wants(call, i))
             qn_onnx_out(call, i, outputs[i]);
@@ -146,15 +194,11 @@ static void map_rotary(qn_onnx_call *call)
     {                                                                                              \
         NULL, name, since, 0, map, NULL, NULL, NULL                                                \
     }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
 
 const qn_onnx_row qn_onnx_rows_sequence[] = {
-    NOTED("LSTM", 7, map_rnn, "usual activations; no clip, input_forget or peepholes"),
-    NOTED("GRU", 7, map_rnn, "usual activations; no clip"),
-    NOTED("RNN", 7, map_rnn, "Tanh or Relu; no clip"),
+    ROW("LSTM", 7, map_rnn),
+    ROW("GRU", 7, map_rnn),
+    ROW("RNN", 7, map_rnn),
     ROW("RotaryEmbedding", 23, map_rotary),
     {0},
 };

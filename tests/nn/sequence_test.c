@@ -143,6 +143,202 @@ static void rows_agree_with_pytorch(void **unused)
 }
 
 /*
+ * What PyTorch has not, against ONNX Runtime 1.23 in f32: T 3, B 2, I 2, H 2, x twice the pattern, all weights the pattern.
+ */
+typedef struct {
+    const char *op, *activations;
+    double clip;
+    bool both, peepholes, input_forget;
+    int64_t lengths[2]; /* 0: none */
+    double want[24];
+} unusual;
+
+static const unusual unusuals[] = {
+    {"LSTM",
+     "",
+     0,
+     true,
+     true,
+     false,
+     {3, 2},
+     {0.09369418025016785,
+      -0.22430288791656494,
+      0.08169563114643097,
+      -0.24619612097740173,
+      0.03807895630598068,
+      -0.025836937129497528,
+      0.00032240766449831426,
+      0.01391894742846489,
+      0.008537331596016884,
+      -0.18661077320575714,
+      0.044003814458847046,
+      -0.23760077357292175,
+      -0.24020232260227203,
+      -0.16129283607006073,
+      -0.22018350660800934,
+      -0.09758707135915756,
+      0.0004217347886878997,
+      -0.2154768854379654,
+      0.0,
+      0.0,
+      -0.2543412148952484,
+      -0.0779971331357956,
+      0.0,
+      0.0}},
+    {"LSTM",
+     "hard_sigmoid:0.3:0.4 scaled_tanh:1.7:0.7 softsign",
+     0.4,
+     false,
+     false,
+     false,
+     {0},
+     {0.054420605301856995, -0.09844297170639038, 0.05314876511693001, -0.09698528051376343,
+      -0.011453166604042053, -0.07091312110424042, 0.01186934020370245, -0.09413054585456848,
+      -0.0008985637687146664, -0.09011199325323105, 0.05665091052651405, -0.13427899777889252}},
+    {"LSTM",
+     "",
+     0,
+     false,
+     true,
+     true,
+     {0},
+     {0.09369418025016785, -0.22430288791656494, 0.08169563114643097, -0.24619612097740173,
+      0.037774208933115005, -0.2190009504556656, 0.0691283568739891, -0.27359339594841003,
+      0.013032396323978901, -0.25128448009490967, 0.09644559025764465, -0.2809584140777588}},
+    {"LSTM",
+     "",
+     0.2,
+     false,
+     false,
+     false,
+     {0},
+     {0.048662763088941574, -0.05943683534860611, 0.048662763088941574, -0.05943683534860611,
+      -0.017996137961745262, -0.07524006813764572, -0.0002527404867578298, -0.07524006813764572,
+      -0.002374908421188593, -0.08376989513635635, 0.0485503152012825, -0.10016985982656479}},
+    {"GRU",
+     "sigmoid elu:0.7",
+     0,
+     false,
+     false,
+     false,
+     {0},
+     {-0.18775323033332825, 0.13228236138820648, -0.17855598032474518, 0.08828873187303543,
+      -0.2619037628173828, -0.07589729130268097, -0.20155811309814453, -0.1219150498509407,
+      -0.15503345429897308, -0.21578000485897064, -0.29784998297691345, 0.0532495453953743}},
+    {"GRU",
+     "",
+     0,
+     true,
+     false,
+     false,
+     {2, 3},
+     {-0.3232051134109497,
+      0.1279447078704834,
+      -0.3073049783706665,
+      0.08689137548208237,
+      0.1562889665365219,
+      -0.2711281478404999,
+      0.17175330221652985,
+      -0.49736419320106506,
+      -0.45863646268844604,
+      -0.13645868003368378,
+      -0.35251012444496155,
+      -0.20928743481636047,
+      -0.0609637126326561,
+      -0.037544626742601395,
+      -0.02246592938899994,
+      -0.31342536211013794,
+      0.0,
+      0.0,
+      -0.516165554523468,
+      0.005281269550323486,
+      0.0,
+      0.0,
+      0.18795768916606903,
+      -0.2921940088272095}},
+    {"RNN",
+     "affine:0.5:0.1",
+     0,
+     false,
+     false,
+     false,
+     {0},
+     {7.450580596923828e-09, 0.6000000238418579, -0.10000000149011612, 0.625, -0.32750001549720764,
+      0.3100000023841858, -0.3981249928474426, 0.35499998927116394, -0.4591875374317169,
+      0.35112500190734863, 0.09610936790704727, 0.7407187819480896}},
+};
+
+static qn_value unusual_node(qn_graph *graph, const unusual *c)
+{
+    int64_t gates = c->op[0] == 'L' ? 4 : c->op[0] == 'G' ? 3 : 1, dirs = c->both ? 2 : 1;
+    const qn_shape shapes[4] = {QN_SHAPE(3, 2, 2), QN_SHAPE(dirs, gates * 2, 2),
+                                QN_SHAPE(dirs, gates * 2, 2), QN_SHAPE(dirs, gates * 4)};
+    qn_value x[8] = {QN_NONE, QN_NONE, QN_NONE, QN_NONE, QN_NONE, QN_NONE, QN_NONE, QN_NONE};
+    char name[8];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "x%d", i);
+        x[i] = qn_graph_input(graph, name, QN_DTYPE_F64, shapes[i]);
+    }
+    if (c->lengths[0] > 0)
+        x[4] = qn_graph_input(graph, "lengths", QN_DTYPE_I64, QN_SHAPE(2));
+    if (c->peepholes)
+        x[7] = qn_graph_input(graph, "x7", QN_DTYPE_F64, QN_SHAPE(dirs, 6));
+    int count = c->peepholes ? 8 : c->lengths[0] > 0 ? 5 : 4;
+    qn_attr attrs[] = {QN_ATTR_S("direction", c->both ? "bidirectional" : "forward"),
+                       QN_ATTR_S("activations", c->activations), QN_ATTR_F("clip", c->clip),
+                       QN_ATTR_I("input_forget", c->input_forget)};
+    return qn_graph_node(graph, c->op, x, count, attrs, c->op[0] == 'L' ? 4 : 3);
+}
+
+static void recurrent_rows_agree_with_onnx_runtime(void **unused)
+{
+    (void)unused;
+    for (size_t k = 0; k < sizeof unusuals / sizeof unusuals[0]; k++) {
+        const unusual *c = &unusuals[k];
+        qn_graph *graph = qn_graph_create();
+        qn_state *state = NULL;
+        qn_plan *plan = NULL;
+        qn_graph_output(graph, "y", unusual_node(graph, c));
+        assert_ok(qn_state_create(&state, &err), &err);
+        assert_ok(qn_plan_create(graph, state, &(qn_plan_options){0}, &plan, &err), &err);
+        for (int i = 0; i < 8; i++) {
+            char name[8];
+            snprintf(name, sizeof name, "x%d", i);
+            const qn_tensor *input = qn_plan_input(plan, name);
+            for (int64_t at = 0; input && at < qn_shape_count(&input->shape); at++)
+                ((double *)input->data)[at] = (i ? 1 : 2) * pattern(at);
+        }
+        if (c->lengths[0] > 0)
+            memcpy(qn_plan_input(plan, "lengths")->data, c->lengths, sizeof c->lengths);
+        qn_plan_run(plan, 0);
+        const double *y = qn_plan_output(plan, "y")->data;
+        for (int i = 0; i < (c->both ? 24 : 12); i++)
+            if (!(fabs(y[i] - c->want[i]) <= 1e-6))
+                fail_msg("case %d, %s: y[%d] is %.9g, ONNX Runtime says %.9g", (int)k, c->op, i,
+                         y[i], c->want[i]);
+        qn_plan_destroy(plan);
+        qn_state_destroy(state);
+        qn_graph_destroy(graph);
+    }
+}
+
+static void unknown_activations_are_named(void **unused)
+{
+    (void)unused;
+    static const char *const words[] = {"sigmoid tanh swish", "sigmoid tanh:x tanh", "sigmoid"};
+    static const char *const told[] = {"'swish' is no activation", "'tanh:x' is no activation",
+                                       "1 activations, expected 3"};
+    for (int i = 0; i < 3; i++) {
+        unusual c = {.op = "LSTM", .activations = words[i]};
+        qn_graph *graph = qn_graph_create();
+        assert_int_equal(unusual_node(graph, &c), QN_NONE);
+        assert_int_equal(qn_graph_check(graph, &err), QN_ERR_ARG);
+        assert_text(&err, told[i]);
+        qn_graph_destroy(graph);
+    }
+}
+
+/*
  * Networks
  */
 enum { B = 3, T = 7, I = 6, PARAMS_MAX = 64 };
@@ -235,6 +431,10 @@ static void networks_agree_with_their_references(void **unused)
         "[{\"positions\": {\"kind\": \"learned\"}}, {\"lstm\": {\"units\": 9, "
         "\"return_sequences\": true, "
         "\"bidirectional\": true}}, {\"group_norm\": {\"groups\": 3}}, {\"gru\": {\"units\": 5}}]",
+        "[{\"gru\": {\"units\": 5, \"layers\": 2, \"reverse\": true, \"reset_first\": true, "
+        "\"return_sequences\": true}}, "
+        "{\"transformer\": {\"heads\": 5, \"alibi\": true, \"causal\": true}}, {\"lstm\": "
+        "{\"units\": 3, \"layers\": 3}}]",
         "[{\"rnn\": {\"units\": 17, \"return_sequences\": true}}, \"layer_norm\", {\"lstm\": "
         "{\"units\": "
         "4}}]",
@@ -264,6 +464,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_agree_with_pytorch),
+        cmocka_unit_test(recurrent_rows_agree_with_onnx_runtime),
+        cmocka_unit_test(unknown_activations_are_named),
         cmocka_unit_test(networks_agree_with_their_references),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

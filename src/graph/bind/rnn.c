@@ -1,5 +1,6 @@
 /*
- * Bindings of recurrent networks and their gradients. A GRU that resets before its product runs its row's reference.
+ * Bindings of recurrent networks and their gradients. Peepholes, clipping and unusual activations run the row's
+ * reference.
  */
 #include <string.h>
 
@@ -50,9 +51,12 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
                    .c0 = given(bind, lengths + 2)};
     if (name == 'R' && is_word(bind, "activation", "relu"))
         io->kind = QN_RNN_RELU;
+    bool usual = qn_op_attr_s(bind->types, "activations")[0] == '\0' &&
+                 !(qn_op_attr_f(bind->types, "clip") > 0) && !has(bind, lengths + 3) &&
+                 (name != 'L' || !qn_op_attr_i(bind->types, "input_forget"));
     if (name == 'G' && !qn_op_attr_i(bind->types, "linear_before_reset"))
         return false;
-    return bind->types->inputs[0].dtype == QN_DTYPE_F32;
+    return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
 }
 
 typedef struct {
@@ -115,12 +119,12 @@ static size_t grad_scratch(const qn_bind *bind)
 static bool bind_grad(const qn_bind *bind)
 {
     qn_rnn io;
-    if (!describe(bind, 8, &io))
+    bool lstm = bind->types->op->name[0] == 'L';
+    if (!describe(bind, 8, &io) || (lstm && bind->wanted[7]))
         return false;
     grad_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
-    bool lstm = io.kind == QN_RNN_LSTM;
     args->io = io;
     args->grad = (qn_rnn_grad){.y = bind->inputs[3].data,
                                .kept = bind->inputs[4].data,

@@ -20,18 +20,34 @@ static double FN(gate_sum)(const qn_op_run *run, const rnn_walk *w, int64_t d, c
     return sum;
 }
 
+/* The peephole of gate i, o or f (0 to 2) of unit j; 0 without. */
+static double FN(peep)(const qn_op_run *run, const rnn_walk *w, int input, int64_t d, int gate,
+                       int64_t j)
+{
+    const T *all = qn_op_has(run->types, input) ? run->inputs[input].data : NULL;
+    return all ? (double)all[(d * 3 + gate) * w->hidden + j] : 0;
+}
+
 static void FN(step_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, const T *x, T *h,
                           T *c, T *a)
 {
     int64_t n = w->hidden;
+    const qn_rnn_act *act = w->acts[d];
     for (int64_t row = 0; row < 4 * n; row++) {
         double sum = FN(gate_sum)(run, w, d, x, h, NULL, row, 3);
-        a[row] = (T)(row < 3 * n ? logistic(sum) : tanh(sum));
+        if (row < n || (row >= 2 * n && row < 3 * n))
+            sum += FN(peep)(run, w, 7, d, (int)(row / n), row % n) * (double)c[row % n];
+        /* the output's gate also looks at the new cell, below */
+        a[row] = (T)(row / n == 1 ? sum : activate(w, row < 3 * n ? &act[0] : &act[1], sum));
     }
     for (int64_t j = 0; j < n; j++) {
+        if (w->coupled)
+            a[2 * n + j] = (T)(1 - (double)a[j]);
         c[j] = (T)((double)a[2 * n + j] * (double)c[j] + (double)a[j] * (double)a[3 * n + j]);
         a[4 * n + j] = c[j];
-        h[j] = (T)((double)a[n + j] * tanh((double)c[j]));
+        double sum = (double)a[n + j] + FN(peep)(run, w, 7, d, 1, j) * (double)c[j];
+        a[n + j] = (T)activate(w, &act[0], sum);
+        h[j] = (T)((double)a[n + j] * activate(w, &act[2], (double)c[j]));
     }
 }
 
@@ -39,11 +55,12 @@ static void FN(step_gru)(const qn_op_run *run, const rnn_walk *w, int64_t d, con
 {
     int64_t n = w->hidden;
     for (int64_t row = 0; row < 2 * n; row++)
-        a[row] = (T)logistic(FN(gate_sum)(run, w, d, x, h, NULL, row, 3));
+        a[row] = (T)activate(w, &w->acts[d][0], FN(gate_sum)(run, w, d, x, h, NULL, row, 3));
     for (int64_t j = 0; j < n; j++) {
         double own = FN(gate_sum)(run, w, d, x, h, NULL, 2 * n + j, 1);
         double past = FN(gate_sum)(run, w, d, x, h, w->reset_after ? NULL : a + n, 2 * n + j, 2);
-        a[2 * n + j] = (T)tanh(own + past * (w->reset_after ? (double)a[n + j] : 1));
+        own += past * (w->reset_after ? (double)a[n + j] : 1);
+        a[2 * n + j] = (T)activate(w, &w->acts[d][1], own);
         a[3 * n + j] = (T)past;
     }
     for (int64_t j = 0; j < n; j++)
@@ -53,10 +70,8 @@ static void FN(step_gru)(const qn_op_run *run, const rnn_walk *w, int64_t d, con
 static void FN(step_plain)(const qn_op_run *run, const rnn_walk *w, int64_t d, const T *x, T *h,
                            T *a)
 {
-    for (int64_t j = 0; j < w->hidden; j++) {
-        double sum = FN(gate_sum)(run, w, d, x, h, NULL, j, 3);
-        a[j] = (T)(w->relu ? (sum > 0 ? sum : 0) : tanh(sum));
-    }
+    for (int64_t j = 0; j < w->hidden; j++)
+        a[j] = (T)activate(w, &w->acts[d][0], FN(gate_sum)(run, w, d, x, h, NULL, j, 3));
     memcpy(h, a, (size_t)w->hidden * sizeof *h);
 }
 
@@ -138,19 +153,36 @@ static double FN(pull)(const qn_op_run *run, const rnn_walk *w, int64_t d, const
     return sum;
 }
 
+/* How steep an activation is where its stored value is y; flat where it was clipped. */
+static double FN(slope_at)(const rnn_walk *w, const qn_rnn_act *act, T y)
+{
+    if (w->clip > 0 &&
+        (y <= (T)qn_rnn_act_apply(act, -w->clip) || y >= (T)qn_rnn_act_apply(act, w->clip)))
+        return 0;
+    return qn_rnn_act_slope(act, (double)y);
+}
+
 static void FN(back_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, const T *a,
                           const T *c_before, T *dh, T *dc, T *g)
 {
     int64_t n = w->hidden;
+    const qn_rnn_act *act = w->acts[d];
     for (int64_t j = 0; j < n; j++) {
         double in = (double)a[j], out = (double)a[n + j], keep = (double)a[2 * n + j];
-        double fresh = (double)a[3 * n + j], turn = tanh((double)a[4 * n + j]);
-        double slope = (double)dc[j] + (double)dh[j] * out * (1 - turn * turn);
-        g[j] = (T)(slope * fresh * in * (1 - in));
-        g[n + j] = (T)((double)dh[j] * turn * out * (1 - out));
-        g[2 * n + j] = (T)(slope * (c_before ? (double)c_before[j] : 0) * keep * (1 - keep));
-        g[3 * n + j] = (T)(slope * in * (1 - fresh * fresh));
-        dc[j] = (T)(slope * keep);
+        double fresh = (double)a[3 * n + j], cell = (double)a[4 * n + j];
+        double old = c_before ? (double)c_before[j] : 0, turn = activate(w, &act[2], cell);
+        double steep = w->clip > 0 && fabs(cell) >= w->clip ? 0 : qn_rnn_act_slope(&act[2], turn);
+        double at_out = (double)dh[j] * turn * FN(slope_at)(w, &act[0], a[n + j]);
+        double slope =
+            (double)dc[j] + (double)dh[j] * out * steep + at_out * FN(peep)(run, w, 11, d, 1, j);
+        double at_in = slope * (w->coupled ? fresh - old : fresh) * FN(slope_at)(w, &act[0], a[j]);
+        double at_keep = w->coupled ? 0 : slope * old * FN(slope_at)(w, &act[0], a[2 * n + j]);
+        g[j] = (T)at_in;
+        g[n + j] = (T)at_out;
+        g[2 * n + j] = (T)at_keep;
+        g[3 * n + j] = (T)(slope * in * FN(slope_at)(w, &act[1], a[3 * n + j]));
+        dc[j] = (T)(slope * keep + at_in * FN(peep)(run, w, 11, d, 0, j) +
+                    at_keep * FN(peep)(run, w, 11, d, 2, j));
     }
     for (int64_t k = 0; k < n; k++)
         dh[k] = (T)FN(pull)(run, w, d, g, 0, 4, k);
@@ -161,18 +193,20 @@ static void FN(back_gru)(const qn_op_run *run, const rnn_walk *w, int64_t d, con
                          const T *h_before, T *dh, T *g)
 {
     int64_t n = w->hidden;
+    const qn_rnn_act *act = w->acts[d];
     for (int64_t j = 0; j < n; j++) {
         double z = (double)a[j], r = (double)a[n + j], fresh = (double)a[2 * n + j];
         double old = h_before ? (double)h_before[j] : 0, up = (double)dh[j];
-        double slope = up * (1 - z) * (1 - fresh * fresh);
-        g[j] = (T)(up * (old - fresh) * z * (1 - z));
+        double slope = up * (1 - z) * FN(slope_at)(w, &act[1], a[2 * n + j]);
+        g[j] = (T)(up * (old - fresh) * FN(slope_at)(w, &act[0], a[j]));
         g[2 * n + j] = (T)slope;
         g[3 * n + j] = (T)(w->reset_after ? slope * r : slope);
-        g[n + j] = (T)(slope * (double)a[3 * n + j] * r * (1 - r));
+        g[n + j] = (T)(slope * (double)a[3 * n + j] * FN(slope_at)(w, &act[0], a[n + j]));
     }
     for (int64_t k = 0; k < n && !w->reset_after; k++) {
-        double r = (double)a[n + k], old = h_before ? (double)h_before[k] : 0;
-        g[n + k] = (T)(FN(pull)(run, w, d, g + 3 * n, 2, 1, k) * old * r * (1 - r));
+        double old = h_before ? (double)h_before[k] : 0;
+        g[n + k] =
+            (T)(FN(pull)(run, w, d, g + 3 * n, 2, 1, k) * old * FN(slope_at)(w, &act[0], a[n + k]));
     }
     for (int64_t k = 0; k < n; k++) {
         double through = FN(pull)(run, w, d, g + 3 * n, 2, 1, k);
@@ -184,10 +218,8 @@ static void FN(back_gru)(const qn_op_run *run, const rnn_walk *w, int64_t d, con
 static void FN(back_plain)(const qn_op_run *run, const rnn_walk *w, int64_t d, const T *a, T *dh,
                            T *g)
 {
-    for (int64_t j = 0; j < w->hidden; j++) {
-        double y = (double)a[j];
-        g[j] = (T)((double)dh[j] * (w->relu ? (y > 0 ? 1 : 0) : 1 - y * y));
-    }
+    for (int64_t j = 0; j < w->hidden; j++)
+        g[j] = (T)((double)dh[j] * FN(slope_at)(w, &w->acts[d][0], a[j]));
     for (int64_t k = 0; k < w->hidden; k++)
         dh[k] = (T)FN(pull)(run, w, d, g, 0, 1, k);
 }
@@ -256,6 +288,27 @@ static void FN(back_row)(const qn_op_run *run, const rnn_walk *w, int64_t d, int
     }
 }
 
+/* dpeepholes of one gate of one unit: the output's gate saw the new cell, the others the one before. */
+static void FN(back_peephole)(const qn_op_run *run, const rnn_walk *w, int64_t d, int gate,
+                              int64_t j)
+{
+    int64_t n = w->hidden;
+    const T *slopes = run->outputs[6].data, *kept = run->inputs[4].data;
+    double sum = 0;
+    for (int64_t at = 0; at < w->batch * w->steps; at++) {
+        int64_t b = at / w->steps, s = at % w->steps, end = length_of(w, b);
+        if (s >= end)
+            continue;
+        int64_t row = kept_place(w, d, time_of(w, d, s, end), b);
+        const T *before = FN(before)(run, w, d, b, s, true);
+        double cell = before ? (double)before[j] : 0;
+        if (gate == 1)
+            cell = (double)kept[row * w->kept * n + 4 * n + j];
+        sum += (double)slopes[row * w->slopes * n + gate * n + j] * cell;
+    }
+    ((T *)run->outputs[7].data)[(d * 3 + gate) * n + j] = (T)sum;
+}
+
 static void FN(back_input)(const qn_op_run *run, const rnn_walk *w, int64_t t, int64_t b, int64_t i)
 {
     const T *slopes = run->outputs[w->kind == RNN_LSTM ? 6 : 5].data;
@@ -276,6 +329,9 @@ static void FN(backward)(const qn_op_run *run, const rnn_walk *w)
     for (int64_t row = 0; row < w->dirs * w->gates * w->hidden; row++)
         for (int state = 0; state < 2; state++)
             FN(back_row)(run, w, row / (w->gates * w->hidden), row % (w->gates * w->hidden), state);
+    for (int64_t i = 0; w->kind == RNN_LSTM && i < w->dirs * 3 * w->hidden; i++)
+        FN(back_peephole)
+    (run, w, i / w->hidden / 3, (int)(i / w->hidden % 3), i % w->hidden);
     for (int64_t i = 0; i < w->batch * w->steps * w->input; i++)
         FN(back_input)(run, w, i / w->input % w->steps, i / w->input / w->steps, i % w->input);
 }
