@@ -67,6 +67,16 @@ QN_API void qn_net_flatten(qn_net *net);
 QN_API void qn_net_dropout(qn_net *net, float rate);
 QN_API void qn_net_batch_norm(qn_net *net);
 QN_API void qn_net_activation(qn_net *net, qn_activation activation);
+/* What comes between the two is a branch, whose result is added to its input; then the activation.
+ * The branch must keep the shape, or the layers after qn_net_shortcut bring the input to its shape.
+ * Branches may stand in branches. */
+QN_API void qn_net_residual_begin(qn_net *net);
+QN_API void qn_net_shortcut(qn_net *net);
+QN_API void qn_net_residual_end(qn_net *net, qn_activation activation);
+/* Any layer of a recipe by its name, with its attributes as JSON, NULL for none:
+ * qn_net_layer(net, "conv1d", "{\"filters\": 32, \"kernel\": 5}"). `quern schema layers` lists
+ * them. */
+QN_API void qn_net_layer(qn_net *net, const char *name, const char *attributes);
 
 /* The sticky error, for those who want it before fit. */
 QN_MUST_USE QN_API qn_status qn_net_check(const qn_net *net, qn_error *err);

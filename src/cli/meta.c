@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/verbs.h"
+#include "nn/layers.h"
 
 static qn_status print_and_free(qn_buf *text, qn_status status, qn_error *err)
 {
@@ -13,14 +14,34 @@ static qn_status print_and_free(qn_buf *text, qn_status status, qn_error *err)
     return status;
 }
 
+/* A layer with a line for each attribute: name, default, meaning. */
+static void print_layer(const qn_nn_layer *layer, qn_buf *dst)
+{
+    qn_buf_printf(dst, "%s: %s\n", layer->name, layer->doc);
+    for (const qn_nn_attr *attr = layer->attrs; attr && attr->name; attr++) {
+        qn_buf_printf(dst, "    %-16s %-16s %s", attr->name,
+                      attr->required ? "(required)" : attr->fallback, attr->doc);
+        if (attr->choices)
+            qn_buf_printf(dst, ": %s", attr->choices);
+        qn_buf_byte(dst, '\n');
+    }
+}
+
 static qn_status run_schema(qn_cli *cli, qn_error *err)
 {
-    if (strcmp(cli->arguments[0], "recipe") != 0)
-        QN_FAIL(err, QN_ERR_ARG, "unknown schema '%s'; there is one of a 'recipe'",
-                cli->arguments[0]);
     qn_buf text;
     qn_json_writer w;
+    bool layers = strcmp(cli->arguments[0], "layers") == 0;
+    if (!layers && strcmp(cli->arguments[0], "recipe") != 0)
+        QN_FAIL(err, QN_ERR_ARG,
+                "unknown schema '%s'; there are those of a 'recipe' and of 'layers'",
+                cli->arguments[0]);
     qn_buf_init(&text, 0);
+    if (layers) {
+        for (int i = 0; qn_nn_layer_at(i); i++)
+            print_layer(qn_nn_layer_at(i), &text);
+        return print_and_free(&text, QN_OK, err);
+    }
     qn_json_write_init(&w, &text);
     w.pretty = true;
     qn_recipe_write_schema(&w);
@@ -54,15 +75,16 @@ static qn_status run_help(qn_cli *cli, qn_error *err)
 
 const qn_verb qn_verb_schema = {
     .name = "schema",
-    .arguments = "recipe",
-    .summary = "prints the JSON Schema of a recipe",
+    .arguments = "recipe|layers",
+    .summary = "prints the JSON Schema of a recipe, or the layers",
     .about = "Prints the JSON Schema (2020-12) of a recipe: every key, its type, range, choices "
              "and default.\n"
-             "Editors use it to complete and check recipes.",
+             "Editors use it to complete and check recipes.\n"
+             "With layers: every layer of model.layers with its attributes and their defaults.",
     .arguments_min = 1,
     .arguments_max = 1,
     .examples = {"quern schema recipe > recipe.schema.json", "a schema for an editor",
-                 "quern schema recipe | less", "every key with its meaning"},
+                 "quern schema layers | less", "every layer with its attributes"},
     .run = run_schema,
 };
 

@@ -365,6 +365,8 @@ static void describe_layer(qn_buf *text, const qn_json *layer, int64_t units)
             qn_buf_printf(text, "%lld", (long long)units);
         } else if (attrs->items[i].kind == QN_JSON_STRING) {
             qn_buf_str(text, attrs->items[i].string);
+        } else if (attrs->items[i].kind == QN_JSON_ARRAY) { /* layers in a layer */
+            qn_buf_printf(text, "(%lld layers)", (long long)attrs->items[i].count);
         } else {
             qn_json_write_init(&w, text);
             qn_json_value(&w, &attrs->items[i]);

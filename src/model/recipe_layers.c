@@ -7,7 +7,7 @@
 #include "model/recipe_priv.h"
 #include "nn/layers.h"
 
-enum { NAMES_MAX = 64, LAYERS_MAX = 256 };
+enum { NAMES_MAX = 128, LAYERS_MAX = 256 };
 
 static qn_status fail_memory(const qn_recipe_source *source)
 {
@@ -72,14 +72,19 @@ static qn_status read_integers(const qn_recipe_source *source, const qn_yaml *no
     return QN_OK;
 }
 
+static qn_status read_list(const qn_recipe_source *source, const qn_yaml *node, const char *label,
+                           int depth, qn_json *ret);
+
 static qn_status read_attr(const qn_recipe_source *source, const qn_nn_layer *layer,
-                           const qn_yaml *name, const qn_yaml *node, qn_json *ret)
+                           const qn_yaml *name, const qn_yaml *node, int depth, qn_json *ret)
 {
     const qn_nn_attr *attr = layer->attrs;
     while (attr && attr->name && !qn_str_is(name->text, attr->name))
         attr++;
     if (!attr || !attr->name)
         return fail_attr(source, name, layer);
+    if (node->kind == QN_YAML_LIST && attr->kind == QN_NN_ATTR_LAYERS)
+        return read_list(source, node, attr->name, depth + 1, ret);
     if (node->kind == QN_YAML_LIST)
         return read_integers(source, node, attr->name, ret);
     if (node->kind == QN_YAML_MAP)
@@ -89,7 +94,7 @@ static qn_status read_attr(const qn_recipe_source *source, const qn_nn_layer *la
 }
 
 static qn_status read_attrs(const qn_recipe_source *source, const qn_nn_layer *layer,
-                            const qn_yaml *node, qn_json *ret)
+                            const qn_yaml *node, int depth, qn_json *ret)
 {
     bool none = qn_yaml_is_null(node);
     if (!none && node->kind != QN_YAML_MAP)
@@ -102,14 +107,15 @@ static qn_status read_attrs(const qn_recipe_source *source, const qn_nn_layer *l
         return fail_memory(source);
     for (int64_t i = 0; i < count; i++) {
         keys[i] = node->keys[i].text;
-        QN_TRY(read_attr(source, layer, &node->keys[i], &node->items[i], &items[i]));
+        QN_TRY(read_attr(source, layer, &node->keys[i], &node->items[i], depth, &items[i]));
     }
     *ret = (qn_json){.kind = QN_JSON_OBJECT, .count = count, .items = items, .keys = keys};
     return QN_OK;
 }
 
 /* A bare name, or {name: {attribute: value}}. */
-static qn_status read_layer(const qn_recipe_source *source, const qn_yaml *node, qn_json *ret)
+static qn_status read_layer(const qn_recipe_source *source, const qn_yaml *node, int depth,
+                            qn_json *ret)
 {
     bool bare = node->kind == QN_YAML_SCALAR;
     if (!bare && (node->kind != QN_YAML_MAP || node->count != 1))
@@ -129,26 +135,49 @@ static qn_status read_layer(const qn_recipe_source *source, const qn_yaml *node,
     if (!item || !key)
         return fail_memory(source);
     *key = name->text;
-    QN_TRY(read_attrs(source, layer, &node->items[0], item));
+    QN_TRY(read_attrs(source, layer, &node->items[0], depth, item));
     *ret = (qn_json){.kind = QN_JSON_OBJECT, .count = 1, .items = item, .keys = key};
+    return QN_OK;
+}
+
+static qn_status read_list(const qn_recipe_source *source, const qn_yaml *node, const char *label,
+                           int depth, qn_json *ret)
+{
+    if (node->kind != QN_YAML_LIST || node->count < 1 || node->count > LAYERS_MAX)
+        return qn_recipe_fail(source, node, "%s is a list of 1 to %d layers", label, LAYERS_MAX);
+    if (depth > QN_NN_LISTS_MAX)
+        return qn_recipe_fail(source, node, "layers stand in more than %d lists", QN_NN_LISTS_MAX);
+    qn_json *items = QN_NEW(source->arena, qn_json, node->count);
+    if (!items)
+        return fail_memory(source);
+    for (int64_t i = 0; i < node->count; i++)
+        QN_TRY(read_layer(source, &node->items[i], depth, &items[i]));
+    *ret = (qn_json){.kind = QN_JSON_ARRAY, .count = node->count, .items = items};
     return QN_OK;
 }
 
 qn_status qn_recipe_layers_read(const qn_recipe_source *source, const qn_yaml *node, qn_json *ret)
 {
-    if (qn_yaml_is_null(node)) {
-        *ret = (qn_json){0};
-        return QN_OK;
-    }
-    if (node->kind != QN_YAML_LIST || node->count < 1 || node->count > LAYERS_MAX)
-        return qn_recipe_fail(source, node, "model.layers is a list of 1 to %d layers", LAYERS_MAX);
-    qn_json *items = QN_NEW(source->arena, qn_json, node->count);
-    if (!items)
-        return fail_memory(source);
-    for (int64_t i = 0; i < node->count; i++)
-        QN_TRY(read_layer(source, &node->items[i], &items[i]));
-    *ret = (qn_json){.kind = QN_JSON_ARRAY, .count = node->count, .items = items};
+    if (!qn_yaml_is_null(node))
+        return read_list(source, node, "model.layers", 0, ret);
+    *ret = (qn_json){0};
     return QN_OK;
+}
+
+static void write_layer(const qn_json *layer, qn_buf *dst);
+
+/* A list of layers within a line. */
+static void write_inner(const qn_json *layers, qn_buf *dst)
+{
+    qn_buf_byte(dst, '[');
+    for (int64_t i = 0; i < layers->count; i++) {
+        bool bare = layers->items[i].kind == QN_JSON_STRING;
+        qn_buf_text(dst, i ? bare ? ", " : ", {" : bare ? "" : "{");
+        write_layer(&layers->items[i], dst);
+        if (!bare)
+            qn_buf_byte(dst, '}');
+    }
+    qn_buf_byte(dst, ']');
 }
 
 static void write_value(const qn_json *value, qn_buf *dst)
@@ -166,6 +195,9 @@ static void write_value(const qn_json *value, qn_buf *dst)
         break;
     case QN_JSON_BOOL:
         qn_buf_text(dst, value->boolean ? "true" : "false");
+        break;
+    case QN_JSON_ARRAY:
+        write_inner(value, dst);
         break;
     default:
         qn_buf_byte(dst, '[');

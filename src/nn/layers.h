@@ -52,35 +52,6 @@ typedef struct {
 } qn_nn_dense_options;
 qn_value qn_nn_dense(const qn_nn_scope *at, qn_value x, const qn_nn_dense_options *options);
 
-/* Windows of convolution and pooling. Zero in `stride` means 1 (convolution) or the window
- * (pooling); zero in `dilation` means 1. SAME gives ceil(size / stride) outputs, the odd pixel of
- * padding at the bottom and right, as Keras and ONNX SAME_UPPER. */
-typedef enum { QN_NN_PAD_VALID, QN_NN_PAD_SAME, QN_NN_PAD_EXPLICIT } qn_nn_padding;
-typedef struct {
-    int64_t size[2]; /* height, width */
-    int64_t stride[2];
-    int64_t dilation[2];
-    qn_nn_padding padding;
-    int64_t pads[4]; /* EXPLICIT: top, left, bottom, right */
-} qn_nn_window;
-
-/* Shapes: x [B, H, W, C], weight [KH, KW, C / groups, filters], bias [filters]. */
-typedef struct {
-    int64_t filters;
-    qn_nn_window kernel;
-    int64_t groups; /* 0 = 1 */
-    const char *activation;
-    qn_nn_init init;
-    bool no_bias;
-} qn_nn_conv2d_options;
-qn_value qn_nn_conv2d(const qn_nn_scope *at, qn_value x, const qn_nn_conv2d_options *options);
-
-qn_value qn_nn_max_pool2d(const qn_nn_scope *at, qn_value x, const qn_nn_window *window);
-qn_value qn_nn_avg_pool2d(const qn_nn_scope *at, qn_value x, const qn_nn_window *window);
-/* Shapes: [B, H, W, C] -> [B, C] */
-qn_value qn_nn_global_max_pool2d(const qn_nn_scope *at, qn_value x);
-qn_value qn_nn_global_avg_pool2d(const qn_nn_scope *at, qn_value x);
-
 /* Over the last dimension. running = momentum * running + (1 - momentum) * batch, as Keras (0.99
  * there; 0.9 is PyTorch's default). States: scale, shift, running_mean, running_var. In a plan that
  * does not train the running statistics are used. Source: Ioffe and Szegedy 2015. */
@@ -108,6 +79,9 @@ qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, i
  */
 qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size);
 
+/* How deep lists of layers may stand in each other (residual). */
+enum { QN_NN_LISTS_MAX = 8 };
+
 /*
  * The table behind `model.layers`: a list of {name: {attribute: value}} or of bare names.
  */
@@ -117,10 +91,12 @@ typedef enum {
     QN_NN_ATTR_BOOL,
     QN_NN_ATTR_CHOICE,  /* one of the words in `choices` */
     QN_NN_ATTR_PAIR,    /* an integer for both directions, or [height, width] */
-    QN_NN_ATTR_PADDING, /* "valid", "same", an integer, [vertical, horizontal] or [top, left,
-                           bottom, right] */
+    QN_NN_ATTR_TRIPLE,  /* an integer for all, or [depth, height, width] */
+    QN_NN_ATTR_PADDING, /* "valid", "same", an integer, one for each dimension, or all begins and
+                           all ends: [top, left, bottom, right] */
     QN_NN_ATTR_INTS,    /* a list of integers */
-    QN_NN_ATTR_UNITS    /* an integer >= 1, or "auto" */
+    QN_NN_ATTR_UNITS,   /* an integer >= 1, or "auto" */
+    QN_NN_ATTR_LAYERS   /* a list of layers */
 } qn_nn_attr_kind;
 
 typedef struct {

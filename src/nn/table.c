@@ -7,12 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "nn/scope_priv.h"
 #include "nn/table_priv.h"
 
 enum { LAYERS_MAX = 1000 };
 
 /* A closing softmax or sigmoid is left to the loss where asked. */
-static const char *activation(const qn_nn_building *b, const qn_nn_slot *s)
+const char *qn_nn_slot_activation(const qn_nn_building *b, const qn_nn_slot *s)
 {
     bool closes = strcmp(s->word, "softmax") == 0 || strcmp(s->word, "log_softmax") == 0 ||
                   strcmp(s->word, "sigmoid") == 0;
@@ -25,7 +26,7 @@ static const char *activation(const qn_nn_building *b, const qn_nn_slot *s)
     return NULL;
 }
 
-static qn_nn_init init_of(const qn_nn_slot *s)
+qn_nn_init qn_nn_slot_init(const qn_nn_slot *s)
 {
     qn_nn_init init = QN_NN_INIT_GLOROT_UNIFORM;
     bool found = qn_nn_init_find(s->word, &init);
@@ -33,69 +34,14 @@ static qn_nn_init init_of(const qn_nn_slot *s)
     return init;
 }
 
-static qn_nn_window window_of(const qn_nn_slot *size, const qn_nn_slot *stride,
-                              const qn_nn_slot *padding)
-{
-    qn_nn_window window = {.size = {size->ints[0], size->ints[1]},
-                           .stride = {stride->ints[0], stride->ints[1]},
-                           .padding = padding->padding};
-    memcpy(window.pads, padding->ints, sizeof(window.pads));
-    return window;
-}
-
 static qn_value build_dense(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                             const qn_nn_slot *s)
 {
     qn_nn_dense_options options = {.units = s[0].i,
-                                   .activation = activation(b, &s[1]),
+                                   .activation = qn_nn_slot_activation(b, &s[1]),
                                    .no_bias = !s[2].i,
-                                   .init = init_of(&s[3])};
+                                   .init = qn_nn_slot_init(&s[3])};
     return qn_nn_dense(at, x, &options);
-}
-
-static qn_value build_conv2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                             const qn_nn_slot *s)
-{
-    qn_nn_conv2d_options options = {.filters = s[0].i,
-                                    .kernel = window_of(&s[1], &s[2], &s[3]),
-                                    .groups = s[5].i,
-                                    .activation = activation(b, &s[6]),
-                                    .no_bias = !s[7].i,
-                                    .init = init_of(&s[8])};
-    memcpy(options.kernel.dilation, s[4].ints, sizeof(options.kernel.dilation));
-    return qn_nn_conv2d(at, x, &options);
-}
-
-static qn_value build_max_pool2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
-    return qn_nn_max_pool2d(at, x, &window);
-}
-
-static qn_value build_avg_pool2d(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
-    return qn_nn_avg_pool2d(at, x, &window);
-}
-
-static qn_value build_global_max(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    (void)s;
-    return qn_nn_global_max_pool2d(at, x);
-}
-
-static qn_value build_global_avg(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    (void)s;
-    return qn_nn_global_avg_pool2d(at, x);
 }
 
 static qn_value build_batch_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
@@ -134,35 +80,29 @@ static qn_value build_embedding(const qn_nn_scope *at, const qn_nn_building *b, 
     return qn_nn_embedding(at, x, s[0].i, s[1].i);
 }
 
+/* activation(x + layers(x)), where the shortcut's layers bring x to the same shape. */
+static qn_value build_residual(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                               const qn_nn_slot *s)
+{
+    char have[128], want[128];
+    qn_value branch = qn_nn_list_build(at, b, "layers", &s[0].layers, x), straight = x;
+    if (s[1].layers.kind == QN_JSON_ARRAY)
+        straight = qn_nn_list_build(at, b, "shortcut", &s[1].layers, x);
+    if (!qn_nn_begin(at, branch) || straight == QN_NONE)
+        return QN_NONE;
+    qn_shape shape = qn_nn_shape(at, branch), other = qn_nn_shape(at, straight);
+    if (!qn_shape_equal(&shape, &other))
+        return qn_nn_fail(at, "adds %s to %s: its shortcut must give the same shape",
+                          qn_nn_sample_text(shape, have), qn_nn_sample_text(other, want));
+    qn_value sum = qn_graph_op2(at->graph, "Add", branch, straight);
+    return qn_nn_activation(at, sum, qn_nn_slot_activation(b, &s[2]));
+}
+
 static qn_value build_activation(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                  const qn_nn_slot *s)
 {
-    return qn_nn_activation(at, x, activation(b, &s[0]));
+    return qn_nn_activation(at, x, qn_nn_slot_activation(b, &s[0]));
 }
-
-#define ACTIVATION_WORDS                                                                           \
-    "linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax"
-#define INIT_WORDS                                                                                 \
-    "glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal zero"
-#define ACTIVATION                                                                                 \
-    {                                                                                              \
-        .name = "activation", .kind = QN_NN_ATTR_CHOICE, .fallback = "linear",                     \
-        .choices = ACTIVATION_WORDS, .doc = "what follows the sum"                                 \
-    }
-#define BIAS                                                                                       \
-    {                                                                                              \
-        .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
-        .doc = "whether a trained constant is added"                                               \
-    }
-#define INIT                                                                                       \
-    {                                                                                              \
-        .name = "init", .kind = QN_NN_ATTR_CHOICE, .fallback = "glorot_uniform",                   \
-        .choices = INIT_WORDS, .doc = "how weights begin"                                          \
-    }
-#define PADDING                                                                                    \
-    {                                                                                              \
-        .name = "padding", .kind = QN_NN_ATTR_PADDING, .fallback = "valid", .doc = PADDING_FORMS   \
-    }
 
 static const qn_nn_attr dense_attrs[] = {
     {.name = "units",
@@ -171,62 +111,9 @@ static const qn_nn_attr dense_attrs[] = {
      .low = 1,
      .high = 1e9,
      .doc = "outputs; auto in the last layer: classes, or 1"},
-    ACTIVATION,
-    BIAS,
-    INIT,
-    {0},
-};
-static const qn_nn_attr conv2d_attrs[] = {
-    {.name = "filters",
-     .kind = QN_NN_ATTR_UNITS,
-     .required = true,
-     .low = 1,
-     .high = 1e6,
-     .doc = "output channels"},
-    {.name = "kernel",
-     .kind = QN_NN_ATTR_PAIR,
-     .required = true,
-     .low = 1,
-     .high = 65536,
-     .doc = "window: a number or [height, width]"},
-    {.name = "stride",
-     .kind = QN_NN_ATTR_PAIR,
-     .low = 1,
-     .high = 65536,
-     .fallback = "1",
-     .doc = "step of the window"},
-    PADDING,
-    {.name = "dilation",
-     .kind = QN_NN_ATTR_PAIR,
-     .low = 1,
-     .high = 65536,
-     .fallback = "1",
-     .doc = "distance of the window's elements"},
-    {.name = "groups",
-     .kind = QN_NN_ATTR_INT,
-     .low = 1,
-     .high = 65536,
-     .fallback = "1",
-     .doc = "parts of the channels that do not mix"},
-    ACTIVATION,
-    BIAS,
-    INIT,
-    {0},
-};
-static const qn_nn_attr pool_attrs[] = {
-    {.name = "size",
-     .kind = QN_NN_ATTR_PAIR,
-     .low = 1,
-     .high = 65536,
-     .fallback = "2",
-     .doc = "window: a number or [height, width]"},
-    {.name = "stride",
-     .kind = QN_NN_ATTR_PAIR,
-     .low = 0,
-     .high = 65536,
-     .fallback = "0",
-     .doc = "step of the window; 0: the window's size"},
-    PADDING,
+    QN_NN_ATTR_ACTIVATION,
+    QN_NN_ATTR_BIAS,
+    QN_NN_ATTR_INIT,
     {0},
 };
 static const qn_nn_attr batch_norm_attrs[] = {
@@ -281,30 +168,37 @@ static const qn_nn_attr activation_attrs[] = {
     {.name = "name",
      .kind = QN_NN_ATTR_CHOICE,
      .required = true,
-     .choices = ACTIVATION_WORDS,
+     .choices = QN_NN_ACTIVATION_WORDS,
      .doc = "which function"},
+    {0},
+};
+static const qn_nn_attr residual_attrs[] = {
+    {.name = "layers", .kind = QN_NN_ATTR_LAYERS, .required = true, .doc = "the branch"},
+    {.name = "shortcut",
+     .kind = QN_NN_ATTR_LAYERS,
+     .fallback = "none",
+     .doc = "layers that bring the input to the branch's shape; none: it has that shape"},
+    QN_NN_ATTR_ACTIVATION,
     {0},
 };
 static const qn_nn_attr no_attrs[] = {{0}};
 
 static const qn_nn_row rows_basic[] = {
     {{"dense", "every output is a weighted sum of all inputs", dense_attrs}, build_dense},
-    {{"conv2d", "filters that slide over an image [H, W, C]", conv2d_attrs}, build_conv2d},
-    {{"max_pool2d", "the largest of each window of an image", pool_attrs}, build_max_pool2d},
-    {{"avg_pool2d", "the mean of each window of an image", pool_attrs}, build_avg_pool2d},
-    {{"global_max_pool2d", "the largest of each channel of an image", no_attrs}, build_global_max},
-    {{"global_avg_pool2d", "the mean of each channel of an image", no_attrs}, build_global_avg},
     {{"batch_norm", "each channel to mean 0 and deviation 1", batch_norm_attrs}, build_batch_norm},
     {{"dropout", "random zeros while training", dropout_attrs}, build_dropout},
     {{"flatten", "a sample as one row of numbers", no_attrs}, build_flatten},
     {{"reshape", "the same numbers in another shape", reshape_attrs}, build_reshape},
     {{"embedding", "a trained row of numbers for each integer", embedding_attrs}, build_embedding},
     {{"activation", "a function of each number", activation_attrs}, build_activation},
+    {{"residual", "a branch of layers whose result is added to its input", residual_attrs},
+     build_residual},
     {{0}, NULL},
 };
-static const qn_nn_row *const families[] = {rows_basic, qn_nn_rows_norm, qn_nn_rows_recurrent,
-                                            qn_nn_rows_transformer, NULL /* the end */};
-enum { ROWS_MAX = 64 };
+static const qn_nn_row *const families[] = {
+    rows_basic,           qn_nn_rows_convolution, qn_nn_rows_norm,
+    qn_nn_rows_recurrent, qn_nn_rows_transformer, NULL /* the end */};
+enum { ROWS_MAX = 128 };
 
 static const qn_nn_row *row_at(int index)
 {
@@ -362,26 +256,51 @@ static qn_status read_entry(const char *label, const qn_json *entry, qn_str *ret
     return QN_OK;
 }
 
-static qn_status build_one(qn_graph *graph, const qn_nn_building *b, const qn_json *entry,
-                           int64_t index, qn_value *x, qn_error *err)
+/* name and label: of the list; the entry's are "NAME.0" and "LABEL[0] conv2d". */
+static qn_status build_one(qn_graph *graph, const qn_nn_building *b, const char *list_name,
+                           const char *list_label, const qn_json *entry, int64_t index, qn_value *x,
+                           qn_error *err)
 {
-    char name[32], label[160];
+    char name[256], label[256];
     qn_nn_slot slots[QN_NN_ATTRS_MAX] = {0};
     qn_str word = {0};
     qn_json attrs = {0};
-    const char *path = b->options->path ? b->options->path : "layers";
-    snprintf(name, sizeof(name), "layers.%lld", (long long)index);
-    snprintf(label, sizeof(label), "%s[%lld]", path, (long long)index);
+    snprintf(name, sizeof(name), "%s.%lld", list_name, (long long)index);
+    snprintf(label, sizeof(label), "%s[%lld]", list_label, (long long)index);
     QN_TRY(read_entry(label, entry, &word, &attrs, err));
     const qn_nn_row *row = find_row(word);
     if (!row)
         return fail_layer(word, label, err);
-    snprintf(label, sizeof(label), "%s[%lld] %s", path, (long long)index, row->layer.name);
+    snprintf(label, sizeof(label), "%s[%lld] %s", list_label, (long long)index, row->layer.name);
     QN_TRY(qn_nn_slots_read(label, &row->layer, &attrs, b->options->units_auto, slots, err));
     qn_nn_scope at = {.graph = graph, .name = name, .label = label};
     *x = row->build(&at, b, *x, slots);
     qn_graph_scope(graph, NULL);
     return qn_graph_check(graph, err);
+}
+
+/* Layers within layers: as deep as QN_NN_LISTS_MAX. */
+qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const char *name,
+                          const qn_json *layers, qn_value x)
+{
+    char names[200], labels[200];
+    qn_error err = {0};
+    qn_nn_building inner = {b->options, NULL, b->depth + 1};
+    if (!qn_nn_begin(at, x))
+        return QN_NONE;
+    if (inner.depth > QN_NN_LISTS_MAX)
+        return qn_nn_fail(at, "stands in more than %d lists", QN_NN_LISTS_MAX);
+    snprintf(names, sizeof names, "%s.%s", at->name, name);
+    snprintf(labels, sizeof labels, "%s.%s", at->label ? at->label : at->name, name);
+    qn_graph_scope(at->graph, NULL);
+    for (int64_t i = 0; i < layers->count; i++) {
+        if (build_one(at->graph, &inner, names, labels, &layers->items[i], i, &x, &err) == QN_OK)
+            continue;
+        if (qn_graph_check(at->graph, NULL) == QN_OK)
+            return qn_graph_fail(at->graph, err.code, "%s", err.text);
+        return QN_NONE;
+    }
+    return x;
 }
 
 qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *layers,
@@ -397,8 +316,8 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
         QN_FAIL(err, QN_ERR_ARG, "%s is %s, expected a list of 1 to %d layers", path,
                 qn_json_kind_name(layers), (int)LAYERS_MAX);
     for (int64_t i = 0; i < count; i++) {
-        qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL};
-        QN_TRY(build_one(graph, &b, &layers->items[i], i, &x, err));
+        qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL, 0};
+        QN_TRY(build_one(graph, &b, "layers", path, &layers->items[i], i, &x, err));
     }
     *ret = x;
     if (ret_closing)

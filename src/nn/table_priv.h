@@ -4,29 +4,57 @@
 #ifndef QN_NN_TABLE_PRIV_H
 #define QN_NN_TABLE_PRIV_H
 
+#include "nn/convolution.h"
 #include "nn/layers.h"
 
 enum { QN_NN_ATTRS_MAX = 16, QN_NN_WORD_SIZE = 24 };
-
-/* What the attribute `padding` may be, for people. */
-#define PADDING_FORMS                                                                              \
-    "valid, same, an integer, [vertical, horizontal] or [top, left, bottom, right]"
 
 /* One attribute as read. */
 typedef struct {
     int64_t i; /* INT, UNITS, BOOL */
     double f;
     char word[QN_NN_WORD_SIZE]; /* CHOICE */
-    int64_t ints[QN_RANK_MAX];
+    int64_t ints[QN_RANK_MAX];  /* PAIR, TRIPLE, PADDING, INTS; the number of INT too */
     int count;
     qn_nn_padding padding;
+    qn_json layers; /* LAYERS: an array, or null for none */
 } qn_nn_slot;
 
 /* What building an entry knows of the list. */
 typedef struct {
     const qn_nn_layers_options *options;
     const char **closing; /* set for the last layer where its activation may be left out */
+    int depth;            /* lists around this one */
 } qn_nn_building;
+
+/* The list of slot `name` of the layer `at`, built on x: its layers are "AT.NAME.0", ... */
+qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const char *name,
+                          const qn_json *layers, qn_value x);
+
+/* Of slots: an activation, NULL where it is left to the loss; an initialiser. */
+const char *qn_nn_slot_activation(const qn_nn_building *b, const qn_nn_slot *slot);
+qn_nn_init qn_nn_slot_init(const qn_nn_slot *slot);
+
+/* Attributes that many rows have. */
+#define QN_NN_ACTIVATION_WORDS                                                                     \
+    "linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax"
+#define QN_NN_INIT_WORDS                                                                           \
+    "glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal zero"
+#define QN_NN_ATTR_ACTIVATION                                                                      \
+    {                                                                                              \
+        .name = "activation", .kind = QN_NN_ATTR_CHOICE, .fallback = "linear",                     \
+        .choices = QN_NN_ACTIVATION_WORDS, .doc = "what follows the sum"                           \
+    }
+#define QN_NN_ATTR_BIAS                                                                            \
+    {                                                                                              \
+        .name = "bias", .kind = QN_NN_ATTR_BOOL, .fallback = "true",                               \
+        .doc = "whether a trained constant is added"                                               \
+    }
+#define QN_NN_ATTR_INIT                                                                            \
+    {                                                                                              \
+        .name = "init", .kind = QN_NN_ATTR_CHOICE, .fallback = "glorot_uniform",                   \
+        .choices = QN_NN_INIT_WORDS, .doc = "how weights begin"                                    \
+    }
 
 /* A row of the table: what people see, and the function that turns slots into a call of layers.h. */
 typedef struct {
@@ -36,6 +64,7 @@ typedef struct {
 } qn_nn_row;
 
 /* Families of rows beside those of table.c, each ended by a NULL name. */
+extern const qn_nn_row qn_nn_rows_convolution[];
 extern const qn_nn_row qn_nn_rows_norm[];
 extern const qn_nn_row qn_nn_rows_recurrent[];
 extern const qn_nn_row qn_nn_rows_transformer[];

@@ -36,32 +36,45 @@ static bool read_ints(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *
     return true;
 }
 
-static bool read_pair(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+/* One number for all of `count`, or a list of so many. */
+static bool read_each(const qn_nn_attr *attr, const qn_json *value, int count, qn_nn_slot *ret)
 {
     if (qn_json_length(value) >= 0)
-        return read_ints(attr, value, ret) && ret->count == 2;
-    ret->count = 2;
+        return read_ints(attr, value, ret) && ret->count == count;
     bool read = read_int(attr, value, &ret->ints[0]);
-    ret->ints[1] = ret->ints[0];
+    for (int i = 1; i < count; i++)
+        ret->ints[i] = ret->ints[0];
+    ret->count = count;
     return read;
 }
 
-static bool read_padding(const qn_json *value, qn_nn_slot *ret)
+/* attr->high: dimensions. */
+static bool read_padding(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
 {
     const qn_nn_attr pixels = {.low = 0, .high = 65536};
+    int rank = (int)attr->high;
     if (value->kind == QN_JSON_STRING) {
         bool same = qn_str_is(value->string, "same");
         ret->padding = same ? QN_NN_PAD_SAME : QN_NN_PAD_VALID;
         return same || qn_str_is(value->string, "valid");
     }
     ret->padding = QN_NN_PAD_EXPLICIT;
-    if (qn_json_length(value) == 4)
+    if (qn_json_length(value) == 2 * rank)
         return read_ints(&pixels, value, ret);
-    if (!read_pair(&pixels, value, ret))
+    if (!read_each(&pixels, value, rank, ret))
         return false;
-    ret->ints[2] = ret->ints[0]; /* top, left again for bottom, right */
-    ret->ints[3] = ret->ints[1];
+    memcpy(ret->ints + rank, ret->ints,
+           (size_t)rank * sizeof *ret->ints); /* the ends as the begins */
     return true;
+}
+
+static bool read_layers(const qn_json *value, qn_nn_slot *ret)
+{
+    ret->layers = (qn_json){.kind = QN_JSON_NULL};
+    if (value->kind == QN_JSON_STRING)
+        return qn_str_is(value->string, "none");
+    ret->layers = *value;
+    return value->kind == QN_JSON_ARRAY && value->count > 0;
 }
 
 static bool is_word(const char *words, qn_str word)
@@ -99,7 +112,7 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
 {
     switch (attr->kind) {
     case QN_NN_ATTR_INT:
-        return read_int(attr, value, &ret->i);
+        return read_each(attr, value, 1, ret) && read_int(attr, value, &ret->i);
     case QN_NN_ATTR_FLOAT:
         return qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f);
     case QN_NN_ATTR_BOOL:
@@ -108,9 +121,13 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
     case QN_NN_ATTR_CHOICE:
         return read_choice(attr, value, ret);
     case QN_NN_ATTR_PAIR:
-        return read_pair(attr, value, ret);
+        return read_each(attr, value, 2, ret);
+    case QN_NN_ATTR_TRIPLE:
+        return read_each(attr, value, 3, ret);
     case QN_NN_ATTR_PADDING:
-        return read_padding(value, ret);
+        return read_padding(attr, value, ret);
+    case QN_NN_ATTR_LAYERS:
+        return read_layers(value, ret);
     case QN_NN_ATTR_INTS:
         return read_ints(attr, value, ret);
     case QN_NN_ATTR_UNITS:
@@ -128,11 +145,12 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
         [QN_NN_ATTR_BOOL] = "true or false",
         [QN_NN_ATTR_CHOICE] = "a word",
         [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
-        [QN_NN_ATTR_PADDING] = PADDING_FORMS,
+        [QN_NN_ATTR_TRIPLE] = "an integer or [depth, height, width]",
+        [QN_NN_ATTR_LAYERS] = "a list of layers",
         [QN_NN_ATTR_INTS] = "a list of integers",
         [QN_NN_ATTR_UNITS] = "an integer or auto",
     };
-    const char *kind = kinds[attr->kind];
+    const char *kind = attr->kind == QN_NN_ATTR_PADDING ? attr->doc : kinds[attr->kind];
     if (attr->kind == QN_NN_ATTR_CHOICE)
         snprintf(dst, size, "one of %s", attr->choices);
     else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/checked.h"
 #include "base/json.h"
+#include "nn/layers.h"
 
 /* Work of one step from which several threads pay: about 50 us on one core. */
 static const int64_t POOL_FLOPS = 1000000;
@@ -98,16 +99,28 @@ typedef struct {
     qn_net *net;
 } qn_layer_text;
 
-static bool layer_begin(qn_layer_text *text, qn_net *net, const char *name)
+static bool takes_layers(qn_net *net)
 {
     if (!net || net->sticky.code != QN_OK)
         return false;
-    if (net->graph) {
+    if (net->graph)
         stick(net, QN_ERR_ARG, "layers cannot be added after the first fit or predict");
-        return false;
-    }
-    if (net->layers.size > 0)
+    return net->sticky.code == QN_OK;
+}
+
+/* Between two layers of one list. */
+static void add_comma(qn_net *net)
+{
+    size_t size = net->layers.size;
+    if (size > 0 && net->layers.data[size - 1] != '[')
         qn_buf_byte(&net->layers, ',');
+}
+
+static bool layer_begin(qn_layer_text *text, qn_net *net, const char *name)
+{
+    if (!takes_layers(net))
+        return false;
+    add_comma(net);
     text->net = net;
     qn_json_write_init(&text->writer, &net->layers);
     qn_json_object_begin(&text->writer);
@@ -233,11 +246,73 @@ void qn_net_activation(qn_net *net, qn_activation activation)
         add_plain(net, activation_names[activation]);
 }
 
+void qn_net_layer(qn_net *net, const char *name, const char *attributes)
+{
+    qn_arena scratch;
+    qn_json json;
+    qn_error err = {0};
+    if (!takes_layers(net))
+        return;
+    qn_arena_init(&scratch, 0);
+    qn_str given = qn_str_from(attributes ? attributes : "{}");
+    if (!name || !qn_nn_layer_find(name))
+        stick(net, QN_ERR_ARG, "unknown layer; `quern schema layers` lists them");
+    else if (qn_json_read(given, NULL, &scratch, &json, &err) != QN_OK)
+        stick(net, err.code, err.text);
+    qn_arena_deinit(&scratch);
+    if (net->sticky.code != QN_OK)
+        return;
+    add_comma(net);
+    qn_buf_printf(&net->layers, "{\"%s\":", name);
+    qn_buf_str(&net->layers, given);
+    qn_buf_byte(&net->layers, '}');
+}
+
+void qn_net_residual_begin(qn_net *net)
+{
+    if (!takes_layers(net))
+        return;
+    if (net->depth == QN_NN_LISTS_MAX) {
+        stick(net, QN_ERR_ARG, "residual branches stand too deep in each other");
+        return;
+    }
+    add_comma(net);
+    qn_buf_text(&net->layers, "{\"residual\":{\"layers\":[");
+    net->bridged &= ~(1u << net->depth);
+    net->depth++;
+}
+
+void qn_net_shortcut(qn_net *net)
+{
+    if (!takes_layers(net))
+        return;
+    if (net->depth == 0 || net->bridged & 1u << (net->depth - 1)) {
+        stick(net, QN_ERR_ARG, "a shortcut stands once within a residual branch");
+        return;
+    }
+    qn_buf_text(&net->layers, "],\"shortcut\":[");
+    net->bridged |= 1u << (net->depth - 1);
+}
+
+void qn_net_residual_end(qn_net *net, qn_activation activation)
+{
+    if (!takes_layers(net))
+        return;
+    if (net->depth == 0 || (int)activation < 0 || activation > QN_SOFTMAX) {
+        stick(net, QN_ERR_ARG, "a residual branch ends that was not begun, or in no activation");
+        return;
+    }
+    qn_buf_printf(&net->layers, "],\"activation\":\"%s\"}}", activation_names[activation]);
+    net->depth--;
+}
+
 qn_status qn_net_describe(const qn_net *net, qn_nn_loss_kind loss, qn_arena *arena,
                           qn_architecture *ret, qn_error *err)
 {
     if (net->layers.size == 0)
         QN_FAIL(err, QN_ERR_ARG, "the net has no layers");
+    if (net->depth > 0)
+        QN_FAIL(err, QN_ERR_ARG, "a residual branch was begun and not ended");
     char *text = qn_arena_alloc(arena, net->layers.size + 2);
     qn_json *layers = QN_NEW(arena, qn_json, 1);
     qn_feature_tensor *source = QN_NEW(arena, qn_feature_tensor, 1);

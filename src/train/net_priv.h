@@ -18,9 +18,11 @@
 struct qn_net {
     qn_arena load;
     qn_input input;
-    qn_buf layers;   /* JSON objects with commas between */
-    qn_error sticky; /* code QN_OK = none */
-    qn_graph *graph; /* inference; NULL until the first use */
+    qn_buf layers;    /* JSON objects with commas between */
+    int depth;        /* residual branches that are open */
+    unsigned bridged; /* bit k: branch k has come to its shortcut */
+    qn_error sticky;  /* code QN_OK = none */
+    qn_graph *graph;  /* inference; NULL until the first use */
     qn_state *state;
     qn_predictor *predictor;
     qn_pool *pool;

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "graph/plan_priv.h"
+#include "nn/convolution.h"
 #include "nn/layers.h"
 #include "nn/training.h"
 
@@ -20,12 +21,12 @@ typedef struct {
 static qn_value conv_part(qn_graph *graph, qn_value x, bool plain)
 {
     qn_nn_scope at = {graph, "c", NULL}, norm = {graph, "n", NULL};
-    qn_nn_conv2d_options conv = {
+    qn_nn_conv_options conv = {
         .filters = 6, .kernel = {.size = {3, 3}, .padding = QN_NN_PAD_SAME}, .activation = "relu"};
-    x = qn_nn_conv2d(&at, x, &conv);
+    x = qn_nn_conv(&at, x, 2, &conv);
     if (!plain)
         x = qn_nn_batch_norm(&norm, x, &(qn_nn_batch_norm_options){0});
-    x = qn_nn_max_pool2d(&at, x, &(qn_nn_window){.size = {2, 2}});
+    x = qn_nn_max_pool(&at, x, 2, &(qn_nn_window){.size = {2, 2}});
     return qn_nn_dropout(&at, qn_nn_flatten(&at, x), 0.25);
 }
 

@@ -234,6 +234,96 @@ static void states_are_named_by_place_and_begin_as_keras(void **unused)
     qn_graph_destroy(graph);
 }
 
+static void layers_of_pixels_come_in_one_to_three_dimensions(void **unused)
+{
+    (void)unused;
+    expect_shape(
+        "[{\"conv1d\": {\"filters\": 4, \"kernel\": 3, \"padding\": [2, 0], \"stride\": 2}}]",
+        QN_SHAPE(B, 11, 3), QN_SHAPE(B, 6, 4));
+    expect_shape("[{\"conv1d\": {\"filters\": 4, \"kernel\": 5, \"padding\": \"same\"}}]",
+                 QN_SHAPE(B, QN_DIM_TIME, 3), QN_SHAPE(B, QN_DIM_TIME, 4));
+    expect_shape(
+        "[{\"conv3d\": {\"filters\": 4, \"kernel\": [1, 2, 3], \"padding\": [0, 0, 1, 0, 1, 1]}}]",
+        QN_SHAPE(B, 4, 5, 6, 2), QN_SHAPE(B, 4, 5, 6, 4));
+    expect_shape(
+        "[{\"conv2d_transpose\": {\"filters\": 4, \"kernel\": 3, \"stride\": 2, \"padding\": 1, "
+        "\"output_padding\": 1}}]",
+        QN_SHAPE(B, 5, 6, 2), QN_SHAPE(B, 10, 12, 4));
+    expect_shape("[{\"conv1d_transpose\": {\"filters\": 2, \"kernel\": 3, \"stride\": 3, "
+                 "\"padding\": \"same\"}}]",
+                 QN_SHAPE(B, 5, 2), QN_SHAPE(B, 15, 2));
+    expect_shape("[{\"conv3d_transpose\": {\"filters\": 2, \"kernel\": 2}}]",
+                 QN_SHAPE(B, 2, 3, 4, 1), QN_SHAPE(B, 3, 4, 5, 2));
+    expect_shape(
+        "[{\"depthwise_conv2d\": {\"kernel\": 3, \"multiplier\": 2}}, {\"separable_conv2d\": "
+        "{\"filters\": 5, \"kernel\": 3, \"padding\": \"same\"}}]",
+        QN_SHAPE(B, 6, 6, 3), QN_SHAPE(B, 4, 4, 5));
+    expect_shape(
+        "[{\"depthwise_conv1d\": {\"kernel\": 2}}, {\"separable_conv1d\": {\"filters\": 5, "
+        "\"kernel\": 3, \"multiplier\": 2}}]",
+        QN_SHAPE(B, 6, 3), QN_SHAPE(B, 3, 5));
+    expect_shape("[{\"max_pool2d\": {\"size\": 2, \"ceil\": true}}, {\"zero_padding2d\": "
+                 "{\"padding\": [1, 0, 0, "
+                 "2]}}]",
+                 QN_SHAPE(B, 5, 6, 3), QN_SHAPE(B, 4, 5, 3));
+    expect_shape(
+        "[{\"max_pool1d\": {\"size\": 3}}, {\"avg_pool1d\": {\"size\": 2}}, "
+        "{\"zero_padding1d\": {\"padding\": [0, 1]}}, \"upsample1d\", {\"adaptive_avg_pool1d\": "
+        "{\"size\": 3}}]",
+        QN_SHAPE(B, 25, 3), QN_SHAPE(B, 3, 3));
+    expect_shape("[{\"avg_pool3d\": {\"size\": [1, 2, 2]}}, \"max_pool3d\", {\"zero_padding3d\": "
+                 "{\"padding\": "
+                 "1}}, {\"upsample3d\": {\"size\": [1, 2, 3], \"mode\": \"linear\"}}]",
+                 QN_SHAPE(B, 4, 8, 8, 2), QN_SHAPE(B, 4, 8, 12, 2));
+    expect_shape("[\"global_avg_pool3d\"]", QN_SHAPE(B, 4, 8, 8, 2), QN_SHAPE(B, 2));
+    expect_shape("[\"global_max_pool3d\"]", QN_SHAPE(B, 4, 8, 8, 2), QN_SHAPE(B, 2));
+    expect_shape(
+        "[{\"adaptive_avg_pool2d\": {\"size\": [3, 7]}}, {\"adaptive_max_pool2d\": {\"size\": 2}}]",
+        QN_SHAPE(B, 9, 14, 2), QN_SHAPE(B, 2, 2, 2));
+    expect_shape(
+        "[{\"adaptive_max_pool3d\": {\"size\": 2}}, {\"adaptive_avg_pool3d\": {\"size\": 1}}]",
+        QN_SHAPE(B, 3, 4, 5, 2), QN_SHAPE(B, 1, 1, 1, 2));
+    expect_shape(
+        "[{\"adaptive_max_pool1d\": {\"size\": 2}}, {\"upsample1d\": {\"size\": 3, \"mode\": "
+        "\"cubic\"}}]",
+        QN_SHAPE(B, 5, 2), QN_SHAPE(B, 6, 2));
+    expect_shape("[{\"upsample2d\": {\"size\": [2, 1]}}]", QN_SHAPE(B, 5, 6, 2),
+                 QN_SHAPE(B, 10, 6, 2));
+}
+
+static const char *const block =
+    "[{\"residual\": {\"layers\": [{\"conv2d\": {\"filters\": 4, \"kernel\": 3, \"padding\": 1}}, "
+    "\"batch_norm\", {\"residual\": {\"layers\": [{\"dense\": {\"units\": 4}}]}}], \"shortcut\": "
+    "[{\"conv2d\": {\"filters\": 4, \"kernel\": 1}}], \"activation\": \"relu\"}}]";
+
+static void residual_branches_add_to_their_input(void **unused)
+{
+    (void)unused;
+    expect_shape(block, QN_SHAPE(B, 5, 6, 3), QN_SHAPE(B, 5, 6, 4));
+    qn_graph *graph = qn_graph_create();
+    qn_value y = QN_NONE;
+    assert_ok(build(graph, QN_DTYPE_F32, QN_SHAPE(B, 5, 6, 3), block, &(qn_nn_layers_options){0},
+                    &y, NULL),
+              &err);
+    assert_int_not_equal(qn_graph_find(graph, "layers.0.layers.0.weight"), QN_NONE);
+    assert_int_not_equal(qn_graph_find(graph, "layers.0.layers.2.layers.0.bias"), QN_NONE);
+    assert_int_not_equal(qn_graph_find(graph, "layers.0.shortcut.0.weight"), QN_NONE);
+    qn_graph_destroy(graph);
+    graph = qn_graph_create();
+    assert_true(
+        build(graph, QN_DTYPE_F32, QN_SHAPE(B, 5, 6, 3),
+              "[{\"residual\": {\"layers\": [{\"conv2d\": {\"filters\": 4, \"kernel\": 3}}]}}]",
+              &(qn_nn_layers_options){0}, &y, NULL) != QN_OK);
+    assert_text(&err, "layers[0] residual adds [3, 4, 4] to [5, 6, 3]: its shortcut must");
+    qn_graph_destroy(graph);
+    graph = qn_graph_create();
+    assert_true(build(graph, QN_DTYPE_F32, QN_SHAPE(B, 5, 6, 3),
+                      "[{\"residual\": {\"layers\": [\"flatten\", {\"conv2b\": {}}]}}]",
+                      &(qn_nn_layers_options){0}, &y, NULL) != QN_OK);
+    assert_text(&err, "layers[0] residual.layers[1]: unknown layer 'conv2b'; did you mean");
+    qn_graph_destroy(graph);
+}
+
 /* What the schema and the documentation are made of. */
 static void every_row_of_the_table_is_whole(void **unused)
 {
@@ -328,6 +418,8 @@ int main(void)
         cmocka_unit_test(unknown_activation_suggests_the_nearest),
         cmocka_unit_test(closing_activation_is_left_to_the_loss),
         cmocka_unit_test(states_are_named_by_place_and_begin_as_keras),
+        cmocka_unit_test(layers_of_pixels_come_in_one_to_three_dimensions),
+        cmocka_unit_test(residual_branches_add_to_their_input),
         cmocka_unit_test(every_row_of_the_table_is_whole),
         cmocka_unit_test(initialisers_have_their_variance),
         cmocka_unit_test(training_and_serving_differ_where_they_should),
