@@ -48,11 +48,26 @@ static bench bench_make(qn_attention io, int masks)
     return b;
 }
 
+/* NaN in keys and values beyond a row's length. */
+static void poison(bench *b, int64_t n)
+{
+    const qn_attention *io = &b->io;
+    for (int64_t j = b->lengths[n]; j < io->keys; j++) {
+        int64_t row = (n * io->keys + j) * io->kv_heads;
+        for (int64_t i = 0; i < io->kv_heads * io->dim; i++)
+            b->k.at[row * io->dim + i] = NAN;
+        for (int64_t i = 0; i < io->kv_heads * io->value_dim; i++)
+            b->v.at[row * io->value_dim + i] = NAN;
+    }
+}
+
 static void bench_run(bench *b, unsigned given, qn_pool *pool, int threads)
 {
     b->io.lengths = given & LENGTHS ? b->lengths : NULL;
     b->io.starts = given & STARTS ? b->starts : NULL;
     b->io.slopes = given & SLOPES ? b->slopes : NULL;
+    for (int64_t n = 0; given & LENGTHS && n < b->io.batch; n++)
+        poison(b, n);
     void *scratch = scratch_of(qn_attention_scratch_bytes(&b->io, threads));
     qn_attention_f32(pool, &b->io, b->y.at, b->lse.at, scratch);
     free(scratch);
@@ -131,7 +146,7 @@ static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double 
         assert_true(isinf(lse) && lse < 0);
     for (int64_t j = 0; j < io->keys && sum > 0; j++) {
         double p = exp(score(io, n, h, i, j, &slope) - top) / sum;
-        for (int64_t d = 0; d < wide; d++)
+        for (int64_t d = 0; d < wide && seen(io, n, h, i, j); d++)
             y[d] += p * (double)io->v[((n * io->keys + j) * io->kv_heads + kv) * wide + d];
     }
     for (int64_t d = 0; d < wide; d++) {
@@ -141,6 +156,8 @@ static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double 
     for (int64_t j = 0; j < io->keys && sum > 0; j++) {
         int64_t row = (n * io->keys + j) * io->kv_heads + kv;
         double p = exp(score(io, n, h, i, j, &slope) - top) / sum, dp = 0;
+        if (!seen(io, n, h, i, j))
+            continue;
         for (int64_t d = 0; d < wide; d++) {
             dp += (double)b->dy.at[at * wide + d] * (double)io->v[row * wide + d];
             dv[row * wide + d] += p * (double)b->dy.at[at * wide + d];

@@ -46,6 +46,7 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
                    .x = bind->inputs[0].data,
                    .weight = bind->inputs[1].data,
                    .recurrent = bind->inputs[2].data,
+                   .ragged = has(bind, lengths),
                    .lengths = given(bind, lengths),
                    .h0 = given(bind, lengths + 1),
                    .c0 = given(bind, lengths + 2)};
@@ -54,8 +55,7 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
     bool usual = qn_op_attr_s(bind->types, "activations")[0] == '\0' &&
                  !(qn_op_attr_f(bind->types, "clip") > 0) && !has(bind, lengths + 3) &&
                  (name != 'L' || !qn_op_attr_i(bind->types, "input_forget"));
-    if (name == 'G' && !qn_op_attr_i(bind->types, "linear_before_reset"))
-        return false;
+    io->reset_first = name == 'G' && !qn_op_attr_i(bind->types, "linear_before_reset");
     return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
 }
 

@@ -44,8 +44,10 @@ void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *r
         end = qn_min_i64(end, i + io->window);
     if (io->causal)
         end = qn_min_i64(end, i + 1);
-    *ret_first = first;
-    *ret_end = end > first ? end : first;
+    /* An empty range must not lie beyond the keys that count, or a block would reach over them. */
+    end = end > 0 ? end : 0;
+    *ret_first = qn_min_i64(first, end);
+    *ret_end = end;
 }
 
 void qn_attention_block_range(const qn_attention *io, int64_t b, int64_t i, int64_t count,

@@ -130,7 +130,7 @@ static void head_run(const job *j, const head *w)
             int64_t rows = qn_min_i64(QN_ATTENTION_QUERIES, io->queries - i), first, end;
             qn_attention_block_range(io, w->b, i, rows, &first, &end);
             if (key < end && key + count > first)
-                block_pair(j, w, i, rows, key, count);
+                block_pair(j, w, i, rows, key, qn_min_i64(count, end - key));
         }
     }
 }

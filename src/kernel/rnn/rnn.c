@@ -34,6 +34,7 @@ typedef struct {
     int64_t d;
     float *turned; /* [hidden, gates hidden] */
     float *bias;   /* [gates hidden] */
+    float *reset;  /* [batch, hidden]: r h of a GRU that resets first */
     void *gemm;
 } job;
 
@@ -64,6 +65,8 @@ static void job_carve(job *j, qn_carve *carve, int threads)
     qn_gemm gemm = input_product(j);
     j->turned = qn_carve_take(carve, wide * (size_t)io->hidden);
     j->bias = qn_carve_take(carve, wide);
+    j->reset = qn_carve_take(
+        carve, io->reset_first ? (size_t)(io->batch * io->hidden) * sizeof(float) : 0);
     j->gemm = qn_carve_take(carve, qn_gemm_f32_scratch_bytes(&gemm, threads));
 }
 
@@ -86,6 +89,25 @@ static void join_bias(const job *j)
         j->bias[i] = bias[i] + (i < joined ? bias[wide + i] : 0);
 }
 
+static float *kept_row(const job *j, int64_t t, int64_t b)
+{
+    const qn_rnn *io = j->common.io;
+    int64_t row = j->d * io->steps * io->batch + qn_rnn_in(io, t, b);
+    return j->result->kept + row * j->common.kept * io->hidden;
+}
+
+/* r h of rows [b, b + count), in place of the state for the candidate's product. */
+static void reset_state(const job *j, int64_t t, int64_t b, int64_t count, qn_tile_product *p)
+{
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden;
+    for (int64_t i = b; i < b + count; i++)
+        j->common.rows->gru_gates(kept_row(j, t, i), j->result->h + qn_rnn_state(io, j->d, i) * n,
+                                  j->reset + i * n, n);
+    p->a = j->reset + b * n;
+    p->a_row = n;
+}
+
 /* The state's part of the gates of rows [b, b + count) at time t. */
 static void add_state(const job *j, int64_t t, int64_t b, int64_t count)
 {
@@ -102,7 +124,7 @@ static void add_state(const job *j, int64_t t, int64_t b, int64_t count)
                          .ldb = wide,
                          .ldc = qn_rnn_pitch(io) * kept,
                          .add = true};
-    p.c = j->result->kept + (j->d * io->steps * io->batch + qn_rnn_in(io, t, b)) * kept;
+    p.c = kept_row(j, t, b);
     qn_tile_multiply(j->common.tile, &p);
     if (!gru)
         return;
@@ -110,6 +132,8 @@ static void add_state(const job *j, int64_t t, int64_t b, int64_t count)
     p.b += 2 * n;
     p.c += 3 * n;
     p.add = false;
+    if (io->reset_first)
+        reset_state(j, t, b, count, &p);
     p.bias = io->bias ? io->bias + (2 * j->d + 1) * wide + 2 * n : NULL;
     qn_tile_multiply(j->common.tile, &p);
 }
@@ -119,7 +143,7 @@ static void finish_row(const job *j, int64_t t, int64_t b)
     const qn_rnn *io = j->common.io;
     const qn_rnn_kernels *rows = j->common.rows;
     int64_t n = io->hidden, kept = j->common.kept * n, state = qn_rnn_state(io, j->d, b) * n;
-    float *a = j->result->kept + (j->d * io->steps * io->batch + qn_rnn_in(io, t, b)) * kept;
+    float *a = kept_row(j, t, b);
     float *y = j->result->y + qn_rnn_out(io, j->d, t, b) * n, *h = j->result->h + state;
     if (t >= qn_rnn_length(io, b)) {
         memset(y, 0, (size_t)n * sizeof *y);
@@ -128,6 +152,8 @@ static void finish_row(const job *j, int64_t t, int64_t b)
     }
     if (io->kind == QN_RNN_LSTM)
         rows->lstm(a, h, j->result->c + state, n);
+    else if (io->kind == QN_RNN_GRU && io->reset_first)
+        rows->gru_first(a, h, n);
     else if (io->kind == QN_RNN_GRU)
         rows->gru(a, h, n);
     else

@@ -1,6 +1,6 @@
 /*
  * Recurrent networks, f32: forward and backward through time with ONNX's weights and order of gates (RNN; LSTM i o f g;
- * GRU z r n with linear_before_reset).
+ * GRU z r n, reset after its product or, with reset_first, before it).
  *
  * The input's part of all gates is one product over all steps. Rows of the batch are independent, so a worker takes a
  * few rows through all steps without meeting the others: recurrent weights stay in its L2, and a step is one small
@@ -23,7 +23,8 @@ typedef enum { QN_RNN_TANH, QN_RNN_RELU, QN_RNN_GRU, QN_RNN_LSTM } qn_rnn_kind;
 typedef struct {
     qn_rnn_kind kind;
     int64_t dirs, steps, batch, input, hidden;
-    bool batch_first, reverse;
+    bool batch_first, reverse, reset_first;
+    bool ragged; /* there will be lengths: scratch is asked for before their address is known */
     const float *x, *weight, *recurrent, *bias, *h0, *c0;
     const int64_t *lengths;
 } qn_rnn;

@@ -53,6 +53,29 @@ static void gru(float *a, float *h, int64_t n)
     }
 }
 
+static void gru_gates(float *a, const float *h, float *reset, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf r = math_sigmoid(vf_load_mask(a + n + j, m));
+        vf_store_mask(a + j, math_sigmoid(vf_load_mask(a + j, m)), m);
+        vf_store_mask(a + n + j, r, m);
+        vf_store_mask(reset + j, vf_mul(r, vf_load_mask(h + j, m)), m);
+    }
+}
+
+static void gru_first(float *a, float *h, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf z = vf_load_mask(a + j, m);
+        vf fresh =
+            math_tanh(vf_add(vf_load_mask(a + 2 * n + j, m), vf_load_mask(a + 3 * n + j, m)));
+        vf_store_mask(a + 2 * n + j, fresh, m);
+        vf_store_mask(h + j, vf_fma(z, vf_sub(vf_load_mask(h + j, m), fresh), fresh), m);
+    }
+}
+
 static void plain(float *a, float *h, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
@@ -100,6 +123,35 @@ static void gru_grad(float *slopes, const float *a, const float *h_before, float
     }
 }
 
+static void gru_first_grad(float *slopes, const float *a, const float *h_before, float *dh,
+                           int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf z = vf_load_mask(a + j, m), fresh = vf_load_mask(a + 2 * n + j, m);
+        vf up = vf_load_mask(dh + j, m);
+        vf slope = vf_mul(vf_mul(up, vf_sub(vf_set(1), z)), slope_tanh(fresh));
+        vf behind = vf_sub(vf_load_mask(h_before + j, m), fresh);
+        vf_store_mask(slopes + j, vf_mul(vf_mul(up, behind), slope_sigmoid(z)), m);
+        vf_store_mask(slopes + 2 * n + j, slope, m);
+        vf_store_mask(slopes + 3 * n + j, slope, m);
+        vf_store_mask(dh + j, vf_mul(up, z), m);
+    }
+}
+
+static void gru_reset_grad(float *slopes, const float *a, float *before, const float *pulled,
+                           float *dh, int64_t n)
+{
+    for (int64_t j = 0; j < n; j += VL) {
+        vm m = lanes_left(n - j);
+        vf r = vf_load_mask(a + n + j, m), back = vf_load_mask(pulled + j, m);
+        vf old = vf_load_mask(before + j, m);
+        vf_store_mask(slopes + n + j, vf_mul(vf_mul(back, old), slope_sigmoid(r)), m);
+        vf_store_mask(before + j, vf_mul(r, old), m);
+        vf_store_mask(dh + j, vf_fma(back, r, vf_load_mask(dh + j, m)), m);
+    }
+}
+
 static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
@@ -113,6 +165,7 @@ static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int6
 
 #define RNN_TABLE                                                                                  \
     {                                                                                              \
-        .lstm = lstm, .gru = gru, .plain = plain, .lstm_grad = lstm_grad, .gru_grad = gru_grad,    \
-        .plain_grad = plain_grad                                                                   \
+        .lstm = lstm, .gru = gru, .gru_gates = gru_gates, .gru_first = gru_first, .plain = plain,  \
+        .lstm_grad = lstm_grad, .gru_grad = gru_grad, .gru_first_grad = gru_first_grad,            \
+        .gru_reset_grad = gru_reset_grad, .plain_grad = plain_grad                                 \
     }

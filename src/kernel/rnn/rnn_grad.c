@@ -15,9 +15,13 @@ typedef struct {
     const qn_rnn_grad *grad;
     int64_t d;
     float *before; /* [rows of x, hidden]: the state before each step */
-    float *zeros;  /* [hidden] */
-    float *sums;   /* [slopes hidden] */
-    void *work;    /* of products and sums */
+    float *reset;  /* the same times r, of a GRU that resets first */
+    float *
+        pulled; /* [batch, hidden]: of such a GRU, what came back through the candidate's product */
+    float *seen;  /* x without the steps beyond a row's length, where there are lengths */
+    float *zeros; /* [hidden] */
+    float *sums;  /* [slopes hidden] */
+    void *work;   /* of products and sums */
 } job;
 
 enum { PRODUCT_X, PRODUCT_WEIGHT, PRODUCT_RECURRENT, PRODUCT_CANDIDATE, PRODUCTS };
@@ -44,7 +48,9 @@ static qn_gemm product_of(const job *j, int which)
     p.k = rows;
     p.m = which == PRODUCT_WEIGHT ? wide : which == PRODUCT_CANDIDATE ? n : gru ? 2 * n : wide;
     p.n = p.ldb = p.ldc = which == PRODUCT_WEIGHT ? io->input : n;
-    p.b = which == PRODUCT_WEIGHT ? io->x : j->before;
+    p.b = which == PRODUCT_WEIGHT                         ? (io->ragged ? j->seen : io->x)
+          : which == PRODUCT_CANDIDATE && io->reset_first ? j->reset
+                                                          : j->before;
     if (g && which == PRODUCT_WEIGHT)
         p.c = g->dweight ? g->dweight + j->d * wide * io->input : NULL;
     else if (g)
@@ -68,6 +74,10 @@ static void job_carve(job *j, qn_carve *carve, int threads)
         work = need > work ? need : work;
     }
     j->before = qn_carve_take(carve, (size_t)(rows * io->hidden) * sizeof(float));
+    size_t first = io->reset_first ? (size_t)io->hidden * sizeof(float) : 0;
+    j->reset = qn_carve_take(carve, (size_t)rows * first);
+    j->pulled = qn_carve_take(carve, (size_t)io->batch * first);
+    j->seen = qn_carve_take(carve, io->ragged ? (size_t)(rows * io->input) * sizeof(float) : 0);
     j->zeros = qn_carve_take(carve, (size_t)io->hidden * sizeof(float));
     j->sums = qn_carve_take(carve, (size_t)sums.inner * sizeof(float));
     j->work = qn_carve_take(carve, work);
@@ -117,6 +127,8 @@ static void back_row(const job *j, int64_t t, int64_t b)
         dh[i] += g->dy[qn_rnn_out(io, j->d, t, b) * n + i];
     if (io->kind == QN_RNN_LSTM)
         rows->lstm_grad(slopes, a, state_before(j, t, b, true), dh, g->dc0 + state, n);
+    else if (io->kind == QN_RNN_GRU && io->reset_first)
+        rows->gru_first_grad(slopes, a, before, dh, n);
     else if (io->kind == QN_RNN_GRU)
         rows->gru_grad(slopes, a, before, dh, n);
     else
@@ -141,12 +153,53 @@ static void pull_state(const job *j, int64_t t, int64_t b, int64_t count)
                          .add = true};
     p.a = j->grad->slopes + (j->d * io->steps * io->batch + qn_rnn_in(io, t, b)) * slopes;
     qn_tile_multiply(j->common.tile, &p);
-    if (!gru)
+    if (!gru || io->reset_first)
         return;
     p.a += 3 * n;
     p.b += 2 * n * n;
     p.depth = n;
     qn_tile_multiply(j->common.tile, &p);
+}
+
+/* Of a GRU that resets first: through the candidate's product, then the slopes of r. */
+static void pull_reset(const job *j, int64_t t, int64_t b, int64_t count)
+{
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden, wide = j->common.gates * n, slopes = j->common.slopes * n;
+    int64_t first = j->d * io->steps * io->batch;
+    qn_tile_product p = {.rows = count,
+                         .cols = n,
+                         .depth = n,
+                         .a = j->grad->slopes + (first + qn_rnn_in(io, t, b)) * slopes + 3 * n,
+                         .a_row = qn_rnn_pitch(io) * slopes,
+                         .a_col = 1,
+                         .b = io->recurrent + j->d * wide * n + 2 * n * n,
+                         .ldb = n,
+                         .c = j->pulled + b * n,
+                         .ldc = n};
+    qn_tile_multiply(j->common.tile, &p);
+    for (int64_t i = b; i < b + count; i++) {
+        int64_t in = qn_rnn_in(io, t, i);
+        float *reset = j->reset + in * n;
+        memcpy(reset, j->before + in * n, (size_t)n * sizeof *reset);
+        j->common.rows->gru_reset_grad(j->grad->slopes + (first + in) * slopes,
+                                       j->grad->kept + (first + in) * j->common.kept * n, reset,
+                                       j->pulled + i * n,
+                                       j->grad->dh0 + qn_rnn_state(io, j->d, i) * n, n);
+    }
+}
+
+/* Whatever stands beyond a row's length, it must not meet the zeros of its slopes: 0 times NaN is NaN. */
+static void copy_seen(const job *j)
+{
+    const qn_rnn *io = j->common.io;
+    for (int64_t i = 0; i < io->steps * io->batch; i++) {
+        int64_t b = i % io->batch, t = i / io->batch, at = qn_rnn_in(io, t, b) * io->input;
+        if (t < qn_rnn_length(io, b))
+            memcpy(j->seen + at, io->x + at, (size_t)io->input * sizeof *j->seen);
+        else
+            memset(j->seen + at, 0, (size_t)io->input * sizeof *j->seen);
+    }
 }
 
 static void begin(float *dst, const float *src, int64_t at, int64_t count)
@@ -173,6 +226,8 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
         int64_t t = qn_rnn_is_reverse(io, j->d) ? s : io->steps - 1 - s;
         for (int64_t i = b; i < b + count; i++)
             back_row(j, t, i);
+        if (io->reset_first)
+            pull_reset(j, t, b, count);
         pull_state(j, t, b, count);
     }
 }
@@ -197,6 +252,8 @@ void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, v
     qn_carve carve = {.base = scratch};
     job_carve(&j, &carve, 1);
     memset(j.zeros, 0, (size_t)io->hidden * sizeof *j.zeros);
+    if (io->ragged)
+        copy_seen(&j);
     for (j.d = 0; j.d < io->dirs; j.d++) {
         qn_pool_run(pool, rows_chunk, &j, (io->batch + QN_RNN_ROWS - 1) / QN_RNN_ROWS);
         int products = io->kind == QN_RNN_GRU ? PRODUCTS : PRODUCT_CANDIDATE;

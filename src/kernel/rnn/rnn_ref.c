@@ -35,6 +35,23 @@ static void gru(float *a, float *h, int64_t n)
     }
 }
 
+static void gru_gates(float *a, const float *h, float *reset, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        a[j] = logistic(a[j]);
+        a[n + j] = logistic(a[n + j]);
+        reset[j] = a[n + j] * h[j];
+    }
+}
+
+static void gru_first(float *a, float *h, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        a[2 * n + j] = tanhf(a[2 * n + j] + a[3 * n + j]);
+        h[j] = a[2 * n + j] + a[j] * (h[j] - a[2 * n + j]);
+    }
+}
+
 static void plain(float *a, float *h, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j++)
@@ -69,6 +86,28 @@ static void gru_grad(float *slopes, const float *a, const float *h_before, float
     }
 }
 
+static void gru_first_grad(float *slopes, const float *a, const float *h_before, float *dh,
+                           int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        float z = a[j], fresh = a[2 * n + j], up = dh[j];
+        slopes[j] = up * (h_before[j] - fresh) * z * (1 - z);
+        slopes[2 * n + j] = slopes[3 * n + j] = up * (1 - z) * (1 - fresh * fresh);
+        dh[j] = up * z;
+    }
+}
+
+static void gru_reset_grad(float *slopes, const float *a, float *before, const float *pulled,
+                           float *dh, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++) {
+        float r = a[n + j];
+        slopes[n + j] = pulled[j] * before[j] * r * (1 - r);
+        dh[j] += pulled[j] * r;
+        before[j] *= r;
+    }
+}
+
 static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) {
@@ -80,8 +119,12 @@ static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int6
 const qn_rnn_kernels qn_rnn_f32_ref = {
     .lstm = lstm,
     .gru = gru,
+    .gru_gates = gru_gates,
+    .gru_first = gru_first,
     .plain = plain,
     .lstm_grad = lstm_grad,
     .gru_grad = gru_grad,
+    .gru_first_grad = gru_first_grad,
+    .gru_reset_grad = gru_reset_grad,
     .plain_grad = plain_grad,
 };

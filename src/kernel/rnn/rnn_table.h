@@ -10,11 +10,19 @@ typedef struct {
      * h and c: the state, moved on. */
     void (*lstm)(float *a, float *h, float *c, int64_t n);
     void (*gru)(float *a, float *h, int64_t n);
+    /* GRU that resets before its product: gates and r h first, then, with the product behind n, the rest. */
+    void (*gru_gates)(float *a, const float *h, float *reset, int64_t n);
+    void (*gru_first)(float *a, float *h, int64_t n);
     void (*plain)(float *a, float *h, bool relu, int64_t n);
     /* slopes from the gates; dh and dc become what passes to the step before without going through a product. */
     void (*lstm_grad)(float *slopes, const float *a, const float *c_before, float *dh, float *dc,
                       int64_t n);
     void (*gru_grad)(float *slopes, const float *a, const float *h_before, float *dh, int64_t n);
+    /* Likewise: all but r, then r from what came back through the product; before becomes r times it. */
+    void (*gru_first_grad)(float *slopes, const float *a, const float *h_before, float *dh,
+                           int64_t n);
+    void (*gru_reset_grad)(float *slopes, const float *a, float *before, const float *pulled,
+                           float *dh, int64_t n);
     void (*plain_grad)(float *slopes, const float *a, float *dh, bool relu, int64_t n);
 } qn_rnn_kernels;
 
