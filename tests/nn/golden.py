@@ -51,7 +51,8 @@ class States:
 
     def conv2d(self, name, layer):
         self.add(f"{name}.weight", [layer.weight], lambda w: w.permute(2, 3, 1, 0))
-        self.add(f"{name}.bias", [layer.bias])
+        if layer.bias is not None:
+            self.add(f"{name}.bias", [layer.bias])
 
     def norm(self, name, layer):
         self.add(f"{name}.scale", [layer.weight])
@@ -148,6 +149,89 @@ def cnn():
         "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
     }
     return train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
+                 lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01))
+
+
+def resnet():
+    """The parts of a ResNet: stem, plain block, block with a shortcut, global mean; and a transposed convolution."""
+
+    class Block(nn.Module):
+        def __init__(self, channels, filters, stride):
+            super().__init__()
+            self.first = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+            self.norm1 = nn.BatchNorm2d(filters)
+            self.second = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+            self.norm2 = nn.BatchNorm2d(filters)
+            self.shortcut = None
+            if stride > 1:
+                self.shortcut = nn.Sequential(nn.Conv2d(channels, filters, 1, stride, bias=False), nn.BatchNorm2d(filters))
+
+        def forward(self, x):
+            y = self.norm2(self.second(F.relu(self.norm1(self.first(x)))))
+            return F.relu(y + (self.shortcut(x) if self.shortcut else x))
+
+        def states(self, states, name):
+            states.conv2d(f"{name}.layers.0", self.first)
+            states.norm(f"{name}.layers.1", self.norm1)
+            states.conv2d(f"{name}.layers.3", self.second)
+            states.norm(f"{name}.layers.4", self.norm2)
+            if self.shortcut:
+                states.conv2d(f"{name}.shortcut.0", self.shortcut[0])
+                states.norm(f"{name}.shortcut.1", self.shortcut[1])
+
+    module = settle(nn.Sequential(nn.Conv2d(2, 4, 5, 2, 2, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(3, 2, 1),
+                                  Block(4, 4, 1), Block(4, 6, 2), nn.ConvTranspose2d(6, 3, 3, 2, 1, output_padding=1),
+                                  nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)))
+    states = States()
+    states.conv2d("layers.0", module[0])
+    states.norm("layers.1", module[1])
+    module[4].states(states, "layers.4")
+    module[5].states(states, "layers.5")
+    states.conv2d("layers.6", module[6])
+    states.dense("layers.8", module[9])
+    x, t = data(4, 13, 14, 2), torch.randint(0, 3, (4,))
+
+    def conv(filters, stride=1):
+        return {"conv2d": {"filters": filters, "kernel": 3, "stride": stride, "padding": 1, "bias": False}}
+
+    relu = {"activation": {"name": "relu"}}
+    case = {
+        "layers": [{"conv2d": {"filters": 4, "kernel": 5, "stride": 2, "padding": 2, "bias": False}}, "batch_norm", relu,
+                   {"max_pool2d": {"size": 3, "stride": 2, "padding": 1}},
+                   {"residual": {"layers": [conv(4), "batch_norm", relu, conv(4), "batch_norm"], "activation": "relu"}},
+                   {"residual": {"layers": [conv(6, 2), "batch_norm", relu, conv(6), "batch_norm"],
+                                 "shortcut": [{"conv2d": {"filters": 6, "kernel": 1, "stride": 2, "bias": False}}, "batch_norm"],
+                                 "activation": "relu"}},
+                   {"conv2d_transpose": {"filters": 3, "kernel": 3, "stride": 2, "padding": 1, "output_padding": 1}},
+                   "global_avg_pool2d", {"dense": {"units": 3}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    }
+    return train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
+                 lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01))
+
+
+def one_dimension():
+    """Sequences: dilated, grouped and depthwise convolution, pools, up-sampling."""
+    module = settle(nn.Sequential(nn.Conv1d(3, 6, 3, stride=2, padding=2, dilation=2), nn.GELU(), nn.Conv1d(6, 6, 3, padding=1, groups=6),
+                                  nn.AvgPool1d(3, 1, 1, count_include_pad=False), nn.Upsample(scale_factor=2, mode="linear"),
+                                  nn.MaxPool1d(2), nn.AdaptiveAvgPool1d(3), nn.Flatten(), nn.Linear(18, 2)))
+    states = States()
+    for name, layer in (("layers.0", module[0]), ("layers.1", module[2])):
+        states.add(f"{name}.weight", [layer.weight], lambda w: w.permute(2, 1, 0))
+        states.add(f"{name}.bias", [layer.bias])
+    states.add("layers.7.weight", [module[8].weight], lambda w: w.reshape(2, 6, 3).permute(2, 1, 0).reshape(18, 2))
+    states.add("layers.7.bias", [module[8].bias])
+    x, t = data(3, 17, 3), torch.randint(0, 2, (3,))
+    case = {
+        "layers": [{"conv1d": {"filters": 6, "kernel": 3, "stride": 2, "padding": 2, "dilation": 2, "activation": "gelu"}},
+                   {"depthwise_conv1d": {"kernel": 3, "padding": "same"}}, {"avg_pool1d": {"size": 3, "stride": 1, "padding": 1}},
+                   {"upsample1d": {"mode": "linear"}}, "max_pool1d", {"adaptive_avg_pool1d": {"size": 3}}, "flatten",
+                   {"dense": {"units": 2}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+    }
+    return train(case, module, states, lambda m: m(x.permute(0, 2, 1)), lambda y: F.cross_entropy(y, t),
                  lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01))
 
 
@@ -339,6 +423,8 @@ def encoder_decoder():
 
 CASES = {
     "cnn": cnn,
+    "resnet": resnet,
+    "one_dimension": one_dimension,
     "lstm": lstm,
     "gru": gru,
     "rnn": rnn,

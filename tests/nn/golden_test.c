@@ -7,6 +7,8 @@ static void a_convolutional_network_is_pytorchs(void **unused)
 {
     (void)unused;
     golden_check("cnn", NULL);
+    golden_check("resnet", NULL);
+    golden_check("one_dimension", NULL);
 }
 
 static void stacked_and_bidirectional_lstm_are_pytorchs(void **unused)

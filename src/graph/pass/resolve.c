@@ -43,16 +43,16 @@ static void copy_inputs(resolving *at)
     }
 }
 
-static int find_symbolic(const qn_node *node)
+static bool has_symbolic(const qn_node *node)
 {
     for (int i = 0; node->op->attrs && node->op->attrs[i].name; i++)
         if (node->op->attrs[i].symbolic)
-            return i;
-    return -1;
+            return true;
+    return false;
 }
 
-/* Sizes in place of the symbols in the attribute. */
-static void copy_with_sizes(resolving *at, const qn_node *node, int symbolic)
+/* Sizes in place of the symbols in attributes that are shapes. */
+static void copy_with_sizes(resolving *at, const qn_node *node)
 {
     qn_attr attrs[QN_OP_ATTRS_MAX];
     int count = 0;
@@ -60,8 +60,9 @@ static void copy_with_sizes(resolving *at, const qn_node *node, int symbolic)
         count++;
     QN_ASSERT(count <= QN_OP_ATTRS_MAX);
     memcpy(attrs, node->attrs, (size_t)count * sizeof *attrs);
-    for (int d = 0; d < attrs[symbolic].count; d++)
-        attrs[symbolic].ints[d] = resolve_dim(at, attrs[symbolic].ints[d]);
+    for (int i = 0; i < count; i++)
+        for (int d = 0; node->op->attrs[i].symbolic && d < attrs[i].count; d++)
+            attrs[i].ints[d] = resolve_dim(at, attrs[i].ints[d]);
     qn_node sized = *node;
     sized.attrs = attrs;
     qn_rewrite_copy_as(&at->rewrite, &sized);
@@ -74,9 +75,8 @@ static void copy_node(resolving *at, int index)
         at->rewrite.map[node->first] = qn_rewrite_get(&at->rewrite, node->inputs[0]);
         return;
     }
-    int symbolic = at->sizes ? find_symbolic(node) : -1;
-    if (symbolic >= 0)
-        copy_with_sizes(at, node, symbolic);
+    if (at->sizes && has_symbolic(node))
+        copy_with_sizes(at, node);
     else
         qn_rewrite_copy(&at->rewrite, index);
 }
