@@ -87,6 +87,14 @@ typedef enum {
     QN_LOSS_HUBER,
     QN_LOSS_BCE,           /* targets 0 or 1 */
     QN_LOSS_CROSS_ENTROPY, /* targets: one integer label a sample, or one-hot rows of floats */
+    QN_LOSS_KL,            /* targets: a distribution like the output */
+    QN_LOSS_HINGE,         /* targets 0 or 1, or -1 or 1: max(0, margin - s y) */
+    QN_LOSS_SQUARED_HINGE,
+    QN_LOSS_POISSON,  /* targets: counts; the output is the logarithm of a rate */
+    QN_LOSS_QUANTILE, /* the output is a quantile of the target */
+    QN_LOSS_COSINE,   /* outputs [2, D], a pair; targets [samples]: 1 same, 0 or -1 different */
+    QN_LOSS_TRIPLET,  /* outputs [3, D]: anchor, same, different; no targets (a view of rank 0) */
+    QN_LOSS_CTC,      /* outputs [T, classes]; targets [samples, S]: labels, filled up with -1 */
 } qn_loss;
 
 /* Made by the functions below. */
@@ -99,6 +107,8 @@ typedef struct {
     float beta2;
     float epsilon;
     float weight_decay;
+    float rho; /* of rmsprop and adadelta: what the mean of squares keeps */
+    bool centered;
 } qn_optimizer;
 QN_API qn_optimizer qn_sgd(float rate);
 QN_API qn_optimizer qn_momentum(float rate, float momentum);
@@ -108,6 +118,24 @@ QN_API qn_optimizer qn_adamw(float rate, float weight_decay);
  * batches; an epoch is an iteration, 200 at most unless `epochs` says. Ends early at the minimum.
  * `weight_decay` times half the squares of matrices is added to the loss. */
 QN_API qn_optimizer qn_lbfgs(float weight_decay);
+QN_API qn_optimizer qn_adagrad(float rate);
+QN_API qn_optimizer qn_rmsprop(float rate, float rho);
+QN_API qn_optimizer qn_adadelta(float rate);
+QN_API qn_optimizer qn_nadam(float rate);
+QN_API qn_optimizer qn_lion(float rate, float weight_decay);
+QN_API qn_optimizer qn_lamb(float rate, float weight_decay);
+QN_API qn_optimizer qn_adafactor(float rate);
+/* Matrices by Muon, the rest by AdamW, both at a rate that suits AdamW. */
+QN_API qn_optimizer qn_muon(float rate, float weight_decay);
+
+/* Weights that learn apart: those whose names match, the first group that does. The weights of the first layer are
+ * "layers.0.weight" and "layers.0.bias". */
+typedef struct {
+    const char *names;  /* "layers.0", or with * for any text: "*.bias" */
+    float rate;         /* factor of the optimizer's rate; 0 = 1 */
+    float weight_decay; /* theirs; 0 = none */
+    bool frozen;        /* they stay as they are */
+} qn_group;
 
 /* How the learning rate moves between the first step and the last. */
 typedef enum {
@@ -115,15 +143,22 @@ typedef enum {
     QN_RATE_STEP,
     QN_RATE_COSINE,
     QN_RATE_LINEAR,
-    QN_RATE_PLATEAU, /* lower when the loss (of validation, if there is any) falls no more */
+    QN_RATE_PLATEAU,      /* lower when the loss (of validation, if there is any) falls no more */
+    QN_RATE_EXPONENTIAL,  /* times gamma every step_epochs, smoothly */
+    QN_RATE_POLYNOMIAL,   /* (1 - part done)^power */
+    QN_RATE_INVERSE_SQRT, /* sqrt(warm-up / step) */
+    QN_RATE_ONE_CYCLE,    /* up over the warm-up (30 % without one) and down to almost nothing */
+    QN_RATE_RESTARTS, /* cosine over step_epochs, then anew, each period `growth` times as long */
 } qn_rate_kind;
 typedef struct {
     qn_rate_kind kind;
-    float rate_min;  /* COSINE, LINEAR: reached at the last step; PLATEAU: never below */
+    float rate_min;  /* reached at the last step, or never below */
     float warmup;    /* share of all steps, 0 to 1, in which the rate rises from zero */
     int step_epochs; /* STEP: epochs between steps; 0 = 1 */
-    float gamma;     /* STEP, PLATEAU: factor of each; 0 = 0.1 */
+    float gamma;     /* STEP, PLATEAU, EXPONENTIAL: factor of each; 0 = 0.1 */
     int patience;    /* PLATEAU: epochs without a lower loss before a step; 0 = 10 */
+    float power;     /* POLYNOMIAL; 0 = 1 */
+    float growth;    /* RESTARTS; 0 = 1 */
 } qn_rate_schedule;
 
 typedef struct {
@@ -138,14 +173,21 @@ typedef struct {
 
 /* Zero in a field means its default. */
 typedef struct {
-    qn_loss loss;                /* QN_LOSS_MSE */
-    qn_optimizer optimizer;      /* Adam at 0.001 */
-    int epochs;                  /* 1 */
-    qn_rate_schedule schedule;   /* constant */
-    float clip_norm;             /* gradients of a larger global norm are scaled to it; 0 = off */
-    float clip_value;            /* each gradient into [-v, v]; 0 = off */
-    int accumulate;              /* batches per update; 1 */
-    float label_smoothing;       /* CROSS_ENTROPY: 0 to 1 */
+    qn_loss loss;              /* QN_LOSS_MSE */
+    qn_optimizer optimizer;    /* Adam at 0.001 */
+    int epochs;                /* 1 */
+    qn_rate_schedule schedule; /* constant */
+    float clip_norm;           /* gradients of a larger global norm are scaled to it; 0 = off */
+    float clip_value;          /* each gradient into [-v, v]; 0 = off */
+    int accumulate;            /* batches per update; 1 */
+    float label_smoothing;     /* CROSS_ENTROPY: 0 to 1 */
+    float quantile;            /* QUANTILE: 0 to 1; 0 = 0.5 */
+    float margin;              /* HINGE, SQUARED_HINGE, TRIPLET: 0 = 1; COSINE */
+    int64_t blank;             /* CTC: the class that is no label */
+    const qn_group *groups;    /* NULL = all weights alike */
+    int groups_count;
+    float
+        ema; /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */
     const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
     int64_t batch;               /* 32 samples */
     uint64_t seed;               /* 1 */

@@ -279,6 +279,11 @@ int qn_graph_values_count(const qn_graph *graph)
     return graph->values_count;
 }
 
+bool qn_graph_is_trainable(const qn_graph *graph, qn_value value)
+{
+    return graph->values[value].trainable;
+}
+
 int qn_graph_trainable(const qn_graph *graph, qn_value *dst, int max)
 {
     int count = 0;

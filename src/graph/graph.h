@@ -110,6 +110,7 @@ qn_value_kind qn_graph_kind(const qn_graph *graph, qn_value value);
 const char *qn_graph_name(const qn_graph *graph,
                           qn_value value); /* inputs and states; NULL otherwise */
 int qn_graph_values_count(const qn_graph *graph);
+bool qn_graph_is_trainable(const qn_graph *graph, qn_value value);
 /* Trainable states in creation order: fills up to `max`, returns how many there are. */
 int qn_graph_trainable(const qn_graph *graph, qn_value *dst, int max);
 /* Does any node draw random numbers (dropout)? */

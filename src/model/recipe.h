@@ -23,6 +23,7 @@
 #include "data/dataset.h"
 #include "data/schema.h"
 #include "model/architecture.h"
+#include "nn/optimizers.h"
 #include "nn/schedules.h"
 
 #define QN_AUTO (-1) /* of numbers: decided later; no key of the recipe takes negative numbers */
@@ -31,10 +32,11 @@ enum { QN_RECIPE_VERSION = 1, QN_RECIPE_KEYS_MAX = 96 };
 
 typedef enum {
     QN_RECIPE_OPTIMIZER_AUTO,
-    QN_RECIPE_SGD,
+    QN_RECIPE_LBFGS,
+    QN_RECIPE_SGD, /* this and the following: qn_nn_optimizer_kind + QN_RECIPE_SGD */
     QN_RECIPE_ADAM,
     QN_RECIPE_ADAMW,
-    QN_RECIPE_LBFGS,
+    QN_RECIPE_OPTIMIZER_LAST = QN_RECIPE_SGD + QN_NN_OPTIMIZER_COUNT - 1,
 } qn_recipe_optimizer;
 
 typedef enum {
@@ -44,6 +46,10 @@ typedef enum {
     QN_RECIPE_HUBER,
     QN_RECIPE_BCE,
     QN_RECIPE_CE,
+    QN_RECIPE_NLL, /* the same: scores are logits inside */
+    QN_RECIPE_HINGE,
+    QN_RECIPE_SQUARED_HINGE,
+    QN_RECIPE_QUANTILE,
 } qn_recipe_loss;
 
 typedef struct {
@@ -55,6 +61,28 @@ typedef struct {
     int64_t *items;
     int64_t count; /* 0 = auto */
 } qn_recipe_integers;
+
+/* train.options: options of the optimiser beyond those with keys of their own. */
+typedef struct {
+    const char *name; /* of nn/optimizers.h */
+    double value;
+} qn_recipe_option;
+typedef struct {
+    qn_recipe_option *items;
+    int64_t count;
+} qn_recipe_options;
+
+/* train.groups: weights that learn in their own way. */
+typedef struct {
+    const char *match;   /* pattern of names: qn_nn_group */
+    double lr;           /* peak; QN_AUTO = train.lr */
+    double weight_decay; /* QN_AUTO = train.weight_decay */
+    bool freeze;
+} qn_recipe_group;
+typedef struct {
+    qn_recipe_group *items;
+    int64_t count;
+} qn_recipe_groups;
 
 typedef enum {
     QN_CLASS_WEIGHT_NONE,
@@ -111,21 +139,29 @@ typedef struct qn_recipe {
         double lr; /* QN_AUTO */
         double momentum;
         bool nesterov;
+        qn_recipe_options options;
+        qn_recipe_groups groups;
         qn_nn_schedule_kind schedule;
         double lr_min;
         double warmup;       /* share of all steps; QN_AUTO */
         int64_t step_size;   /* epochs between steps of schedule: step */
-        double gamma;        /* factor of schedules step and plateau */
+        double gamma;        /* factor of schedules step, exponential and plateau */
+        double power;        /* schedule polynomial */
+        double growth;       /* schedule restarts: each period is longer by this factor */
         int64_t patience;    /* epochs without progress before schedule: plateau lowers the rate */
         double weight_decay; /* QN_AUTO */
         double clip_norm;    /* 0 = off */
         double clip_value;   /* 0 = off */
         int64_t accumulate;
+        double ema; /* what the average of weights keeps at each step; 0 = off */
+        double swa; /* share of the epochs, the last ones, whose weights are averaged; 0 = off */
         double dropout;     /* QN_AUTO */
         int64_t early_stop; /* epochs without progress; 0 = off */
         const char *metric; /* "auto" or a name of train/metrics.h */
         qn_recipe_loss loss;
         double label_smoothing;
+        double quantile; /* loss quantile */
+        double margin;   /* losses hinge and squared_hinge */
         qn_recipe_weights class_weight;
         const char *precision; /* "f32" */
         int64_t seed;

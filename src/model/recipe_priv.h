@@ -21,6 +21,8 @@ typedef enum {
     QN_KEY_PERCENTILES, /* clip, clip_low, clip_high of qn_column_options: [p1, p99] or null */
     QN_KEY_SIZE,        /* height, width of qn_column_options: [28, 28] */
     QN_KEY_LAYERS,      /* qn_json */
+    QN_KEY_OPTIONS,     /* qn_recipe_options: {beta1: 0.9} */
+    QN_KEY_GROUPS,      /* qn_recipe_groups: [{match: "*.bias", lr: 0.1}] */
     QN_KEY_LATER,       /* in the contract, but no part of this version */
 } qn_key_type;
 
@@ -81,6 +83,15 @@ void qn_recipe_text_write(qn_str text, qn_buf *dst);
 /* `model.layers`: names and attributes against nn's table, values with its types. */
 QN_MUST_USE qn_status qn_recipe_layers_read(const qn_recipe_source *source, const qn_yaml *node,
                                             qn_json *ret);
+/* `train.options` and `train.groups`, in one line each. */
+QN_MUST_USE qn_status qn_recipe_options_read(const qn_recipe_source *source, const char *label,
+                                             const qn_yaml *node, qn_recipe_options *ret);
+QN_MUST_USE qn_status qn_recipe_groups_read(const qn_recipe_source *source, const char *label,
+                                            const qn_yaml *node, qn_recipe_groups *ret);
+void qn_recipe_options_write(const qn_recipe_options *options, qn_buf *dst);
+void qn_recipe_groups_write(const qn_recipe_groups *groups, qn_buf *dst);
+void qn_recipe_options_schema(qn_json_writer *w);
+void qn_recipe_groups_schema(qn_json_writer *w);
 /* A list of lines, each indented by `indent`. */
 void qn_recipe_layers_write(const qn_json *layers, int indent, qn_buf *dst);
 

@@ -212,6 +212,12 @@ static void write_key_type(qn_json_writer *w, const qn_recipe_key *key)
     case QN_KEY_LAYERS:
         write_layers(w);
         break;
+    case QN_KEY_OPTIONS:
+        qn_recipe_options_schema(w);
+        break;
+    case QN_KEY_GROUPS:
+        qn_recipe_groups_schema(w);
+        break;
     case QN_KEY_LATER:
     default:
         break;

@@ -369,6 +369,10 @@ qn_status qn_recipe_value_read(const qn_recipe_source *source, const qn_recipe_k
         return read_size(&v, base);
     case QN_KEY_LAYERS:
         return qn_recipe_layers_read(source, node, field);
+    case QN_KEY_OPTIONS:
+        return qn_recipe_options_read(source, label, node, field);
+    case QN_KEY_GROUPS:
+        return qn_recipe_groups_read(source, label, node, field);
     case QN_KEY_LATER:
     default:
         return qn_recipe_fail(source, node, "'%s' belongs to recipes, but this version has no %s",
@@ -573,6 +577,12 @@ void qn_recipe_value_write(const qn_recipe_key *key, const void *base, qn_buf *d
         break;
     case QN_KEY_SIZE:
         qn_buf_printf(dst, "[%lld, %lld]", (long long)column->height, (long long)column->width);
+        break;
+    case QN_KEY_OPTIONS:
+        qn_recipe_options_write(field, dst);
+        break;
+    case QN_KEY_GROUPS:
+        qn_recipe_groups_write(field, dst);
         break;
     case QN_KEY_LAYERS:
     case QN_KEY_LATER:

@@ -12,8 +12,16 @@ typedef enum {
     QN_NN_SCHEDULE_CONSTANT,
     QN_NN_SCHEDULE_STEP, /* times gamma every step_size steps */
     QN_NN_SCHEDULE_COSINE, /* from lr to lr_min when steps_total are done (Loshchilov and Hutter 2017) */
-    QN_NN_SCHEDULE_LINEAR,  /* from lr to lr_min when steps_total are done, straight */
-    QN_NN_SCHEDULE_PLATEAU, /* lr times the scale of qn_nn_plateau */
+    QN_NN_SCHEDULE_LINEAR,      /* from lr to lr_min when steps_total are done, straight */
+    QN_NN_SCHEDULE_PLATEAU,     /* lr times the scale of qn_nn_plateau */
+    QN_NN_SCHEDULE_EXPONENTIAL, /* times gamma over every step_size steps, smoothly */
+    QN_NN_SCHEDULE_POLYNOMIAL,  /* lr_min + (lr - lr_min) (1 - part done)^power */
+    QN_NN_SCHEDULE_INVERSE_SQRT, /* lr sqrt(warm-up / step), as the first transformer (Vaswani et al. 2017) */
+    /* From lr / 25 up to lr over the warm-up (without one: 30 % of all) and down to lr / 250,000 (or lr_min), both along a
+       cosine: Smith and Topin 2019 as PyTorch's OneCycleLR. */
+    QN_NN_SCHEDULE_ONE_CYCLE,
+    /* Cosine from lr to lr_min over step_size steps, then anew, each period `growth` times as long. */
+    QN_NN_SCHEDULE_RESTARTS,
     QN_NN_SCHEDULE_COUNT
 } qn_nn_schedule_kind;
 const char *qn_nn_schedule_name(qn_nn_schedule_kind kind);
@@ -22,11 +30,13 @@ bool qn_nn_schedule_find(const char *name, qn_nn_schedule_kind *ret);
 typedef struct {
     qn_nn_schedule_kind kind;
     double lr;            /* the peak */
-    double lr_min;        /* COSINE, LINEAR: reached at steps_total; PLATEAU: never below */
-    int64_t steps_total;  /* COSINE, LINEAR */
+    double lr_min;        /* reached at the end, or never below */
+    int64_t steps_total;  /* of the kinds that end */
     int64_t steps_warmup; /* any kind: rises linearly from lr / steps_warmup; 0 = off */
-    int64_t step_size;    /* STEP */
-    double gamma;         /* STEP; 0 = 0.1 */
+    int64_t step_size;    /* STEP, EXPONENTIAL, RESTARTS */
+    double gamma;         /* STEP, EXPONENTIAL; 0 = 0.1 */
+    double power;         /* POLYNOMIAL; 0 = 1 */
+    double growth;        /* RESTARTS; 0 = 1 */
 } qn_nn_schedule;
 
 /* step: 0 for the first update. `plateau_scale`: of qn_nn_plateau, 1 for other kinds. */

@@ -22,7 +22,9 @@ static qn_value add_loss(qn_graph *graph, qn_value predictions, const qn_nn_trai
         return QN_NONE;
     qn_type type = *qn_graph_type(graph, predictions);
     qn_type want = qn_nn_loss_target(&training->loss, &type);
-    qn_value target = qn_graph_input(graph, "train.target", want.dtype, want.shape);
+    qn_value target = QN_NONE;
+    if (qn_nn_loss_has_target(training->loss.kind))
+        target = qn_graph_input(graph, "train.target", want.dtype, want.shape);
     qn_value weight = QN_NONE;
     if (training->weighted && type.shape.rank > 0)
         weight = qn_graph_input(graph, "train.weight", type.dtype, QN_SHAPE(type.shape.dims[0]));
@@ -98,11 +100,24 @@ static qn_status make_apply(const qn_graph *from, const qn_nn_optimizer *optimiz
     return QN_OK;
 }
 
+/* Trainable states that no group freezes; returns how many. */
+static int list_params(const qn_graph *graph, const qn_nn_optimizer *optimizer, qn_value *params,
+                       int most)
+{
+    int count = 0;
+    qn_graph_trainable(graph, params, most);
+    for (int i = 0; i < most; i++) {
+        const qn_nn_group *group = qn_nn_group_find(optimizer, qn_graph_name(graph, params[i]));
+        if (!group || !group->frozen)
+            params[count++] = params[i];
+    }
+    return count;
+}
+
 static qn_status add_backward(qn_graph *graph, qn_value loss, const qn_nn_training *training,
                               qn_value *params, int count, qn_graph **ret_apply, qn_error *err)
 {
     qn_value *grads = params + count;
-    qn_graph_trainable(graph, params, count);
     QN_TRY(qn_graph_grad(graph, loss, params, count, grads, err));
     if (training->gradients)
         output_grads(graph, params, grads, count);
@@ -122,14 +137,18 @@ qn_status qn_nn_training_add(qn_graph *graph, qn_value predictions, const qn_nn_
     qn_value loss = add_loss(graph, predictions, training);
     QN_TRY(qn_graph_check(graph, err));
     bool backward = !training->loss_only || training->gradients;
-    int count = qn_graph_trainable(graph, NULL, 0);
-    if (backward && count == 0)
-        QN_FAIL(err, QN_ERR_ARG, "the model has nothing to train");
+    int most = qn_graph_trainable(graph, NULL, 0);
     if (backward) {
-        qn_value *params = qn_alloc((size_t)count * 2 * sizeof(*params));
+        qn_value *params = qn_alloc((size_t)(most + 1) * 2 * sizeof(*params));
         if (!params)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory for a training graph");
-        qn_status status = add_backward(graph, loss, training, params, count, &apply, err);
+        int count = list_params(graph, &training->optimizer, params, most);
+        qn_status status = QN_OK;
+        if (count == 0)
+            status = qn_error_set(err, QN_ERR_ARG, NULL, "the model has nothing to train%s",
+                                  most > 0 ? ": all of it is frozen" : "");
+        else
+            status = add_backward(graph, loss, training, params, count, &apply, err);
         qn_free(params);
         QN_TRY(status);
     }

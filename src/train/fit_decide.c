@@ -40,8 +40,8 @@ static qn_recipe_optimizer decide_optimizer(qn_model_type type)
 
 static double decide_rate(qn_recipe_optimizer optimizer, qn_model_type type)
 {
-    if (optimizer == QN_RECIPE_SGD)
-        return qn_nn_optimizer_lr(QN_NN_SGD);
+    if (optimizer >= QN_RECIPE_SGD && optimizer != QN_RECIPE_ADAM && optimizer != QN_RECIPE_ADAMW)
+        return qn_nn_optimizer_lr((qn_nn_optimizer_kind)(optimizer - QN_RECIPE_SGD));
     return type == QN_MODEL_MLP ? 0.002 : 0.001;
 }
 
@@ -50,7 +50,7 @@ static double decide_decay(const qn_fit *fit, qn_recipe_optimizer optimizer)
 {
     if (optimizer == QN_RECIPE_LBFGS)
         return 1 / (double)fit->split.train_count;
-    return optimizer == QN_RECIPE_ADAMW ? 0.01 : 0;
+    return qn_nn_optimizer_default((qn_nn_optimizer_kind)(optimizer - QN_RECIPE_SGD)).weight_decay;
 }
 
 static qn_recipe_loss decide_loss(qn_task task)
@@ -79,8 +79,10 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
         qn_recipe_decided(recipe, "train.weight_decay");
     }
     if (recipe->train.warmup == QN_AUTO) {
-        bool falls = recipe->train.schedule == QN_NN_SCHEDULE_COSINE ||
-                     recipe->train.schedule == QN_NN_SCHEDULE_LINEAR;
+        qn_nn_schedule_kind schedule = recipe->train.schedule;
+        bool falls = schedule == QN_NN_SCHEDULE_COSINE || schedule == QN_NN_SCHEDULE_LINEAR ||
+                     schedule == QN_NN_SCHEDULE_POLYNOMIAL ||
+                     schedule == QN_NN_SCHEDULE_INVERSE_SQRT;
         recipe->train.warmup = falls ? 0.05 : 0;
         qn_recipe_decided(recipe, "train.warmup");
     }
@@ -139,17 +141,25 @@ static void decide_task(qn_fit *fit)
 
 static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error *err)
 {
-    bool classes = recipe->train.loss == QN_RECIPE_CE || recipe->train.loss == QN_RECIPE_BCE;
+    qn_recipe_loss loss = recipe->train.loss;
+    bool two = loss == QN_RECIPE_BCE || loss == QN_RECIPE_HINGE || loss == QN_RECIPE_SQUARED_HINGE;
+    bool classes = two || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL;
     if (fit->task == QN_TASK_REGRESSION && classes)
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
-                            "bce and ce are losses of classes; the task is regression");
+                            "bce, ce, nll and the hinges are losses of classes; the task is "
+                            "regression");
     if (fit->task != QN_TASK_REGRESSION && !classes)
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
-                            "the task is %s, whose loss is bce (two classes) or ce",
+                            "the task is %s, whose loss is bce, hinge or squared_hinge (two "
+                            "classes), ce or nll",
                             qn_task_name(fit->task));
-    if (fit->task == QN_TASK_MULTICLASS && recipe->train.loss == QN_RECIPE_BCE)
-        return qn_error_set(err, QN_ERR_ARG, "train.loss", "bce is for two classes; here are %lld",
+    if (fit->task == QN_TASK_MULTICLASS && two)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss",
+                            "bce and the hinges are for two classes; here are %lld",
                             (long long)fit->classes);
+    if (recipe->train.ema > 0 && recipe->train.swa > 0)
+        return qn_error_set(err, QN_ERR_ARG, "train.swa",
+                            "train.ema and train.swa both average the weights; choose one");
     return QN_OK;
 }
 
@@ -226,7 +236,14 @@ static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
     case QN_RECIPE_BCE:
         return QN_NN_LOSS_BCE;
     case QN_RECIPE_CE:
+    case QN_RECIPE_NLL:
         return QN_NN_LOSS_CE;
+    case QN_RECIPE_HINGE:
+        return QN_NN_LOSS_HINGE;
+    case QN_RECIPE_SQUARED_HINGE:
+        return QN_NN_LOSS_SQUARED_HINGE;
+    case QN_RECIPE_QUANTILE:
+        return QN_NN_LOSS_QUANTILE;
     default:
         return QN_NN_LOSS_MSE;
     }
@@ -304,18 +321,47 @@ static qn_status class_weights(const qn_fit *fit, const qn_recipe *recipe, qn_ar
     return QN_OK;
 }
 
-static qn_nn_optimizer optimizer_of(const qn_recipe *recipe)
+/* Groups with their rates as factors of the peak. Memory: `arena`. */
+static qn_status groups_of(const qn_recipe *recipe, qn_arena *arena, qn_nn_optimizer *optimizer,
+                           qn_error *err)
 {
-    qn_nn_optimizer_kind kind = recipe->train.optimizer == QN_RECIPE_SGD    ? QN_NN_SGD
-                                : recipe->train.optimizer == QN_RECIPE_ADAM ? QN_NN_ADAM
-                                                                            : QN_NN_ADAMW;
-    qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
-    optimizer.momentum = recipe->train.momentum;
-    optimizer.nesterov = recipe->train.nesterov;
+    const qn_recipe_groups *from = &recipe->train.groups;
+    qn_nn_group *groups = QN_NEW(arena, qn_nn_group, from->count + 1);
+    if (!groups)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; i < from->count; i++) {
+        const qn_recipe_group *group = &from->items[i];
+        groups[i] = (qn_nn_group){.pattern = group->match,
+                                  .weight_decay = group->weight_decay,
+                                  .frozen = group->freeze || (group->lr >= 0 && group->lr <= 0)};
+        if (group->lr > 0)
+            groups[i].rate = group->lr / recipe->train.lr;
+    }
+    optimizer->groups = groups;
+    optimizer->groups_count = (int)from->count;
+    return QN_OK;
+}
+
+static qn_status optimizer_of(const qn_recipe *recipe, qn_arena *arena, qn_nn_optimizer *ret,
+                              qn_error *err)
+{
+    int kind = (int)recipe->train.optimizer - QN_RECIPE_SGD; /* L-BFGS has no updates */
+    qn_nn_optimizer optimizer =
+        qn_nn_optimizer_default(kind >= 0 ? (qn_nn_optimizer_kind)kind : QN_NN_ADAMW);
+    if (optimizer.kind == QN_NN_SGD) {
+        optimizer.momentum = recipe->train.momentum;
+        optimizer.nesterov = recipe->train.nesterov;
+    }
     optimizer.weight_decay = recipe->train.weight_decay;
     optimizer.clip_norm = recipe->train.clip_norm;
     optimizer.clip_value = recipe->train.clip_value;
-    return optimizer;
+    for (int64_t i = 0; kind >= 0 && i < recipe->train.options.count; i++) {
+        const qn_recipe_option *option = &recipe->train.options.items[i];
+        QN_TRY(qn_nn_optimizer_set(&optimizer, option->name, option->value, err));
+    }
+    QN_TRY(groups_of(recipe, arena, &optimizer, err));
+    *ret = optimizer;
+    return QN_OK;
 }
 
 qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidate, qn_arena *arena,
@@ -325,14 +371,19 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
     const qn_transforms *transforms = candidate->data->transforms;
     qn_learner_options options = {
         .loss = {.kind = loss_kind(recipe->train.loss),
-                 .label_smoothing = recipe->train.label_smoothing},
-        .optimizer = optimizer_of(recipe),
+                 .label_smoothing = recipe->train.label_smoothing,
+                 .quantile = recipe->train.quantile,
+                 .has_margin = true,
+                 .margin = recipe->train.margin},
         .accumulate = (int)recipe->train.accumulate,
         .lbfgs = recipe->train.optimizer == QN_RECIPE_LBFGS,
+        .average = recipe->train.ema > 0 || recipe->train.swa > 0,
+        .ema = recipe->train.ema,
         .seed = (uint64_t)recipe->train.seed,
         .pool = fit->pool,
         .memory_max = fit->options->memory_max_bytes,
     };
+    QN_TRY(optimizer_of(recipe, arena, &options.optimizer, err));
     QN_TRY(class_weights(fit, recipe, arena, &options.loss, err));
     qn_architecture *architecture = &options.architecture;
     architecture->type = recipe->model.type;

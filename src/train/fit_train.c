@@ -21,13 +21,17 @@ static qn_nn_schedule make_schedule(const qn_candidate_run *run)
 {
     const qn_recipe *recipe = &run->candidate->recipe;
     int64_t total = run->epochs * run->batches;
+    int64_t epochs =
+        recipe->train.schedule == QN_NN_SCHEDULE_EXPONENTIAL ? 1 : recipe->train.step_size;
     return (qn_nn_schedule){.kind = recipe->train.schedule,
                             .lr = recipe->train.lr,
                             .lr_min = recipe->train.lr_min,
                             .steps_total = total,
                             .steps_warmup = (int64_t)(recipe->train.warmup * (double)total),
-                            .step_size = recipe->train.step_size * run->batches,
-                            .gamma = recipe->train.gamma};
+                            .step_size = epochs * run->batches,
+                            .gamma = recipe->train.gamma,
+                            .power = recipe->train.power,
+                            .growth = recipe->train.growth};
 }
 
 static int64_t count_parameters(const qn_learner *learner)
@@ -290,12 +294,39 @@ static qn_status run_steps(qn_candidate_run *run, qn_verdict *ret_verdict, qn_er
     }
 }
 
+/* Which average the weights of the epoch in hand have: the first of SWA is a copy. -1 = none yet. */
+static int64_t averaged_epoch(const qn_candidate_run *run)
+{
+    double share = run->candidate->recipe.train.swa;
+    int64_t first = run->epochs - (int64_t)ceil(share * (double)run->epochs);
+    if (run->learner.options.lbfgs || !run->learner.options.average)
+        return -1;
+    if (run->learner.options.ema > 0)
+        return run->candidate->history_count;
+    return run->candidate->history_count - first;
+}
+
+/* The metric of what would be kept: the averaged weights where there are some. */
+static qn_status judge(qn_candidate_run *run, qn_score *ret, qn_error *err)
+{
+    int64_t index = averaged_epoch(run);
+    if (index >= 0 && run->candidate->recipe.train.swa > 0)
+        qn_learner_average(&run->learner, 1 / (double)(index + 1));
+    if (index >= 0)
+        qn_learner_swap_average(&run->learner);
+    qn_status status = watch_metric(run, ret, err);
+    if (status == QN_OK)
+        status = keep_if_best(run, ret, err);
+    if (index >= 0)
+        qn_learner_swap_average(&run->learner);
+    return status;
+}
+
 static qn_status end_epoch(qn_candidate_run *run, qn_error *err)
 {
     qn_candidate *candidate = run->candidate;
     qn_score score;
-    QN_TRY(watch_metric(run, &score, err));
-    QN_TRY(keep_if_best(run, &score, err));
+    QN_TRY(judge(run, &score, err));
     qn_epoch_record record = {
         .loss = run->rows_seen > 0 ? run->loss_sum / (double)run->rows_seen : (double)NAN,
         .value = score.value,
@@ -358,6 +389,8 @@ static qn_status run_epochs(qn_candidate_run *run, qn_error *err)
     }
     if (run->best && watches)
         qn_state_restore(run->learner.state, run->best);
+    else if (averaged_epoch(run) > 0) /* of the epoch to come: at least one was averaged */
+        qn_learner_swap_average(&run->learner);
     return QN_OK;
 }
 

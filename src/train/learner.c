@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "nn/average.h"
 
 enum { ANSWER_BATCH = 256 };
 
@@ -48,8 +49,9 @@ static qn_status build_training(qn_learner *learner, qn_error *err)
                 "lbfgs compares losses of the same network, and dropout makes each another one");
     qn_status status = qn_nn_training_add(learner->graph, learner->network.scores, &training,
                                           &learner->apply, err);
-    learner->counts_right = options->loss.kind == QN_NN_LOSS_CE ||
-                            (options->loss.kind == QN_NN_LOSS_BCE && learner->score_count == 1);
+    bool sides = loss->kind == QN_NN_LOSS_BCE || loss->kind == QN_NN_LOSS_HINGE ||
+                 loss->kind == QN_NN_LOSS_SQUARED_HINGE;
+    learner->counts_right = loss->kind == QN_NN_LOSS_CE || (sides && learner->score_count == 1);
     return status;
 }
 
@@ -78,7 +80,10 @@ qn_status qn_learner_init(qn_learner *learner, const qn_learner_options *options
     QN_TRY(qn_state_add_graph(learner->state, learner->graph, options->seed, err));
     if (learner->apply)
         QN_TRY(qn_state_add_graph(learner->state, learner->apply, options->seed, err));
-    return QN_OK;
+    if (!options->average)
+        return QN_OK;
+    QN_TRY(qn_nn_average_create(learner->inference, &learner->averages, err));
+    return qn_state_add_graph(learner->state, learner->averages, options->seed, err);
 }
 
 static void close_plan(qn_learner_plan *plan)
@@ -95,6 +100,8 @@ void qn_learner_deinit(qn_learner *learner)
     close_plan(&learner->answers);
     if (learner->apply_plan)
         qn_plan_destroy(learner->apply_plan);
+    if (learner->average_plan)
+        qn_plan_destroy(learner->average_plan);
     if (learner->state)
         qn_state_destroy(learner->state);
     if (learner->graph)
@@ -103,6 +110,8 @@ void qn_learner_deinit(qn_learner *learner)
         qn_graph_destroy(learner->apply);
     if (learner->inference)
         qn_graph_destroy(learner->inference);
+    if (learner->averages)
+        qn_graph_destroy(learner->averages);
     qn_arena_deinit(&learner->load);
     *learner = (qn_learner){0};
 }
@@ -117,6 +126,12 @@ static qn_packed_tensor *find_packed(const qn_packed *packed, const char *name)
     return NULL;
 }
 
+static bool takes_labels(const qn_learner *learner)
+{
+    qn_type scores = *qn_graph_type(learner->graph, learner->network.scores);
+    return qn_nn_loss_target(&learner->options.loss, &scores).dtype == QN_DTYPE_I64;
+}
+
 qn_status qn_learner_adapt(const qn_learner *learner, const qn_packed *packed, qn_arena *arena,
                            qn_packed *ret, qn_error *err)
 {
@@ -127,7 +142,7 @@ qn_status qn_learner_adapt(const qn_learner *learner, const qn_packed *packed, q
     memcpy(adapted.tensors, packed->tensors,
            (size_t)packed->tensors_count * sizeof *packed->tensors);
     qn_packed_tensor *target = find_packed(&adapted, "target");
-    if (target && target->dtype == QN_DTYPE_I64 && learner->options.loss.kind != QN_NN_LOSS_CE) {
+    if (target && target->dtype == QN_DTYPE_I64 && target->count == 1 && !takes_labels(learner)) {
         float *numbers = QN_NEW(arena, float, packed->rows);
         if (!numbers)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
@@ -208,6 +223,49 @@ static qn_status open_plan(qn_learner *learner, const qn_packed *packed, int64_t
     return point_inputs(learner, packed, plan, err);
 }
 
+static qn_status open_average(qn_learner *learner, qn_error *err)
+{
+    qn_plan_options options = {.batch = 1, .pool = learner->options.pool};
+    if (!learner->averages || learner->average_plan)
+        return QN_OK;
+    QN_TRY(
+        qn_plan_create(learner->averages, learner->state, &options, &learner->average_plan, err));
+    learner->average_share = qn_plan_input(learner->average_plan, "train.share")->data;
+    return QN_OK;
+}
+
+void qn_learner_average(qn_learner *learner, double share)
+{
+    *learner->average_share = (float)share;
+    qn_plan_run(learner->average_plan, 0);
+}
+
+static void swap_bytes(void *a, void *b, size_t size)
+{
+    char part[4096];
+    for (size_t at = 0; at < size; at += sizeof part) {
+        size_t count = size - at < sizeof part ? size - at : sizeof part;
+        memcpy(part, (char *)a + at, count);
+        memcpy((char *)a + at, (char *)b + at, count);
+        memcpy((char *)b + at, part, count);
+    }
+}
+
+void qn_learner_swap_average(qn_learner *learner)
+{
+    char name[256];
+    for (qn_value v = 0; v < qn_graph_values_count(learner->inference); v++) {
+        if (qn_graph_kind(learner->inference, v) != QN_VALUE_STATE)
+            continue;
+        const char *weight = qn_graph_name(learner->inference, v);
+        qn_nn_average_name(weight, name, sizeof name);
+        const qn_named_tensor *average = qn_state_find(learner->state, name);
+        const qn_named_tensor *own = qn_state_find(learner->state, weight);
+        if (average && own)
+            swap_bytes(own->tensor.data, average->tensor.data, qn_tensor_bytes(&own->tensor));
+    }
+}
+
 qn_status qn_learner_open(qn_learner *learner, const qn_packed *packed, int64_t batch,
                           qn_error *err)
 {
@@ -215,6 +273,7 @@ qn_status qn_learner_open(qn_learner *learner, const qn_packed *packed, int64_t 
     QN_TRY(open_plan(learner, packed, batch, &learner->full, err));
     if (packed->rows % batch != 0)
         QN_TRY(open_plan(learner, packed, packed->rows % batch, &learner->tail, err));
+    QN_TRY(open_average(learner, err));
     if (!learner->apply || learner->apply_plan)
         return QN_OK;
     QN_TRY(make_apply_plan(learner, batch, &learner->apply_plan, err));
@@ -241,9 +300,9 @@ qn_status qn_learner_print(const qn_learner *learner, int64_t batch, qn_buf *dst
 int64_t qn_learner_bytes(const qn_learner *learner)
 {
     const qn_plan *plans[] = {learner->full.plan, learner->tail.plan, learner->answers.plan,
-                              learner->apply_plan};
+                              learner->apply_plan, learner->average_plan};
     int64_t bytes = 0;
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         bytes += plans[i] ? qn_plan_bytes(plans[i]) : 0;
     for (int i = 0; i < qn_state_count(learner->state); i++)
         bytes += (int64_t)qn_tensor_bytes(&qn_state_at(learner->state, i)->tensor);
@@ -279,7 +338,7 @@ static double count_right(const qn_learner *learner, const qn_learner_plan *plan
     int64_t classes = learner->score_count, right = 0;
     for (int64_t i = 0; target && i < rows; i++) {
         const float *scores = plan->scores + i * classes;
-        if (learner->options.loss.kind == QN_NN_LOSS_BCE) {
+        if (classes == 1) {
             bool truth = target->stored == QN_DTYPE_U8
                              ? ((const uint8_t *)target->data)[rows_order[i]] > 0
                              : ((const float *)target->data)[rows_order[i]] > 0.5F;
@@ -292,6 +351,13 @@ static double count_right(const qn_learner *learner, const qn_learner_plan *plan
         right += best == ((const int64_t *)target->data)[rows_order[i]];
     }
     return (double)right;
+}
+
+/* The first update begins the averages. */
+static void average_update(qn_learner *learner)
+{
+    bool first = learner->step <= qn_max_i64(learner->options.accumulate, 1);
+    qn_learner_average(learner, first ? 1 : 1 - learner->options.ema);
 }
 
 qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, double rate, int64_t *ret_rows,
@@ -319,6 +385,8 @@ qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, double rate, i
         qn_plan_run(learner->apply_plan, (uint32_t)learner->step);
         learner->micro = 0;
     }
+    if (learner->options.ema > 0 && learner->micro == 0)
+        average_update(learner);
     return QN_OK;
 }
 

@@ -25,6 +25,8 @@ typedef struct {
     qn_nn_loss loss;
     qn_nn_optimizer optimizer;
     int accumulate;     /* micro-batches per update; 0 = 1 */
+    bool average;       /* keeps averages of the weights: qn_learner_average */
+    double ema;         /* what they keep at each update; 0 = the caller averages */
     bool lbfgs;         /* whole-data steps by qn_learner_lbfgs instead of qn_learner_step */
     uint64_t seed;      /* initial weights and random ops */
     qn_pool *pool;      /* NULL = serial */
@@ -44,7 +46,7 @@ typedef struct {
 typedef struct {
     qn_learner_options options;
     qn_arena load; /* what lives as long as the learner */
-    qn_graph *graph, *apply, *inference;
+    qn_graph *graph, *apply, *inference, *averages;
     qn_state *state;
     qn_network network;   /* of the training graph */
     int64_t score_count;  /* K */
@@ -52,6 +54,8 @@ typedef struct {
     qn_learner_plan full, tail, answers;
     qn_plan *apply_plan;
     float *apply_rate;
+    qn_plan *average_plan;
+    float *average_share;
     int64_t micro; /* micro-batches since the last update */
     int64_t step;  /* steps taken: keys the random ops */
     double right;  /* rows of this epoch whose best score was the label; see counts_right */
@@ -78,6 +82,10 @@ QN_MUST_USE qn_status qn_learner_open(qn_learner *learner, const qn_packed *pack
  * were before it. */
 QN_MUST_USE qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, double rate,
                                       int64_t *ret_rows, double *ret_loss, qn_error *err);
+/* Moves the averages by `share` towards the weights; 1 copies. */
+void qn_learner_average(qn_learner *learner, double share);
+/* Exchanges weights and their averages, so that answers, snapshots and models are made with these; once more and all is as before. */
+void qn_learner_swap_average(qn_learner *learner);
 /* Bytes of the plans made so far. */
 int64_t qn_learner_bytes(const qn_learner *learner);
 int64_t qn_learner_flops(const qn_learner *learner); /* of one full step */

@@ -20,7 +20,9 @@ enum { LAYERS_TEXT_MAX = 1 << 20 };
 
 static const char *const activation_names[] = {"linear", "relu", "leaky_relu", "sigmoid",
                                                "tanh",   "gelu", "silu",       "softmax"};
-const char *const qn_net_loss_names[] = {"mse", "mae", "huber", "bce", "cross_entropy"};
+const char *const qn_net_loss_names[] = {
+    "mse",           "mae",     "huber",    "bce",    "cross_entropy", "kl", "hinge",
+    "squared_hinge", "poisson", "quantile", "cosine", "triplet",       "ctc"};
 
 qn_status qn_net_check_input(const qn_input *input, qn_error *err)
 {
@@ -335,7 +337,7 @@ qn_status qn_net_describe(const qn_net *net, qn_nn_loss_kind loss, qn_arena *are
                              .task = QN_TASK_AUTO,
                              .sources = source,
                              .sources_count = 1,
-                             .keep_closing = loss != QN_NN_LOSS_CE && loss != QN_NN_LOSS_BCE};
+                             .keep_closing = !qn_nn_loss_takes_logits(loss)};
     return QN_OK;
 }
 

@@ -145,93 +145,50 @@ static qn_status pack_labels(const qn_view *targets, int64_t classes, qn_arena *
     return QN_OK;
 }
 
+/* Rows of labels, filled up with -1. Which labels there are, the loss knows. */
+static qn_status pack_sequences(const qn_view *targets, int64_t most, qn_arena *arena,
+                                qn_packed_tensor *ret, qn_error *err)
+{
+    QN_TRY(qn_net_check_samples(targets, "targets", 1, &most, err));
+    qn_tensor source = qn_net_view_tensor(targets);
+    int64_t *labels = QN_NEW(arena, int64_t, qn_shape_count(&source.shape));
+    if (!labels)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the labels of %lld samples",
+                (long long)targets->dims[0]);
+    qn_tensor_convert(labels, QN_DTYPE_I64, &source);
+    *ret = (qn_packed_tensor){.name = QN_STR("target"),
+                              .stored = QN_DTYPE_I64,
+                              .dtype = QN_DTYPE_I64,
+                              .shape = QN_SHAPE(most),
+                              .count = most,
+                              .scale = 1,
+                              .data = labels};
+    return QN_OK;
+}
+
 qn_status qn_net_pack(const qn_net *net, const qn_view *inputs, const qn_view *targets,
-                      qn_nn_loss_kind loss, const qn_shape *output, qn_arena *arena,
+                      const qn_nn_loss *loss, const qn_shape *output, qn_arena *arena,
                       qn_net_samples *ret, qn_error *err)
 {
     QN_TRY(pack_inputs(net, inputs, arena, &ret->tensors[0], err));
-    if (loss == QN_NN_LOSS_CE) {
+    ret->packed = (qn_packed){ret->tensors, 1, inputs->dims[0]};
+    if (!qn_nn_loss_has_target(loss->kind))
+        return QN_OK;
+    if (loss->kind == QN_NN_LOSS_CE) {
         QN_TRY(pack_labels(targets, output->dims[output->rank - 1], arena, &ret->tensors[1], err));
+    } else if (loss->kind == QN_NN_LOSS_CTC) {
+        QN_TRY(pack_sequences(targets, loss->labels_max, arena, &ret->tensors[1], err));
     } else {
-        qn_shape shape = {.rank = output->rank - 1};
-        memcpy(shape.dims, output->dims + 1, (size_t)shape.rank * sizeof(int64_t));
+        qn_type type = {QN_DTYPE_F32, *output};
+        qn_shape want = qn_nn_loss_target(loss, &type).shape;
+        qn_shape shape = {.rank = want.rank - 1};
+        memcpy(shape.dims, want.dims + 1, (size_t)shape.rank * sizeof(int64_t));
         QN_TRY(qn_net_check_samples(targets, "targets", shape.rank, shape.dims, err));
         QN_TRY(pack_numbers(targets, "target", shape, arena, &ret->tensors[1], err));
     }
     if (inputs->dims[0] != targets->dims[0])
         QN_FAIL(err, QN_ERR_ARG, "%lld inputs, but %lld targets", (long long)inputs->dims[0],
                 (long long)targets->dims[0]);
-    ret->packed = (qn_packed){ret->tensors, 2, inputs->dims[0]};
+    ret->packed.tensors_count = 2;
     return QN_OK;
-}
-
-/* -log softmax(scores)[label], and the place of the largest score. */
-static double cross_entropy(const float *scores, int64_t classes, int64_t label, bool softmax,
-                            int64_t *ret_best)
-{
-    int64_t best = 0;
-    double sum = 0;
-    for (int64_t c = 1; c < classes; c++)
-        best = scores[c] > scores[best] ? c : best;
-    *ret_best = best;
-    if (softmax)
-        return -log(fmax((double)scores[label], 1e-30));
-    for (int64_t c = 0; c < classes; c++)
-        sum += exp((double)scores[c] - (double)scores[best]);
-    return log(sum) + (double)scores[best] - (double)scores[label];
-}
-
-static double binary_entropy(double answer, double target, bool sigmoid)
-{
-    if (!sigmoid) /* log(1 + exp(x)) - t x without overflow */
-        return fmax(answer, 0) + log1p(exp(-fabs(answer))) - target * answer;
-    answer = fmin(fmax(answer, 1e-15), 1 - 1e-15);
-    return -target * log(answer) - (1 - target) * log1p(-answer);
-}
-
-static double pointwise(qn_nn_loss_kind loss, double answer, double target, const char *closing)
-{
-    double difference = answer - target, size = fabs(difference);
-    switch (loss) {
-    case QN_NN_LOSS_MSE:
-        return difference * difference;
-    case QN_NN_LOSS_MAE:
-        return size;
-    case QN_NN_LOSS_HUBER:
-        return size <= 1 ? difference * difference / 2 : size - 0.5;
-    default:
-        return binary_entropy(answer, target, strcmp(closing, "sigmoid") == 0);
-    }
-}
-
-static float target_at(const qn_packed_tensor *target, int64_t index)
-{
-    return target->stored == QN_DTYPE_U8 ? (float)((const uint8_t *)target->data)[index]
-                                         : ((const float *)target->data)[index];
-}
-
-qn_evaluation qn_net_score(qn_nn_loss_kind loss, const char *closing, const qn_packed *packed,
-                           const float *answers, int64_t count)
-{
-    const qn_packed_tensor *target = &packed->tensors[1];
-    double sum = 0, right = 0, rows = (double)packed->rows;
-    if (loss == QN_NN_LOSS_CE) {
-        const int64_t *labels = target->data;
-        bool softmax = strcmp(closing, "softmax") == 0;
-        for (int64_t row = 0; row < packed->rows; row++) {
-            int64_t best;
-            sum += cross_entropy(answers + row * count, count, labels[row], softmax, &best);
-            right += best == labels[row];
-        }
-        return (qn_evaluation){sum / rows, right / rows};
-    }
-    double middle = strcmp(closing, "sigmoid") == 0 ? 0.5 : 0;
-    for (int64_t i = 0; i < packed->rows * count; i++) {
-        double answer = (double)answers[i], truth = (double)target_at(target, i);
-        sum += pointwise(loss, answer, truth, closing);
-        right += (answer > middle) == (truth > 0.5);
-    }
-    rows *= (double)count;
-    bool classes = loss == QN_NN_LOSS_BCE;
-    return (qn_evaluation){sum / rows, classes ? right / rows : (double)NAN};
 }

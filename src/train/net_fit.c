@@ -21,7 +21,8 @@ typedef struct {
     qn_loader loader;
     qn_net_samples train, valid;
     bool has_valid;
-    float *answers; /* of the validation samples */
+    const qn_view *targets; /* NULL = none are known: a plan is asked for */
+    float *answers;         /* of the validation samples */
     int64_t begin_ns;
     int64_t step; /* of the whole fit: the schedule reads it */
     qn_nn_schedule schedule;
@@ -30,37 +31,10 @@ typedef struct {
     qn_error *err;
 } qn_net_fit_run;
 
-/* A kind that quern/net.h has beside those of nn: it takes whole-data steps instead. */
-enum { KIND_LBFGS = QN_NN_OPTIMIZER_COUNT };
-
-bool qn_net_is_lbfgs(const qn_optimizer *chosen)
-{
-    return chosen->kind == KIND_LBFGS;
-}
-
-qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen)
-{
-    bool known = chosen->rate > 0 && !qn_net_is_lbfgs(chosen);
-    qn_nn_optimizer_kind kind = known ? (qn_nn_optimizer_kind)chosen->kind : QN_NN_ADAM;
-    qn_nn_optimizer optimizer = qn_nn_optimizer_default(kind);
-    if (known) {
-        optimizer.momentum = (double)chosen->momentum;
-        optimizer.nesterov = chosen->nesterov;
-        optimizer.weight_decay = (double)chosen->weight_decay;
-        if (chosen->beta1 > 0)
-            optimizer.beta1 = (double)chosen->beta1;
-        if (chosen->beta2 > 0)
-            optimizer.beta2 = (double)chosen->beta2;
-        if (chosen->epsilon > 0)
-            optimizer.eps = (double)chosen->epsilon;
-    }
-    return optimizer;
-}
-
 /* The closing activation must be one that the loss contains. */
 static qn_status check_closing(qn_nn_loss_kind loss, const char *closing, qn_error *err)
 {
-    const char *wanted = loss == QN_NN_LOSS_CE ? "softmax" : "sigmoid";
+    const char *wanted = loss == QN_NN_LOSS_BCE ? "sigmoid" : "softmax";
     if (strcmp(closing, "linear") == 0 || strcmp(closing, wanted) == 0)
         return QN_OK;
     QN_FAIL(err, QN_ERR_ARG, "the loss %s wants a last layer that is linear or %s, not %s",
@@ -82,7 +56,7 @@ static qn_status keep_weights(const qn_net *net, qn_learner *learner, qn_error *
 static qn_status check_options(const qn_fit_options *options, qn_error *err)
 {
     const qn_rate_schedule *schedule = &options->schedule;
-    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_PLATEAU)
+    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_RESTARTS)
         QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of qn_rate_kind", (int)schedule->kind);
     if (!(schedule->warmup >= 0 && schedule->warmup <= 1))
         QN_FAIL(err, QN_ERR_ARG, "a warm-up of %g is not a share of all steps from 0 to 1",
@@ -93,9 +67,51 @@ static qn_status check_options(const qn_fit_options *options, qn_error *err)
     if (options->accumulate < 0)
         QN_FAIL(err, QN_ERR_ARG, "%d batches per update: 1 or more are expected",
                 options->accumulate);
+    if (!(options->ema >= 0 && options->ema < 1))
+        QN_FAIL(err, QN_ERR_ARG, "an average that keeps %g of itself is not in [0, 1)",
+                (double)options->ema);
+    if (!(options->quantile >= 0 && options->quantile < 1))
+        QN_FAIL(err, QN_ERR_ARG, "a quantile of %g is not in [0, 1)", (double)options->quantile);
     if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
         QN_FAIL(err, QN_ERR_ARG, "a label smoothing of %g is not in [0, 1)",
                 (double)options->label_smoothing);
+    return QN_OK;
+}
+
+static qn_nn_loss loss_of(const qn_net_fit_run *run)
+{
+    const qn_fit_options *options = run->options;
+    qn_nn_loss loss = {.kind = (qn_nn_loss_kind)options->loss,
+                       .label_smoothing = (double)options->label_smoothing,
+                       .class_weights = options->class_weights,
+                       .quantile = (double)options->quantile,
+                       .has_margin = options->margin > 0 || options->margin < 0,
+                       .margin = (double)options->margin,
+                       .blank = options->blank};
+    if (loss.kind == QN_NN_LOSS_CTC) /* a plan that is only shown: for a label each */
+        loss.labels_max = run->targets && run->targets->rank == 2 ? run->targets->dims[1] : 1;
+    return loss;
+}
+
+/* Memory: the run's arena. */
+static qn_status set_groups(qn_net_fit_run *run, qn_nn_optimizer *optimizer, qn_error *err)
+{
+    const qn_fit_options *options = run->options;
+    int count = options->groups ? options->groups_count : 0;
+    qn_nn_group *groups = QN_NEW(&run->arena, qn_nn_group, count + 1);
+    if (!groups)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < count; i++) {
+        const qn_group *group = &options->groups[i];
+        if (!group->names || !(group->rate >= 0) || !(group->weight_decay >= 0))
+            QN_FAIL(err, QN_ERR_ARG, "group %d has no names, or a negative rate or decay", i);
+        groups[i] = (qn_nn_group){.pattern = group->names,
+                                  .rate = (double)group->rate,
+                                  .weight_decay = (double)group->weight_decay,
+                                  .frozen = group->frozen};
+    }
+    optimizer->groups = groups;
+    optimizer->groups_count = count;
     return QN_OK;
 }
 
@@ -103,31 +119,33 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
 {
     qn_net *net = run->net;
     const qn_fit_options *options = run->options;
-    qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
-    if ((int)options->loss < 0 || options->loss > QN_LOSS_CROSS_ENTROPY)
+    if ((int)options->loss < 0 || options->loss > QN_LOSS_CTC)
         QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)options->loss);
     QN_TRY(check_options(options, err));
-    qn_learner_options chosen = {.loss = {.kind = loss,
-                                          .label_smoothing = (double)options->label_smoothing,
-                                          .class_weights = options->class_weights},
-                                 .optimizer = qn_net_optimizer_of(&options->optimizer),
-                                 .accumulate =
-                                     qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
-                                 .lbfgs = qn_net_is_lbfgs(&options->optimizer),
-                                 .seed = options->seed ? options->seed : 1};
+    qn_nn_loss loss = loss_of(run);
+    qn_learner_options chosen = {
+        .loss = loss,
+        .optimizer = qn_net_optimizer_of(&options->optimizer),
+        .accumulate = qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
+        .lbfgs = qn_net_is_lbfgs(&options->optimizer),
+        .average = options->ema > 0 && !qn_net_is_lbfgs(&options->optimizer),
+        .ema = (double)options->ema,
+        .seed = options->seed ? options->seed : 1};
+    QN_TRY(set_groups(run, &chosen.optimizer, err));
     chosen.optimizer.clip_norm = (double)options->clip_norm;
     chosen.optimizer.clip_value = (double)options->clip_value;
-    QN_TRY(qn_net_describe(net, loss, &run->arena, &chosen.architecture, err));
+    QN_TRY(qn_net_describe(net, loss.kind, &run->arena, &chosen.architecture, err));
     QN_TRY(qn_learner_init(&run->learner, &chosen, err));
-    return check_closing(loss, run->learner.network.closing, err);
+    return check_closing(loss.kind, run->learner.network.closing, err);
 }
 
 static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targets, qn_error *err)
 {
     const qn_net *net = run->net;
     const qn_fit_options *options = run->options;
-    qn_nn_loss_kind loss = (qn_nn_loss_kind)options->loss;
+    run->targets = &targets;
     QN_TRY(build_learner(run, err));
+    const qn_nn_loss *loss = &run->learner.options.loss;
     QN_TRY(keep_weights(net, &run->learner, err));
     const qn_shape *output = &qn_graph_type(run->learner.graph, run->learner.network.scores)->shape;
     QN_TRY(qn_net_pack(net, &inputs, &targets, loss, output, &run->arena, &run->train, err));
@@ -166,9 +184,16 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
 static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
 {
     static const qn_nn_schedule_kind kinds[] = {
-        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT, [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
-        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,     [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
+        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT,
+        [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
+        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,
+        [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
         [QN_RATE_PLATEAU] = QN_NN_SCHEDULE_PLATEAU,
+        [QN_RATE_EXPONENTIAL] = QN_NN_SCHEDULE_EXPONENTIAL,
+        [QN_RATE_POLYNOMIAL] = QN_NN_SCHEDULE_POLYNOMIAL,
+        [QN_RATE_INVERSE_SQRT] = QN_NN_SCHEDULE_INVERSE_SQRT,
+        [QN_RATE_ONE_CYCLE] = QN_NN_SCHEDULE_ONE_CYCLE,
+        [QN_RATE_RESTARTS] = QN_NN_SCHEDULE_RESTARTS,
     };
     const qn_fit_options *options = run->options;
     const qn_rate_schedule *chosen = &options->schedule;
@@ -181,6 +206,8 @@ static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
         .steps_total = steps * (options->epochs > 0 ? options->epochs : 1),
         .step_size = steps * (chosen->step_epochs > 0 ? chosen->step_epochs : 1),
         .gamma = (double)chosen->gamma,
+        .power = (double)chosen->power,
+        .growth = (double)chosen->growth,
     };
     schedule.steps_warmup = (int64_t)((double)chosen->warmup * (double)schedule.steps_total);
     return schedule;
@@ -206,11 +233,19 @@ static qn_status run_epoch(qn_net_fit_run *run, double *ret_loss, qn_error *err)
 static qn_status measure(qn_net_fit_run *run, const qn_packed *packed, qn_evaluation *ret,
                          qn_error *err)
 {
-    const qn_learner *learner = &run->learner;
-    QN_TRY(qn_learner_answer(&run->learner, packed, run->answers, err));
-    *ret = qn_net_score(learner->options.loss.kind, learner->network.closing, packed, run->answers,
-                        learner->answer_count);
-    return QN_OK;
+    qn_learner *learner = &run->learner;
+    qn_shape shape = qn_graph_type(learner->graph, learner->network.scores)->shape;
+    bool averages = learner->options.average;
+    shape.dims[0] = packed->rows;
+    if (averages) /* what the net would answer if it ended here */
+        qn_learner_swap_average(learner);
+    qn_status status = qn_learner_answer(learner, packed, run->answers, err);
+    if (averages)
+        qn_learner_swap_average(learner);
+    QN_TRY(status);
+    qn_tensor answers = qn_tensor_of(run->answers, QN_DTYPE_F32, shape);
+    return qn_net_score(&learner->options.loss, learner->network.closing, packed, &answers, ret,
+                        err);
 }
 
 /* After an epoch: what plateau and the caller want to know of it. */
@@ -301,9 +336,12 @@ static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
 static void adopt(qn_net *net, qn_learner *learner)
 {
     qn_net_drop_built(net);
+    if (learner->options.average)
+        qn_learner_swap_average(learner);
     net->graph = learner->inference;
     net->state = learner->state;
-    net->loss = learner->options.loss.kind;
+    net->loss = learner->options.loss;
+    net->loss.class_weights = NULL; /* the caller's */
     net->outputs_count = learner->answer_count;
     net->closing = strcmp(learner->network.closing, "softmax") == 0   ? "softmax"
                    : strcmp(learner->network.closing, "sigmoid") == 0 ? "sigmoid"
@@ -373,31 +411,4 @@ qn_status qn_net_plan(qn_net *net, int64_t batch, const qn_fit_options *options,
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the plan's text");
     *ret_text = net->plan_text.data;
     return QN_OK;
-}
-
-/* --- optimisers --- */
-
-qn_optimizer qn_sgd(float rate)
-{
-    return (qn_optimizer){.kind = QN_NN_SGD, .rate = rate};
-}
-
-qn_optimizer qn_momentum(float rate, float momentum)
-{
-    return (qn_optimizer){.kind = QN_NN_SGD, .rate = rate, .momentum = momentum};
-}
-
-qn_optimizer qn_adam(float rate)
-{
-    return (qn_optimizer){.kind = QN_NN_ADAM, .rate = rate};
-}
-
-qn_optimizer qn_adamw(float rate, float weight_decay)
-{
-    return (qn_optimizer){.kind = QN_NN_ADAMW, .rate = rate, .weight_decay = weight_decay};
-}
-
-qn_optimizer qn_lbfgs(float weight_decay)
-{
-    return (qn_optimizer){.kind = KIND_LBFGS, .weight_decay = weight_decay};
 }

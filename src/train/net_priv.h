@@ -27,14 +27,14 @@ struct qn_net {
     qn_predictor *predictor;
     qn_pool *pool;
     int threads;
-    qn_nn_loss_kind loss;  /* of the last fit */
+    qn_nn_loss loss;       /* of the last fit; without class weights */
     const char *closing;   /* activation between scores and outputs */
     int64_t outputs_count; /* numbers in one sample's output */
     qn_buf plan_text;      /* of qn_net_plan */
 };
 
 /* As recipes and quern.json spell them, by qn_loss. */
-extern const char *const qn_net_loss_names[QN_LOSS_CROSS_ENTROPY + 1];
+extern const char *const qn_net_loss_names[QN_LOSS_CTC + 1];
 
 /* What the public description says; Adam at its usual rate where it says none. */
 bool qn_net_is_lbfgs(const qn_optimizer *chosen);
@@ -65,12 +65,13 @@ typedef struct {
     qn_packed packed;
     qn_packed_tensor tensors[2]; /* "input", "target" */
 } qn_net_samples;
-/* `output`: shape of the network's scores, which targets must match. */
+/* `output`: shape of the network's scores, which targets must match. Without targets (triplets) only the input is packed. */
 QN_MUST_USE qn_status qn_net_pack(const qn_net *net, const qn_view *inputs, const qn_view *targets,
-                                  qn_nn_loss_kind loss, const qn_shape *output, qn_arena *arena,
+                                  const qn_nn_loss *loss, const qn_shape *output, qn_arena *arena,
                                   qn_net_samples *ret, qn_error *err);
-/* Loss and accuracy of answers, `count` numbers a sample. */
-qn_evaluation qn_net_score(qn_nn_loss_kind loss, const char *closing, const qn_packed *packed,
-                           const float *answers, int64_t count);
+/* Loss and accuracy of answers, f32 [samples, ...]. */
+QN_MUST_USE qn_status qn_net_score(const qn_nn_loss *loss, const char *closing,
+                                   const qn_packed *packed, const qn_tensor *answers,
+                                   qn_evaluation *ret, qn_error *err);
 
 #endif

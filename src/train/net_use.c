@@ -71,16 +71,26 @@ qn_status qn_net_evaluate(qn_net *net, qn_view inputs, qn_view targets, qn_evalu
     qn_arena arena;
     qn_tensor answers;
     qn_net_samples samples;
+    qn_nn_loss loss = net->loss;
+    if (loss.kind == QN_NN_LOSS_CTC)
+        loss.labels_max = targets.rank == 2 ? targets.dims[1] : 0;
     qn_arena_init(&arena, 0);
     qn_status status = answer(net, &inputs, &arena, &answers, err);
     if (status == QN_OK)
-        status =
-            qn_net_pack(net, &inputs, &targets, net->loss, &answers.shape, &arena, &samples, err);
+        status = qn_net_pack(net, &inputs, &targets, &loss, &answers.shape, &arena, &samples, err);
     if (status == QN_OK)
-        *ret = qn_net_score(net->loss, net->closing, &samples.packed, answers.data,
-                            net->outputs_count);
+        status = qn_net_score(&loss, net->closing, &samples.packed, &answers, ret, err);
     qn_arena_deinit(&arena);
     return status;
+}
+
+/* Options of the loss that are not their defaults. */
+static void write_loss_option(qn_json_writer *w, const char *name, double value)
+{
+    if (value <= 0 && value >= 0)
+        return;
+    qn_json_key(w, name);
+    qn_json_f64(w, value);
 }
 
 static void write_net_json(const qn_net *net, qn_buf *dst)
@@ -94,7 +104,10 @@ static void write_net_json(const qn_net *net, qn_buf *dst)
         qn_json_i64(&w, net->input.dims[i]);
     qn_json_array_end(&w);
     qn_json_key(&w, "loss");
-    qn_json_text(&w, qn_net_loss_names[net->loss]);
+    qn_json_text(&w, qn_net_loss_names[net->loss.kind]);
+    write_loss_option(&w, "quantile", net->loss.quantile);
+    write_loss_option(&w, "margin", net->loss.margin);
+    write_loss_option(&w, "blank", (double)net->loss.blank);
     qn_json_key(&w, "closing");
     qn_json_text(&w, net->closing);
     qn_json_key(&w, "layers");
@@ -151,9 +164,17 @@ static qn_status restore(qn_net *net, const qn_json *json, qn_error *err)
     for (int i = 0; i < net->input.rank; i++)
         net->input.dims[i] = qn_json_at(input, i).integer;
     QN_TRY(qn_net_check_input(&net->input, err));
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i <= QN_LOSS_CTC; i++)
         if (qn_str_is(loss, qn_net_loss_names[i]))
-            net->loss = (qn_nn_loss_kind)i;
+            net->loss.kind = (qn_nn_loss_kind)i;
+    double blank = 0;
+    QN_TRY(qn_json_get_f64(json, "quantile", false, &net->loss.quantile, err));
+    QN_TRY(qn_json_get_f64(json, "margin", false, &net->loss.margin, err));
+    QN_TRY(qn_json_get_f64(json, "blank", false, &blank, err));
+    net->loss.has_margin = qn_json_find(json, "margin") != NULL;
+    if (!(blank >= 0 && blank < 0x1p30))
+        QN_FAIL(err, QN_ERR_DATA, "the blank of the loss is %g, expected a class", blank);
+    net->loss.blank = (int64_t)blank;
     net->closing = qn_str_is(closing, "softmax")   ? "softmax"
                    : qn_str_is(closing, "sigmoid") ? "sigmoid"
                                                    : "linear";

@@ -183,9 +183,21 @@ static int first_data_input(const qn_op *op)
         const char *op;
         int first;
     } rows[] = {
-        {"SoftmaxCrossEntropy", 1}, {"BceWithLogits", 1}, {"MeanSquaredError", 1},
-        {"MeanAbsoluteError", 1},   {"Huber", 1},         {"BatchNormalization", 3},
-        {"Attention", 3},           {"Resize", 1},
+        {"SoftmaxCrossEntropy", 1},
+        {"BceWithLogits", 1},
+        {"MeanSquaredError", 1},
+        {"MeanAbsoluteError", 1},
+        {"Huber", 1},
+        {"BatchNormalization", 3},
+        {"Attention", 3},
+        {"PoissonNLLLoss", 1},
+        {"QuantileLoss", 1},
+        {"HingeLoss", 1},
+        {"SquaredHingeLoss", 1},
+        {"KLDivergence", 1},
+        {"CosineEmbeddingLoss", 2},
+        {"NegativeLogLikelihoodLoss", 1},
+        {"Resize", 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].op, op->name) == 0)

@@ -214,7 +214,7 @@ static void cross_entropy_survives_odd_labels_and_logits(void **state)
 
 static double pointwise_of(qn_loss_kind kind, double x, double t, double p, double *ret_slope)
 {
-    double d = x - t;
+    double d = x - t, side = t > 0 ? 1 : -1;
     switch (kind) {
     case QN_LOSS_MSE:
         *ret_slope = 2 * d;
@@ -225,6 +225,21 @@ static double pointwise_of(qn_loss_kind kind, double x, double t, double p, doub
     case QN_LOSS_HUBER:
         *ret_slope = fmax(-p, fmin(p, d));
         return fabs(d) <= p ? d * d / 2 : p * (fabs(d) - p / 2);
+    case QN_LOSS_POISSON:
+        *ret_slope = exp(x) - t;
+        return exp(x) - t * x;
+    case QN_LOSS_QUANTILE:
+        *ret_slope = (d > 0) * (1 - p) - (d < 0) * p;
+        return fmax(p * -d, (1 - p) * d);
+    case QN_LOSS_HINGE:
+        *ret_slope = p > side * x ? -side : 0;
+        return fmax(0, p - side * x);
+    case QN_LOSS_SQUARED_HINGE:
+        *ret_slope = -2 * side * fmax(0, p - side * x);
+        return pow(fmax(0, p - side * x), 2);
+    case QN_LOSS_KL:
+        *ret_slope = -t;
+        return t > 0 ? t * (log(t) - x) : 0;
     default:
         *ret_slope = (1 - t) / (1 + exp(-x)) - p * t / (1 + exp(x));
         return (1 - t) * (x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))) +
@@ -248,25 +263,32 @@ static void pointwise_losses_match_their_formulas(void **state)
             guarded each = guarded_make(n, 1), dx = guarded_make(n, 3);
             if (n > 4)
                 t.at[4] = x.at[4] = 0.5f;
-            float loss = -1;
+            for (int64_t i = 0; i < n;
+                 i += 3) /* half of the signs of a hinge, and no mass for a divergence */
+                t.at[i] = 0;
+            float loss = -1, option = kind == QN_LOSS_BCE_LOGITS ? 2.5f : 0.8f;
             qn_pointwise_loss io = {.count = n,
                                     .predictions = x.at,
                                     .targets = t.at,
                                     .weights = c % 2 ? w.at : NULL,
-                                    .delta = 0.8f,
-                                    .pos_weight = 2.5f,
+                                    .option = option,
+                                    .rows = n / 3,
                                     .loss = &loss,
                                     .element_loss = each.at,
                                     .dpredictions = dx.at,
-                                    .reduction = c % 4 < 2 ? QN_LOSS_MEAN : QN_LOSS_SUM};
-            double mass = n > 0 && io.reduction == QN_LOSS_MEAN ? (double)n : 1, total = 0,
-                   size = 0;
+                                    .reduction = kind == QN_LOSS_KL ? QN_LOSS_BATCH_MEAN
+                                                 : c % 4 < 2        ? QN_LOSS_MEAN
+                                                                    : QN_LOSS_SUM};
+            double mass = io.reduction == QN_LOSS_MEAN  ? (double)n
+                          : io.reduction == QN_LOSS_SUM ? 1
+                                                        : (double)io.rows;
+            double total = 0, size = 0;
+            mass = mass > 0 ? mass : 1;
             qn_pointwise_loss_f32(NULL, kind, &io, scratch);
             for (int64_t i = 0; i < n; i++) {
                 double slope, weight = c % 2 ? (double)w.at[i] : 1;
-                double want =
-                    weight * pointwise_of(kind, (double)x.at[i], (double)t.at[i],
-                                          kind == QN_LOSS_HUBER ? (double)0.8f : 2.5, &slope);
+                double want = weight * pointwise_of(kind, (double)x.at[i], (double)t.at[i],
+                                                    (double)option, &slope);
                 total += want;
                 size += fabs(want);
                 assert_true(fabs((double)each.at[i] - want) <= 2e-6 * (1 + fabs(want)));
@@ -304,7 +326,7 @@ static void losses_give_the_same_bits_for_any_thread_count(void **state)
                                .dlogits = dx[p]};
         qn_cross_entropy_f32(pool, &ce, scratch);
         qn_pointwise_loss bce = {
-            .count = N, .predictions = x, .targets = t, .pos_weight = 1, .loss = &loss[p][1]};
+            .count = N, .predictions = x, .targets = t, .option = 1, .loss = &loss[p][1]};
         qn_pointwise_loss_f32(pool, QN_LOSS_BCE_LOGITS, &bce, scratch);
         assert_memory_equal(dx[p], dx[0], sizeof dx[0]);
         assert_memory_equal(loss[p], loss[0], sizeof loss[0]);

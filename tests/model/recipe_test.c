@@ -101,6 +101,39 @@ static void recipe_reads_every_kind_of_value(void **state)
     assert_string_equal(r->purpose.intended, "a, b");
 }
 
+static void recipe_reads_options_and_groups(void **state)
+{
+    fixture *f = *state;
+    assert_ok(parse(f, "data: {path: x}\ntrain:\n  optimizer: rmsprop\n"
+                       "  options: {rho: 0.8, centered: true}\n  groups:\n"
+                       "    - {match: \"*.bias\", weight_decay: 0}\n"
+                       "    - {match: layers.0, lr: 1e-4, freeze: true}\n"),
+              &f->err);
+    const qn_recipe *r = &f->recipe;
+    assert_int_equal(r->train.optimizer, QN_RECIPE_SGD + (int)QN_NN_RMSPROP);
+    assert_int_equal(r->train.options.count, 2);
+    assert_string_equal(r->train.options.items[0].name, "rho");
+    assert_true(r->train.options.items[1].value == 1);
+    assert_int_equal(r->train.groups.count, 2);
+    assert_true(r->train.groups.items[0].weight_decay == 0 && r->train.groups.items[0].lr < 0);
+    assert_true(r->train.groups.items[1].freeze);
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    qn_recipe_write(&f->recipe, false, &text);
+    qn_buf_byte(&text, '\0');
+    assert_non_null(strstr(text.data, "  options: {rho: 0.8, centered: 1}\n"
+                                      "  groups: [{match: \"*.bias\", weight_decay: 0}, "
+                                      "{match: layers.0, lr: 0.0001, freeze: true}]\n"));
+    qn_buf_deinit(&text);
+    assert_int_equal(parse(f, "data: {path: x}\ntrain:\n  options: {beta: 1}\n"), QN_ERR_ARG);
+    assert_text(&f->err, "did you mean 'beta1'?");
+    assert_int_equal(parse(f, "data: {path: x}\ntrain:\n  groups: [{lr: 1}]\n"), QN_ERR_ARG);
+    assert_text(&f->err, "has no 'match'");
+    assert_int_equal(parse(f, "data: {path: x}\ntrain:\n  groups: [{match: a, rate: 1}]\n"),
+                     QN_ERR_ARG);
+    assert_text(&f->err, "has no 'rate'");
+}
+
 static void recipe_reads_layers(void **state)
 {
     fixture *f = *state;
@@ -427,6 +460,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recipe_needs_only_data),
         cmocka_unit_test(recipe_reads_every_kind_of_value),
+        cmocka_unit_test(recipe_reads_options_and_groups),
         cmocka_unit_test(recipe_reads_layers),
         cmocka_unit_test(weights_of_labels_come_back_as_written),
         cmocka_unit_test(recipe_refuses_and_says_where),

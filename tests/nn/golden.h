@@ -128,14 +128,26 @@ static void golden_near(golden_case *g, const char *what, const qn_tensor *got,
 
 static void golden_set_options(const qn_json *from, qn_nn_optimizer *o)
 {
-    o->momentum = golden_number(from, "momentum", o->momentum);
-    o->beta1 = golden_number(from, "beta1", o->beta1);
-    o->beta2 = golden_number(from, "beta2", o->beta2);
-    o->eps = golden_number(from, "eps", o->eps);
+    qn_error err = {0};
+    const char *name;
     o->weight_decay = golden_number(from, "weight_decay", o->weight_decay);
     o->clip_norm = golden_number(from, "clip_norm", o->clip_norm);
-    const qn_json *nesterov = qn_json_find(from, "nesterov");
-    o->nesterov = nesterov && nesterov->boolean;
+    for (int i = 0; (name = qn_nn_optimizer_option_at(i)); i++)
+        if (qn_json_find(from, name))
+            assert_ok(qn_nn_optimizer_set(o, name, golden_number(from, name, 0), &err), &err);
+}
+
+static void golden_set_loss(golden_case *g, qn_nn_loss *loss)
+{
+    const qn_json *from = qn_json_find(&g->root, "loss_options");
+    if (loss->kind == QN_NN_LOSS_CTC)
+        loss->labels_max = golden_tensor(g, golden_find(&g->root, "target")).shape.dims[1];
+    if (!from)
+        return;
+    loss->quantile = golden_number(from, "quantile", 0);
+    loss->has_margin = qn_json_find(from, "margin") != NULL;
+    loss->margin = golden_number(from, "margin", 0);
+    loss->blank = (int64_t)golden_number(from, "blank", 0);
 }
 
 static qn_nn_training golden_training(golden_case *g)
@@ -146,6 +158,7 @@ static qn_nn_training golden_training(golden_case *g)
     if (!qn_nn_optimizer_find(golden_text(g, optimizer, "name"), &kind) ||
         !qn_nn_loss_find(golden_text(g, &g->root, "loss"), &training.loss.kind))
         fail_msg("%s: unknown optimizer or loss", g->name);
+    golden_set_loss(g, &training.loss);
     training.optimizer = qn_nn_optimizer_default(kind);
     golden_set_options(optimizer, &training.optimizer);
     return training;
@@ -204,8 +217,10 @@ static golden_session golden_start(golden_case *g, golden_build build)
     for (int64_t i = 0; i < inputs->count; i++)
         memcpy(qn_plan_input(s.plan, names[i])->data, tensors[i].data,
                qn_tensor_bytes(&tensors[i]));
-    qn_tensor target = golden_tensor(g, golden_find(&g->root, "target"));
-    memcpy(qn_plan_input(s.plan, "train.target")->data, target.data, qn_tensor_bytes(&target));
+    if (qn_plan_input(s.plan, "train.target")) {
+        qn_tensor target = golden_tensor(g, golden_find(&g->root, "target"));
+        memcpy(qn_plan_input(s.plan, "train.target")->data, target.data, qn_tensor_bytes(&target));
+    }
     return s;
 }
 

@@ -146,7 +146,7 @@ def cnn():
                    {"conv2d": {"filters": 6, "kernel": 3, "groups": 2, "activation": "tanh"}}, "flatten",
                    {"dense": {"units": 3}}],
         "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
-        "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+        "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": 1, "weight_decay": 0.01},
     }
     return train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
                  lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01))
@@ -421,7 +421,172 @@ def encoder_decoder():
                  lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4), clip_norm=1.0)
 
 
+class Lion(torch.optim.Optimizer):
+    """Chen et al. 2023, algorithm 2."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.99), weight_decay=0.0):
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            b1, b2 = group["betas"]
+            for p in group["params"]:
+                m = self.state[p].setdefault("m", torch.zeros_like(p))
+                update = (b1 * m + (1 - b1) * p.grad).sign() + group["weight_decay"] * p
+                p.sub_(group["lr"] * update)
+                m.copy_(b2 * m + (1 - b2) * p.grad)
+
+
+class Lamb(torch.optim.Optimizer):
+    """You et al. 2020, algorithm 2, with the bias corrections of its appendix and phi the identity."""
+
+    def __init__(self, params, lr, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            b1, b2 = group["betas"]
+            for p in group["params"]:
+                s = self.state[p]
+                s["t"] = s.get("t", 0) + 1
+                s["m"] = b1 * s.get("m", torch.zeros_like(p)) + (1 - b1) * p.grad
+                s["v"] = b2 * s.get("v", torch.zeros_like(p)) + (1 - b2) * p.grad ** 2
+                r = s["m"] / (1 - b1 ** s["t"]) / ((s["v"] / (1 - b2 ** s["t"])).sqrt() + group["eps"])
+                r = r + group["weight_decay"] * p
+                trust = p.norm() / r.norm() if p.norm() > 0 and r.norm() > 0 else 1.0
+                p.sub_(group["lr"] * trust * r)
+
+
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon in f64, where that rounds to bf16, and AdamW for what is no matrix."""
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.1, nesterov=True, match_adam=True):
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+        params = self.param_groups[0]["params"]
+        self.options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov,
+                        "adjust_lr_fn": "match_rms_adamw" if match_adam else "original"}
+        self.matrices = [p for p in params if p.dim() == 2]
+        # the same by torch itself, in bf16: both must agree to its digits
+        self.twins = [p.detach().clone().requires_grad_() for p in self.matrices]
+        self.theirs = torch.optim.Muon(self.twins, **self.options)
+        self.rest = torch.optim.AdamW([p for p in params if p.dim() != 2], lr, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self):
+        o = self.options
+        self.rest.step()
+        for p, twin in zip(self.matrices, self.twins):
+            n = self.state[p].setdefault("n", torch.zeros_like(p))
+            n.lerp_(p.grad, 1 - o["momentum"])
+            x = p.grad.lerp(n, o["momentum"]) if o["nesterov"] else n.clone()
+            wide = x.shape[0] <= x.shape[1]
+            x = x if wide else x.T
+            x = x / x.norm().clamp(min=1e-7)
+            for _ in range(5):
+                s = x @ x.T
+                x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
+            x = x if wide else x.T
+            out, into = p.shape
+            f = 0.2 * max(out, into) ** 0.5 if o["adjust_lr_fn"] == "match_rms_adamw" else max(1, out / into) ** 0.5
+            twin.grad = p.grad.clone()
+            p.mul_(1 - o["lr"] * o["weight_decay"]).sub_(o["lr"] * f * x)
+        self.theirs.step()
+        for p, twin in zip(self.matrices, self.twins):
+            assert (p - twin).abs().max() < 0.02 * p.abs().max(), (p - twin).abs().max()
+
+
+def optimizer(name, make, **options):
+    """A network of two dense layers with biases under one optimiser."""
+    module = settle(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2)))
+    states = States()
+    states.dense("layers.0", module[0])
+    states.dense("layers.1", module[2])
+    x, t = data(6, 3), data(6, 2)
+    case = {
+        "layers": [{"dense": {"units": 5, "activation": "tanh"}}, {"dense": {"units": 2}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "mse",
+        "optimizer": {"name": name, **options},
+    }
+    options.pop("clip_norm", None)
+    return train(case, module, states, lambda m: m(x), lambda y: F.mse_loss(y, t), make,
+                 clip_norm=case["optimizer"].get("clip_norm", 0.0))
+
+
+OPTIMIZERS = {
+    "adagrad": lambda: optimizer("adagrad", lambda p: torch.optim.Adagrad(p, 0.1, lr_decay=0.1, weight_decay=0.01),
+                                 rate=0.1, lr_decay=0.1, weight_decay=0.01),
+    "rmsprop": lambda: optimizer("rmsprop", lambda p: torch.optim.RMSprop(p, 0.01, alpha=0.9, weight_decay=0.01),
+                                 rate=0.01, rho=0.9, weight_decay=0.01),
+    "rmsprop_momentum": lambda: optimizer("rmsprop", lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.8), rate=0.01,
+                                          momentum=0.8, clip_norm=0.5),
+    "rmsprop_centered": lambda: optimizer("rmsprop", lambda p: torch.optim.RMSprop(p, 0.003, momentum=0.5, centered=True),
+                                          rate=0.003, momentum=0.5, centered=1),
+    "adadelta": lambda: optimizer("adadelta", lambda p: torch.optim.Adadelta(p, 1.0, rho=0.8, weight_decay=0.01), rate=1.0,
+                                  rho=0.8, weight_decay=0.01),
+    "nadam": lambda: optimizer("nadam", lambda p: torch.optim.NAdam(p, 0.02, weight_decay=0.01), rate=0.02,
+                               weight_decay=0.01),
+    "lion": lambda: optimizer("lion", lambda p: Lion(p, 0.01, weight_decay=0.1), rate=0.01, weight_decay=0.1),
+    "lamb": lambda: optimizer("lamb", lambda p: Lamb(p, 0.05), rate=0.05, weight_decay=0.01, clip_norm=0.5),
+    "adafactor": lambda: optimizer("adafactor", lambda p: torch.optim.Adafactor(p, 0.1, weight_decay=0.01), rate=0.1,
+                                   weight_decay=0.01),
+    "muon": lambda: optimizer("muon", lambda p: Muon(p, 0.02), rate=0.02, weight_decay=0.1),
+    "muon_original": lambda: optimizer(
+        "muon", lambda p: Muon(p, 0.02, momentum=0.9, nesterov=False, match_adam=False, weight_decay=0.0), rate=0.02,
+        momentum=0.9, nesterov=0, match_adam=0, weight_decay=0.0, clip_norm=0.5),
+}
+
+def quantile(y, t):
+    return torch.maximum(0.8 * (t - y), -0.2 * (t - y)).mean()
+
+
+def loss(name, of, target, shape=(6, 3), units=2, **options):
+    """A network of two dense layers under one loss, ten steps of Adam. `of` gives the loss of predictions and target."""
+    module = settle(nn.Sequential(nn.Linear(shape[-1], 5), nn.Tanh(), nn.Linear(5, units)))
+    states = States()
+    states.dense("layers.0", module[0])
+    states.dense("layers.1", module[2])
+    x = data(*shape)
+    case = {
+        "layers": [{"dense": {"units": 5, "activation": "tanh"}}, {"dense": {"units": units}}],
+        "inputs": {"input": tensor(x)}, "loss": name, "loss_options": options,
+        "optimizer": {"name": "adam", "rate": 0.02, "eps": 1e-4},
+    }
+    if target is not None:
+        target = target()
+        case["target"] = tensor(target)
+    return train(case, module, states, lambda m: m(x), lambda y: of(y, target),
+                 lambda p: torch.optim.Adam(p, 0.02, eps=1e-4))
+
+
+def ctc(y, t):
+    lengths = (t >= 0).sum(1)
+    return F.ctc_loss(y.log_softmax(-1).transpose(0, 1), t.clamp(min=0), torch.full((len(y),), y.shape[1]), lengths, blank=1)
+
+
+LOSSES = {
+    "kl": lambda: loss("kl", lambda y, t: F.kl_div(y.log_softmax(-1), t, reduction="batchmean"),
+                       lambda: data(6, 4).softmax(-1).float().double(), units=4),
+    # torch has no hinge of single scores: Keras' formula
+    "hinge": lambda: loss("hinge", lambda y, t: F.relu(0.8 - (2 * t - 1) * y).mean(),
+                          lambda: torch.randint(0, 2, (6, 2)).double(), margin=0.8),
+    "squared_hinge": lambda: loss("squared_hinge", lambda y, t: (F.relu(1 - (2 * t - 1) * y) ** 2).mean(),
+                                  lambda: torch.randint(0, 2, (6, 2)).double()),
+    "poisson": lambda: loss("poisson", lambda y, t: F.poisson_nll_loss(y, t), lambda: torch.randint(0, 5, (6, 2)).double()),
+    # torch has no pinball loss: Koenker and Bassett's formula
+    "quantile": lambda: loss("quantile", quantile, lambda: data(6, 2), quantile=0.8),
+    "cosine": lambda: loss("cosine", lambda y, t: F.cosine_embedding_loss(y[:, 0], y[:, 1], t, margin=-0.5),
+                           lambda: torch.tensor([1., -1, 1, -1, -1, 1]).double(), shape=(6, 2, 3), units=4, margin=-0.5),
+    "triplet": lambda: loss("triplet", lambda y, t: F.triplet_margin_loss(y[:, 0], y[:, 1], y[:, 2], margin=0.9), None,
+                            shape=(6, 3, 3), units=4, margin=0.9),
+    "ctc": lambda: loss("ctc", ctc, lambda: torch.tensor([[0, 2, 2], [3, 0, -1], [2, -1, -1]]), shape=(3, 8, 3), units=4,
+                        blank=1),
+}
+
 CASES = {
+    **{f"loss_{name}": make for name, make in LOSSES.items()},
+    **{f"optimizer_{name}": make for name, make in OPTIMIZERS.items()},
     "cnn": cnn,
     "resnet": resnet,
     "one_dimension": one_dimension,

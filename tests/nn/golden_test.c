@@ -78,6 +78,34 @@ static void decoders_are_pytorchs(void **unused)
     golden_check("encoder_decoder", build_both);
 }
 
+static void ten_steps_of_every_optimizer_are_pytorchs(void **unused)
+{
+    (void)unused;
+    static const char *const cases[] = {"optimizer_adagrad",
+                                        "optimizer_rmsprop",
+                                        "optimizer_rmsprop_momentum",
+                                        "optimizer_rmsprop_centered",
+                                        "optimizer_adadelta",
+                                        "optimizer_nadam",
+                                        "optimizer_lion",
+                                        "optimizer_lamb",
+                                        "optimizer_adafactor",
+                                        "optimizer_muon",
+                                        "optimizer_muon_original"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        golden_check(cases[i], NULL);
+}
+
+static void every_loss_is_pytorchs(void **unused)
+{
+    (void)unused;
+    static const char *const cases[] = {"loss_kl",      "loss_hinge",    "loss_squared_hinge",
+                                        "loss_poisson", "loss_quantile", "loss_cosine",
+                                        "loss_triplet", "loss_ctc"};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        golden_check(cases[i], NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +114,8 @@ int main(void)
         cmocka_unit_test(gru_and_rnn_are_pytorchs),
         cmocka_unit_test(encoders_of_both_orders_are_pytorchs),
         cmocka_unit_test(decoders_are_pytorchs),
+        cmocka_unit_test(ten_steps_of_every_optimizer_are_pytorchs),
+        cmocka_unit_test(every_loss_is_pytorchs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

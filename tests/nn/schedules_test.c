@@ -45,6 +45,45 @@ static void cosine_and_linear_end_at_the_minimum(void **unused)
     expect_lr(&short_run, 0, 1);
 }
 
+/* Numbers of torch.optim.lr_scheduler, torch 2.15.0: OneCycleLR, CosineAnnealingWarmRestarts, PolynomialLR, ExponentialLR. */
+static void the_others_are_pytorchs(void **unused)
+{
+    (void)unused;
+    qn_nn_schedule one = {.kind = QN_NN_SCHEDULE_ONE_CYCLE, .lr = 1, .steps_total = 20};
+    expect_lr(&one, 0, 0.04);
+    expect_lr(&one, 1, 0.1316718427000253);
+    expect_lr(&one, 5, 1);
+    expect_lr(&one, 6, 0.9874640062350873);
+    expect_lr(&one, 12, 0.500002);
+    expect_lr(&one, 19, 4e-6);
+    one.steps_warmup = 8;
+    expect_lr(&one, 3, 0.41318995170096917);
+    expect_lr(&one, 7, 1);
+    expect_lr(&one, 8, 0.9829629812928815);
+    qn_nn_schedule again = {
+        .kind = QN_NN_SCHEDULE_RESTARTS, .lr = 1, .lr_min = 0.1, .step_size = 4, .growth = 2};
+    expect_lr(&again, 3, 0.23180194846605365);
+    expect_lr(&again, 4, 1);
+    expect_lr(&again, 11, 0.13425421036992097);
+    expect_lr(&again, 12, 1);
+    expect_lr(&again, 19, 0.6377906449072578);
+    again.growth = 1;
+    expect_lr(&again, 4001, 0.8681980515339464);
+    qn_nn_schedule power = {
+        .kind = QN_NN_SCHEDULE_POLYNOMIAL, .lr = 1, .steps_total = 10, .power = 2};
+    expect_lr(&power, 3, 0.49);
+    expect_lr(&power, 9, 0.01);
+    expect_lr(&power, 11, 0);
+    qn_nn_schedule falling = {
+        .kind = QN_NN_SCHEDULE_EXPONENTIAL, .lr = 1, .step_size = 1, .gamma = 0.9};
+    expect_lr(&falling, 3, 0.729);
+    expect_lr(&falling, 11, 0.31381059609);
+    qn_nn_schedule root = {.kind = QN_NN_SCHEDULE_INVERSE_SQRT, .lr = 1, .steps_warmup = 4};
+    expect_lr(&root, 1, 0.5);
+    expect_lr(&root, 3, 1);
+    expect_lr(&root, 15, 0.5);
+}
+
 static void plateau_lowers_after_patience(void **unused)
 {
     (void)unused;
@@ -85,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(constant_and_step_follow_their_rule),
         cmocka_unit_test(cosine_and_linear_end_at_the_minimum),
+        cmocka_unit_test(the_others_are_pytorchs),
         cmocka_unit_test(plateau_lowers_after_patience),
         cmocka_unit_test(names_are_found),
     };

@@ -130,6 +130,30 @@ static void assert_same_file(const char *a, const char *b, const char *name)
     qn_arena_deinit(&arena);
 }
 
+static bool same_file(const char *a, const char *b, const char *name)
+{
+    qn_arena arena;
+    qn_error err;
+    qn_str left, right;
+    qn_arena_init(&arena, 0);
+    assert_ok(qn_file_read(qn_path_join(&arena, a, name), 0, &arena, &left, &err), &err);
+    assert_ok(qn_file_read(qn_path_join(&arena, b, name), 0, &arena, &right, &err), &err);
+    bool same = left.size == right.size && memcmp(left.data, right.data, left.size) == 0;
+    qn_arena_deinit(&arena);
+    return same;
+}
+
+static float weight_of(const qn_folder_model *model, const char *name)
+{
+    for (int i = 0; i < qn_state_count(model->state); i++) {
+        const qn_named_tensor *named = qn_state_at(model->state, i);
+        if (strstr(named->name, name))
+            return *(const float *)named->tensor.data;
+    }
+    fail_msg("no weight %s", name);
+    return 0;
+}
+
 static const char mlp[] = "model: {type: mlp, hidden: [16, 8]}\n"
                           "train: {epochs: 4, batch: 48, dropout: 0.2}\n";
 
@@ -165,6 +189,65 @@ static void stopped_after_every_step_is_the_same(void **state)
     assert_true(runs > 20); /* 4 epochs of 6 steps, each its own run */
     assert_same_file(whole, pieces, "model.safetensors");
     assert_same_file(whole, pieces, "metrics.json");
+}
+
+/* Averages of weights are states like any other. */
+static void averages_survive_a_stop_after_every_step(void **state)
+{
+    (void)state;
+    static const char *const sections[] = {
+        "model: {type: mlp, hidden: [8]}\n"
+        "train: {epochs: 3, batch: 70, optimizer: lion, lr: 0.01, ema: 0.9, accumulate: 2}\n",
+        "model: {type: mlp, hidden: [8]}\n"
+        "train: {epochs: 4, batch: 70, optimizer: nadam, swa: 0.5, schedule: constant}\n"};
+    qn_error err;
+    char whole[128], pieces[128], plain[128];
+    for (int i = 0; i < 2; i++) {
+        assert_ok(train(sections[i], "averaged", 2, NULL, false, whole, &err), &err);
+        qn_status status = QN_ERR_CANCELLED;
+        for (int runs = 0; status == QN_ERR_CANCELLED && runs < 50; runs++) {
+            watcher seen = {.stop_each_step = true};
+            status = train(sections[i], "parts", 2, &seen, runs > 0, pieces, &err);
+        }
+        assert_ok(status, &err);
+        assert_same_file(whole, pieces, "model.safetensors");
+        assert_same_file(whole, pieces, "metrics.json");
+    }
+    static const char without[] =
+        "model: {type: mlp, hidden: [8]}\n"
+        "train: {epochs: 4, batch: 70, optimizer: nadam, schedule: constant}\n";
+    assert_ok(train(without, "plain", 2, NULL, false, plain, &err), &err);
+    assert_false(same_file(whole, plain, "model.safetensors"));
+}
+
+/* A frozen layer ends as it began: the weights of two runs of different length are equal there. */
+static void frozen_weights_stay(void **state)
+{
+    (void)state;
+    qn_error err;
+    char some[128], more[128];
+    float first[2][2] = {{0}};
+    const char *paths[2] = {some, more};
+    static const char *const sections[] = {
+        "model: {layers: [{dense: {units: 4}}, {dense: {units: 1}}]}\n"
+        "train: {epochs: 1, groups: [{match: \"layers.0.*\", freeze: true}]}\n",
+        "model: {layers: [{dense: {units: 4}}, {dense: {units: 1}}]}\n"
+        "train: {epochs: 3, groups: [{match: \"layers.0.*\", freeze: true}]}\n"};
+    assert_ok(train(sections[0], "some", 1, NULL, false, some, &err), &err);
+    assert_ok(train(sections[1], "more", 1, NULL, false, more, &err), &err);
+    for (int i = 0; i < 2; i++) {
+        qn_arena arena;
+        qn_folder_model model;
+        qn_arena_init(&arena, 0);
+        assert_ok(qn_folder_read(paths[i], 0, &arena, &model, &err), &err);
+        first[i][0] = weight_of(&model, "layers.0.weight");
+        first[i][1] = weight_of(&model, "layers.1.weight");
+        qn_graph_destroy(model.graph);
+        qn_state_destroy(model.state);
+        qn_arena_deinit(&arena);
+    }
+    assert_true(first[0][0] == first[1][0]);
+    assert_true(first[0][1] != first[1][1]);
 }
 
 static void stopped_again_in_evaluation_is_the_same(void **state)
@@ -231,6 +314,11 @@ static void every_kind_of_model_learns(void **state)
          "train: {epochs: 3, schedule: plateau}\n"),
         "model: {type: mlp}\ntrain: {epochs: 3, accumulate: 2, class_weight: balanced}\n",
         "model: {type: mlp}\ntrain: {epochs: 3, optimizer: sgd, momentum: 0.9, metric: log_loss}\n",
+        ("model: {type: mlp}\n"
+         "train: {epochs: 3, optimizer: muon, loss: squared_hinge, margin: 2, options: {momentum: "
+         "0.9}}\n"),
+        ("model: {layers: [{dense: {units: 4}}, {dense: {units: 2, activation: log_softmax}}]}\n"
+         "train: {epochs: 3, optimizer: adafactor, loss: nll, schedule: one_cycle}\n"),
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         qn_error err;
@@ -279,6 +367,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_change_a_bit),
         cmocka_unit_test(stopped_after_every_step_is_the_same),
+        cmocka_unit_test(averages_survive_a_stop_after_every_step),
+        cmocka_unit_test(frozen_weights_stay),
         cmocka_unit_test(stopped_again_in_evaluation_is_the_same),
         cmocka_unit_test(resume_refuses_another_recipe),
         cmocka_unit_test(stop_after_the_step_writes_a_model),

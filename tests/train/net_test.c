@@ -398,7 +398,7 @@ static void wrong_fit_options_are_refused(void **state)
                 {{.accumulate = -2}, "-2 batches per update"},
                 {{.label_smoothing = 1.5F}, "a label smoothing of 1.5"},
                 {{.schedule = {.warmup = 2}}, "a warm-up of 2"},
-                {{.schedule = {.kind = (qn_rate_kind)9}}, "schedule 9"}};
+                {{.schedule = {.kind = (qn_rate_kind)12}}, "schedule 12"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         qn_error err = {0};
         qn_net *net = qn_net_create(QN_INPUT(1), &err);

@@ -6,12 +6,11 @@
 #include <string.h>
 
 static const qn_binding *const families[] = {
-    qn_bindings_conv,       qn_bindings_elementwise, qn_bindings_index,
-    qn_bindings_layer_norm, qn_bindings_attention,   qn_bindings_position,
-    qn_bindings_loss,       qn_bindings_matmul,      qn_bindings_move,
-    qn_bindings_norm,       qn_bindings_optim,       qn_bindings_pool,
-    qn_bindings_random,     qn_bindings_reduce,      qn_bindings_resize,
-    qn_bindings_rnn,        qn_bindings_softmax,     NULL,
+    qn_bindings_conv,      qn_bindings_elementwise, qn_bindings_index,  qn_bindings_layer_norm,
+    qn_bindings_attention, qn_bindings_position,    qn_bindings_ctc,    qn_bindings_loss,
+    qn_bindings_matmul,    qn_bindings_move,        qn_bindings_norm,   qn_bindings_optim,
+    qn_bindings_pool,      qn_bindings_random,      qn_bindings_reduce, qn_bindings_resize,
+    qn_bindings_rnn,       qn_bindings_softmax,     qn_bindings_update, NULL,
 };
 
 const qn_binding *qn_binding_find(const char *op)

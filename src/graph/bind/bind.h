@@ -83,6 +83,7 @@ extern const qn_binding qn_bindings_index[];
 extern const qn_binding qn_bindings_layer_norm[];
 extern const qn_binding qn_bindings_attention[];
 extern const qn_binding qn_bindings_position[];
+extern const qn_binding qn_bindings_ctc[];
 extern const qn_binding qn_bindings_loss[];
 extern const qn_binding qn_bindings_matmul[];
 extern const qn_binding qn_bindings_move[];
@@ -94,5 +95,6 @@ extern const qn_binding qn_bindings_reduce[];
 extern const qn_binding qn_bindings_resize[];
 extern const qn_binding qn_bindings_rnn[];
 extern const qn_binding qn_bindings_softmax[];
+extern const qn_binding qn_bindings_update[];
 
 #endif

@@ -8,7 +8,10 @@
 
 static qn_loss_reduction reduction_of(const qn_bind *bind)
 {
-    return strcmp(qn_op_attr_s(bind->types, "reduction"), "sum") == 0 ? QN_LOSS_SUM : QN_LOSS_MEAN;
+    const char *name = qn_op_attr_s(bind->types, "reduction");
+    return strcmp(name, "sum") == 0         ? QN_LOSS_SUM
+           : strcmp(name, "batchmean") == 0 ? QN_LOSS_BATCH_MEAN
+                                            : QN_LOSS_MEAN;
 }
 
 static const void *optional(const qn_bind *bind, int input)
@@ -78,7 +81,7 @@ static size_t pointwise_scratch(const qn_bind *bind)
     return qn_pointwise_loss_scratch_bytes(qn_shape_count(&bind->types->inputs[0].shape));
 }
 
-static bool bind_pointwise(const qn_bind *bind, qn_loss_kind kind, float delta, float pos_weight)
+static bool bind_pointwise(const qn_bind *bind, qn_loss_kind kind, const char *option)
 {
     if (!qn_bind_all_f32(bind))
         return false;
@@ -90,9 +93,9 @@ static bool bind_pointwise(const qn_bind *bind, qn_loss_kind kind, float delta, 
                                    .predictions = bind->inputs[0].data,
                                    .targets = bind->inputs[1].data,
                                    .weights = optional(bind, 2),
-                                   .delta = delta,
-                                   .pos_weight = pos_weight,
+                                   .option = option ? (float)qn_op_attr_f(bind->types, option) : 0,
                                    .reduction = reduction_of(bind),
+                                   .rows = bind->types->inputs[0].shape.dims[0],
                                    .loss = bind->outputs[0].data,
                                    .dpredictions = bind->wanted[1] ? bind->outputs[1].data : NULL};
     args->scratch = bind->scratch;
@@ -101,20 +104,39 @@ static bool bind_pointwise(const qn_bind *bind, qn_loss_kind kind, float delta, 
 
 static bool bind_squared(const qn_bind *bind)
 {
-    return bind_pointwise(bind, QN_LOSS_MSE, 1, 1);
+    return bind_pointwise(bind, QN_LOSS_MSE, NULL);
 }
 static bool bind_absolute(const qn_bind *bind)
 {
-    return bind_pointwise(bind, QN_LOSS_MAE, 1, 1);
+    return bind_pointwise(bind, QN_LOSS_MAE, NULL);
 }
 static bool bind_huber(const qn_bind *bind)
 {
-    return bind_pointwise(bind, QN_LOSS_HUBER, (float)qn_op_attr_f(bind->types, "delta"), 1);
+    return bind_pointwise(bind, QN_LOSS_HUBER, "delta");
 }
 static bool bind_bce(const qn_bind *bind)
 {
-    return bind_pointwise(bind, QN_LOSS_BCE_LOGITS, 1,
-                          (float)qn_op_attr_f(bind->types, "pos_weight"));
+    return bind_pointwise(bind, QN_LOSS_BCE_LOGITS, "pos_weight");
+}
+static bool bind_poisson(const qn_bind *bind)
+{
+    return bind_pointwise(bind, QN_LOSS_POISSON, NULL);
+}
+static bool bind_quantile(const qn_bind *bind)
+{
+    return bind_pointwise(bind, QN_LOSS_QUANTILE, "quantile");
+}
+static bool bind_hinge(const qn_bind *bind)
+{
+    return bind_pointwise(bind, QN_LOSS_HINGE, "margin");
+}
+static bool bind_squared_hinge(const qn_bind *bind)
+{
+    return bind_pointwise(bind, QN_LOSS_SQUARED_HINGE, "margin");
+}
+static bool bind_kl(const qn_bind *bind)
+{
+    return bind_pointwise(bind, QN_LOSS_KL, NULL);
 }
 
 const qn_binding qn_bindings_loss[] = {
@@ -123,5 +145,10 @@ const qn_binding qn_bindings_loss[] = {
     {"MeanAbsoluteError", bind_absolute, pointwise_scratch},
     {"Huber", bind_huber, pointwise_scratch},
     {"BceWithLogits", bind_bce, pointwise_scratch},
+    {"PoissonNLLLoss", bind_poisson, pointwise_scratch},
+    {"QuantileLoss", bind_quantile, pointwise_scratch},
+    {"HingeLoss", bind_hinge, pointwise_scratch},
+    {"SquaredHingeLoss", bind_squared_hinge, pointwise_scratch},
+    {"KLDivergence", bind_kl, pointwise_scratch},
     {0},
 };

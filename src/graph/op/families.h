@@ -41,6 +41,10 @@ extern const qn_op qn_ops_scan[];
 extern const qn_op qn_ops_index[];
 extern const qn_op qn_ops_scatter[];
 extern const qn_op qn_ops_loss[];
+extern const qn_op qn_ops_loss_embedding[];
+extern const qn_op qn_ops_ctc[];
 extern const qn_op qn_ops_optim[];
+extern const qn_op qn_ops_optim_flat[];
+extern const qn_op qn_ops_optim_tensor[];
 
 #endif

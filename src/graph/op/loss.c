@@ -103,6 +103,45 @@ static double binary_entropy(double p, double t, double pos_weight, double *ret_
     return pos_weight * t * minus + (1 - t) * plus;
 }
 
+/* p is the logarithm of the rate: the negative log-likelihood of a count t, without log t!. */
+static double poisson(double p, double t, double option, double *ret_slope)
+{
+    (void)option;
+    *ret_slope = exp(p) - t;
+    return exp(p) - t * p;
+}
+
+/* Least where a share `quantile` of the targets lies below p (Koenker and Bassett 1978). */
+static double pinball(double p, double t, double quantile, double *ret_slope)
+{
+    double slope = p < t ? -quantile : 1 - quantile;
+    *ret_slope = p < t || p > t ? slope : 0;
+    return slope * (p - t);
+}
+
+/* The target's side is 1 where it is positive, else -1: labels may be -1 and 1, or 0 and 1. */
+static double hinge(double p, double t, double margin, double *ret_slope)
+{
+    double side = t > 0 ? 1 : -1, gap = margin - side * p;
+    *ret_slope = gap > 0 ? -side : 0;
+    return gap > 0 ? gap : 0;
+}
+
+static double squared_hinge(double p, double t, double margin, double *ret_slope)
+{
+    double gap = hinge(p, t, margin, ret_slope);
+    *ret_slope *= 2 * gap;
+    return gap * gap;
+}
+
+/* p is a log-probability. */
+static double divergence(double p, double t, double option, double *ret_slope)
+{
+    (void)option;
+    *ret_slope = -t;
+    return t > 0 ? t * (log(t) - p) : 0;
+}
+
 static void pointwise_any(const qn_op_run *run, pointwise_fn fn, double option)
 {
     OP_FLOAT_CALL(run->inputs[0].dtype, pointwise, run, fn, option);
@@ -122,6 +161,27 @@ static void huber_ref(const qn_op_run *run)
 static void binary_entropy_ref(const qn_op_run *run)
 {
     pointwise_any(run, binary_entropy, qn_op_attr_f(run->types, "pos_weight"));
+}
+
+static void poisson_ref(const qn_op_run *run)
+{
+    pointwise_any(run, poisson, 0);
+}
+static void pinball_ref(const qn_op_run *run)
+{
+    pointwise_any(run, pinball, qn_op_attr_f(run->types, "quantile"));
+}
+static void hinge_ref(const qn_op_run *run)
+{
+    pointwise_any(run, hinge, qn_op_attr_f(run->types, "margin"));
+}
+static void squared_hinge_ref(const qn_op_run *run)
+{
+    pointwise_any(run, squared_hinge, qn_op_attr_f(run->types, "margin"));
+}
+static void divergence_ref(const qn_op_run *run)
+{
+    pointwise_any(run, divergence, 0);
 }
 
 /* Targets and weights are data: they get no gradient. */
@@ -161,6 +221,19 @@ static const qn_attr_spec bce_attrs[] = {
     {.name = "pos_weight", .kind = QN_ATTR_FLOAT, .value = 1, .low = 0, .high = 1e30},
     {0},
 };
+static const qn_attr_spec quantile_attrs[] = {
+    REDUCTION,
+    {.name = "quantile", .kind = QN_ATTR_FLOAT, .value = 0.5, .low = 0, .high = 1},
+    {0},
+};
+static const qn_attr_spec hinge_attrs[] = {
+    REDUCTION,
+    {.name = "margin", .kind = QN_ATTR_FLOAT, .value = 1, .low = 0, .high = 1e30},
+    {0},
+};
+/* batchmean: the sum divided by the first dimension. */
+static const qn_attr_spec divergence_attrs[] = {
+    {.name = "reduction", .kind = QN_ATTR_STRING, .choices = "mean sum batchmean"}, {0}};
 
 #define SAMPLE(count, a, b, c, attr_count, ...)                                                    \
     {                                                                                              \
@@ -198,6 +271,18 @@ static const qn_op_sample bce_samples[] = {
     SAMPLE(2, P, P, NOTHING, 0, {0}),
     SAMPLE(3, P, P, OP_F64(3, 4), 1, OP_AF("pos_weight", 2.5)),
 };
+static const qn_op_sample quantile_samples[] = {
+    SAMPLE(2, P, P, NOTHING, 0, {0}),
+    SAMPLE(3, P, P, OP_F64(3, 4), 1, OP_AF("quantile", 0.9)),
+};
+static const qn_op_sample hinge_samples[] = {
+    SAMPLE(2, P, P, NOTHING, 0, {0}),
+    SAMPLE(3, P, P, OP_F64(3, 4), 1, OP_AF("margin", 2.5)),
+};
+static const qn_op_sample divergence_samples[] = {
+    SAMPLE(2, P, P, NOTHING, 0, {0}),
+    SAMPLE(3, P, P, OP_F64(3, 4), 1, OP_AS("reduction", "batchmean")),
+};
 
 #define ROW(op_name, stem, list, infer_fn, flops_fn, table)                                        \
     {                                                                                              \
@@ -215,5 +300,10 @@ const qn_op qn_ops_loss[] = {
     POINTWISE("MeanSquaredError", squared, plain_attrs, pointwise_samples),
     POINTWISE("MeanAbsoluteError", absolute, plain_attrs, pointwise_samples),
     POINTWISE("Huber", huber, huber_attrs, huber_samples),
+    POINTWISE("PoissonNLLLoss", poisson, plain_attrs, pointwise_samples),
+    POINTWISE("QuantileLoss", pinball, quantile_attrs, quantile_samples),
+    POINTWISE("HingeLoss", hinge, hinge_attrs, hinge_samples),
+    POINTWISE("SquaredHingeLoss", squared_hinge, hinge_attrs, hinge_samples),
+    POINTWISE("KLDivergence", divergence, divergence_attrs, divergence_samples),
     {0},
 };

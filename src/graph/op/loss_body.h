@@ -52,8 +52,11 @@ static void FN(pointwise)(const qn_op_run *run, pointwise_fn fn, double option)
     const T *weights = qn_op_has(run->types, 2) ? run->inputs[2].data : NULL;
     T *loss = run->outputs[0].data, *dp = run->outputs[1].data;
     int64_t count = qn_shape_count(&run->inputs[0].shape);
-    bool sum = strcmp(qn_op_attr_s(run->types, "reduction"), "sum") == 0;
-    double total = 0, divisor = sum || count == 0 ? 1 : (double)count;
+    const char *reduction = qn_op_attr_s(run->types, "reduction");
+    int64_t shares = strcmp(reduction, "sum") == 0         ? 1
+                     : strcmp(reduction, "batchmean") == 0 ? run->inputs[0].shape.dims[0]
+                                                           : count;
+    double total = 0, divisor = shares > 0 ? (double)shares : 1;
     for (int64_t i = 0; i < count; i++) {
         double slope = 0, weight = weights ? (double)weights[i] : 1;
         total += weight * fn((double)p[i], (double)t[i], option, &slope);

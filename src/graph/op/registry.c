@@ -45,7 +45,11 @@ static const qn_op *const families[] = {
     qn_ops_index,
     qn_ops_scatter,
     qn_ops_loss,
+    qn_ops_loss_embedding,
+    qn_ops_ctc,
     qn_ops_optim,
+    qn_ops_optim_flat,
+    qn_ops_optim_tensor,
     NULL, /* the end */
 };
 /* clang-format on */

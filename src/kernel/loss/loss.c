@@ -150,11 +150,14 @@ size_t qn_pointwise_loss_scratch_bytes(int64_t count)
 void qn_pointwise_loss_f32(qn_pool *pool, qn_loss_kind kind, const qn_pointwise_loss *io,
                            void *scratch)
 {
-    double mass = io->reduction == QN_LOSS_MEAN && io->count > 0 ? (double)io->count : 1;
+    int64_t shares = io->reduction == QN_LOSS_MEAN         ? io->count
+                     : io->reduction == QN_LOSS_BATCH_MEAN ? io->rows
+                                                           : 1;
+    double mass = shares > 0 ? (double)shares : 1;
     blocks_job j = {.io = io,
                     .block = choose()->pointwise[kind],
                     .sums = scratch,
-                    .p = kind == QN_LOSS_HUBER ? io->delta : io->pos_weight,
+                    .p = io->option,
                     .scale = (float)(1 / mass)};
     int64_t blocks = (io->count + BLOCK - 1) / BLOCK;
     qn_split(pool, blocks, 2, blocks_range, &j);

@@ -11,7 +11,11 @@
 
 #include "os/pool.h"
 
-typedef enum { QN_LOSS_MEAN, QN_LOSS_SUM } qn_loss_reduction;
+typedef enum {
+    QN_LOSS_MEAN,
+    QN_LOSS_SUM,
+    QN_LOSS_BATCH_MEAN, /* of pointwise losses: the sum divided by `rows` */
+} qn_loss_reduction;
 
 /*
  * Softmax with cross-entropy over [rows, classes] logits, as PyTorch's cross_entropy: with weights
@@ -45,19 +49,25 @@ void qn_cross_entropy_f32(qn_pool *pool, const qn_cross_entropy *io, void *scrat
 typedef enum {
     QN_LOSS_MSE,        /* (x - t)^2 */
     QN_LOSS_MAE,        /* |x - t|; gradient 0 at 0 */
-    QN_LOSS_HUBER,      /* d^2 / 2 within delta, else delta (|d| - delta / 2) */
-    QN_LOSS_BCE_LOGITS, /* log(1 + exp(x)) - t x, with pos_weight on the t part */
+    QN_LOSS_HUBER,      /* d^2 / 2 within p, else p (|d| - p / 2) */
+    QN_LOSS_BCE_LOGITS, /* log(1 + exp(x)) - t x, with weight p on the t part */
+    QN_LOSS_POISSON,    /* exp(x) - t x */
+    QN_LOSS_QUANTILE,   /* p (t - x) where t > x, else (1 - p) (x - t) */
+    QN_LOSS_HINGE,      /* max(0, p - s x), s = 1 where t > 0, else -1 */
+    QN_LOSS_SQUARED_HINGE,
+    QN_LOSS_KL, /* t (log t - x), 0 where t is 0 */
     QN_LOSS_KINDS
 } qn_loss_kind;
 
-/* Pointwise losses over [count] predictions and targets. weights: [count] or NULL; MEAN divides by
- * count. */
+/* Pointwise losses over [count] predictions x and targets t. weights: [count] or NULL; MEAN divides
+ * by count. */
 typedef struct {
     int64_t count;
     const float *predictions, *targets, *weights;
-    float delta;      /* of HUBER */
-    float pos_weight; /* of BCE_LOGITS; 1 = none */
+    float
+        option; /* p: HUBER's bound, BCE_LOGITS' weight (1 = none), QUANTILE's share, a hinge's margin */
     qn_loss_reduction reduction;
+    int64_t rows;        /* of BATCH_MEAN */
     float *loss;         /* scalar, or NULL */
     float *element_loss; /* [count] unreduced, or NULL */
     float *dpredictions; /* [count], or NULL; may be predictions */

@@ -109,6 +109,44 @@ VEC vf bce(vf x, vf t, vf p, vf *ret_slope)
     return vf_fma(weight, math_softplus(vf_neg(x)), vf_mul(rest, x));
 }
 
+VEC vf poisson(vf x, vf t, vf p, vf *ret_slope)
+{
+    (void)p;
+    vf rate = math_exp(x);
+    *ret_slope = vf_sub(rate, t);
+    return vf_fnma(t, x, rate);
+}
+/* At d = 0 the slope is 0. */
+VEC vf quantile(vf x, vf t, vf p, vf *ret_slope)
+{
+    vf d = vf_sub(x, t), below = vf_neg(p), above = vf_sub(vf_set(1.0f), p);
+    vf slope = vf_pick(vf_lt(d, vf_zero()), below, above);
+    *ret_slope = vf_pick(vm_or(vf_isnan(d), vf_eq(d, vf_zero())), d, slope);
+    return vf_mul(slope, d);
+}
+VEC vf hinge(vf x, vf t, vf p, vf *ret_slope)
+{
+    const vf one = vf_set(1.0f);
+    vf side = vf_pick(vf_lt(vf_zero(), t), one, vf_neg(one));
+    vf loss = vf_max(vf_zero(), vf_fnma(side, x, p));
+    vf slope = vf_pick(vf_eq(loss, vf_zero()), vf_zero(), vf_neg(side));
+    *ret_slope = vf_pick(vf_isnan(loss), loss, slope);
+    return loss;
+}
+VEC vf squared_hinge(vf x, vf t, vf p, vf *ret_slope)
+{
+    vf loss = hinge(x, t, p, ret_slope);
+    *ret_slope = vf_mul(vf_add(loss, loss), *ret_slope);
+    return vf_mul(loss, loss);
+}
+VEC vf kl(vf x, vf t, vf p, vf *ret_slope)
+{
+    (void)p;
+    *ret_slope = vf_neg(t);
+    vf loss = vf_mul(t, vf_sub(math_log(t), x));
+    return vf_pick(vf_eq(t, vf_zero()), vf_zero(), loss);
+}
+
 #define POINTWISE(name)                                                                            \
     static float block_##name(const qn_pointwise_block *b)                                         \
     {                                                                                              \
@@ -135,6 +173,11 @@ POINTWISE(mse)
 POINTWISE(mae)
 POINTWISE(huber)
 POINTWISE(bce)
+POINTWISE(poisson)
+POINTWISE(quantile)
+POINTWISE(hinge)
+POINTWISE(squared_hinge)
+POINTWISE(kl)
 
 #define LOSS_TABLE                                                                                 \
     {                                                                                              \
@@ -142,6 +185,11 @@ POINTWISE(bce)
             block_mse,                                                                             \
             block_mae,                                                                             \
             block_huber,                                                                           \
-            block_bce                                                                              \
+            block_bce,                                                                             \
+            block_poisson,                                                                         \
+            block_quantile,                                                                        \
+            block_hinge,                                                                           \
+            block_squared_hinge,                                                                   \
+            block_kl                                                                               \
         }                                                                                          \
     }

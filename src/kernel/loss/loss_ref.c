@@ -73,6 +73,42 @@ static float bce(float x, float t, float p, float *ret_slope)
     return (1 - t) * x + weight * (log1pf(expf(-fabsf(x))) + (x < 0 ? -x : 0));
 }
 
+static float poisson(float x, float t, float p, float *ret_slope)
+{
+    (void)p;
+    *ret_slope = expf(x) - t;
+    return expf(x) - t * x;
+}
+
+static float quantile(float d, float t, float p, float *ret_slope)
+{
+    (void)t;
+    float slope = d < 0 ? -p : 1 - p;
+    *ret_slope = d < 0 || d > 0 ? slope : d;
+    return slope * d;
+}
+
+static float hinge(float x, float t, float p, float *ret_slope)
+{
+    float side = t > 0 ? 1 : -1, gap = p - side * x;
+    *ret_slope = gap > 0 ? -side : gap < 0 ? 0 : gap;
+    return gap < 0 ? 0 : gap;
+}
+
+static float squared_hinge(float x, float t, float p, float *ret_slope)
+{
+    float gap = hinge(x, t, p, ret_slope);
+    *ret_slope *= 2 * gap;
+    return gap * gap;
+}
+
+static float kl(float x, float t, float p, float *ret_slope)
+{
+    (void)p;
+    *ret_slope = -t;
+    return t > 0 || t < 0 || isnan(t) ? t * (logf(t) - x) : 0;
+}
+
 /* The first argument is x - t, or x itself for the loss on logits. */
 #define POINTWISE(name, function, argument)                                                        \
     static float name(const qn_pointwise_block *b)                                                 \
@@ -93,9 +129,15 @@ POINTWISE(block_mse, mse, x - t)
 POINTWISE(block_mae, mae, x - t)
 POINTWISE(block_huber, huber, x - t)
 POINTWISE(block_bce, bce, x)
+POINTWISE(block_poisson, poisson, x)
+POINTWISE(block_quantile, quantile, x - t)
+POINTWISE(block_hinge, hinge, x)
+POINTWISE(block_squared_hinge, squared_hinge, x)
+POINTWISE(block_kl, kl, x)
 
 const qn_loss_kernels qn_loss_f32_ref = {
     .cross_entropy = cross_entropy,
     .first_largest = first_largest,
-    .pointwise = {block_mse, block_mae, block_huber, block_bce},
+    .pointwise = {block_mse, block_mae, block_huber, block_bce, block_poisson, block_quantile,
+                  block_hinge, block_squared_hinge, block_kl},
 };

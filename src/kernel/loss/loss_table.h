@@ -14,7 +14,7 @@ typedef struct {
     float scale;
 } qn_cross_entropy_row;
 
-/* Elements of a pointwise loss: `p` is delta or pos_weight. dx, each and weights may be NULL. Returns the sum. */
+/* Elements of a pointwise loss: `p` is the option. dx, each and weights may be NULL. Returns the sum. */
 typedef struct {
     const float *x, *t, *weights;
     float *each, *dx;
