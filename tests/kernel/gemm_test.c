@@ -186,6 +186,60 @@ static void gemm_gives_the_same_bits_for_any_thread_count_and_batch(void **state
     free(one);
 }
 
+/* Large enough for shared copies of B in several slices of k and of panels; a single row takes the direct path. */
+static void gemm_of_large_sizes_equals_its_rows(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t m, n, k;
+        bool ta, tb, relu;
+    } cases[] = {{150, 1000, 2700, false, false, true},
+                 {257, 100, 5200, false, true, false},
+                 {130, 820, 2600, true, false, false},
+                 {128, 8192, 64, true, true, true},
+                 {140, 770, 2048, false, false, false}};
+    qn_pool *pool = pool_of(3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t m = cases[i].m, n = cases[i].n, k = cases[i].k;
+        guarded a = guarded_uniform(m * k, 0, 1, -1, 1), b = guarded_uniform(k * n, 0, 2, -1, 1);
+        guarded c = guarded_uniform(m * n, 0, 3, -1, 1), bias = guarded_uniform(n, 1, 4, -1, 1);
+        guarded one = guarded_uniform(m * n, 0, 3, -1, 1);
+        qn_gemm g = {.m = m,
+                     .n = n,
+                     .k = k,
+                     .a = a.at,
+                     .b = b.at,
+                     .c = c.at,
+                     .bias = bias.at,
+                     .lda = cases[i].ta ? m : k,
+                     .ldb = cases[i].tb ? k : n,
+                     .ldc = n,
+                     .trans_a = cases[i].ta,
+                     .trans_b = cases[i].tb,
+                     .alpha = 1,
+                     .beta = cases[i].relu ? 0 : 1,
+                     .act = cases[i].relu ? QN_ACT_RELU : QN_ACT_NONE};
+        void *scratch = scratch_of(qn_gemm_f32_scratch_bytes(&g, 3));
+        qn_gemm_f32(pool, &g, scratch);
+        free(scratch);
+        g.m = 1;
+        scratch = scratch_of(qn_gemm_f32_scratch_bytes(&g, 1));
+        for (int64_t r = 0; r < m; r += r < 3 ? 1 : 17) {
+            g.a = a.at + r * (cases[i].ta ? 1 : k);
+            g.c = one.at + r * n;
+            qn_gemm_f32(NULL, &g, scratch);
+            assert_memory_equal(one.at + r * n, c.at + r * n, (size_t)n * sizeof(float));
+        }
+        free(scratch);
+        guarded_free(&a);
+        guarded_free(&b);
+        guarded_free(&c);
+        guarded_free(&bias);
+        guarded_free(&one);
+    }
+    qn_pool_destroy(pool);
+}
+
 static void gemm_batches_broadcast_by_stride(void **state)
 {
     (void)state;
@@ -259,6 +313,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(gemm_follows_its_definition_at_every_size, levels_reset),
         cmocka_unit_test_teardown(gemm_follows_its_definition_on_blocked_paths, levels_reset),
+        cmocka_unit_test(gemm_of_large_sizes_equals_its_rows),
         cmocka_unit_test_teardown(gemm_gives_the_same_bits_for_any_thread_count_and_batch,
                                   levels_reset),
         cmocka_unit_test_teardown(gemm_batches_broadcast_by_stride, levels_reset),

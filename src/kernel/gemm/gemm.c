@@ -8,6 +8,13 @@
  * would make its rows fall on each other in the caches. k is never split between threads, and a
  * block that continues a sum starts from the partial one, so the chain of additions is the same on
  * every path.
+ *
+ * A large product copies B once for all blocks, in slices of panels that the outer caches hold:
+ *
+ *      all threads: slice of B -> [panel][k][48]      then all threads: blocks of rows x some panels of the slice
+ *
+ * Its blocks are wide, so that a block of A, read from far away or copied, serves many panels, and their part of C
+ * stays in L2 while k passes.
  */
 #include "kernel/gemm/gemm.h"
 
@@ -26,6 +33,15 @@ enum {
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
     CHUNK_FLOPS = 1 << 20,
+    SHARED_FLOPS =
+        32 << 20,       /* about 60 us on two cores: one more meeting of the threads is cheap */
+    SHARED_ROWS = 128,  /* of a block: with 16 panels 384 KiB of C and 128 of A, of 1 MiB of L2 */
+    SHARED_PANELS = 16, /* most panels of a block */
+    SHARED_CHUNKS = 24, /* blocks wanted, so that no core waits long for the last one */
+    SLICE_K = 2560,
+    SLICE_BYTES = SHARED_PANELS * SLICE_K * PANEL_MAX * 4, /* of B at a time: 7.5 MiB */
+    PACK_ROWS = 16,       /* of B, copied together: as many streams as prefetchers follow */
+    FAR_COPY_BYTES = 8192 /* rows of A at multiples of this fall on a few sets of L2 */
 };
 
 /* How a product is cut. All of it follows from the sizes and flags. */
@@ -37,6 +53,10 @@ typedef struct {
     bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
     size_t worker_bytes;
     char *scratch;
+    int64_t slice,
+        slice_k; /* panels x rows of B copied at a time for all blocks; 0 = each block copies its own */
+    int64_t slice_first, slice_panels, k_first, k_end; /* those at hand */
+    float *shared;                                     /* [panel][k][PANEL_MAX] */
 } job;
 
 static bool is_far(int64_t ld)
@@ -55,6 +75,28 @@ static int64_t batch_count(const qn_gemm *g)
 static size_t round_up_64(size_t bytes)
 {
     return (bytes + 63) / 64 * 64;
+}
+
+static int64_t divide_up(int64_t total, int64_t each)
+{
+    return (total + each - 1) / each;
+}
+
+/* Blocks of a large product: of all rows that L2 holds beside their part of C, so that a panel of B serves many, and
+ * of as many panels as leaves a few blocks for every core. */
+static void job_plan_shared(job *j, const qn_gemm *g)
+{
+    j->copy_b = true;
+    j->copy_a = g->trans_a ? is_far(g->lda) : g->lda * (int64_t)sizeof(float) % FAR_COPY_BYTES == 0;
+    j->slice_k = qn_min_i64(g->k, SLICE_K);
+    j->slice = qn_min_i64(j->panels, SLICE_BYTES / (PANEL_MAX * 4 * j->slice_k));
+    j->slice = divide_up(j->panels, divide_up(j->panels, j->slice));
+    j->block_m = qn_min_i64(g->m, SHARED_ROWS);
+    j->block_k = qn_min_i64(g->k, BLOCK_K);
+    j->blocks_m = divide_up(g->m, j->block_m);
+    int64_t groups =
+        qn_max_i64(divide_up(j->slice, SHARED_PANELS), divide_up(SHARED_CHUNKS, j->blocks_m));
+    j->panels_per_block = divide_up(j->slice, qn_min_i64(j->slice, groups));
 }
 
 static void job_plan(job *j, const qn_gemm *g)
@@ -79,22 +121,31 @@ static void job_plan(job *j, const qn_gemm *g)
     if (j->copy_a && j->panels_per_block < 6) /* a copy of A must serve several panels */
         j->panels_per_block = j->panels < 6 ? j->panels : 6;
     j->blocks_m = j->block_m ? (g->m + j->block_m - 1) / j->block_m : 0;
+    double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
+    if (!j->general && j->batches == 1 && flops >= SHARED_FLOPS && g->m >= SHARED_ROWS &&
+        g->n > PANEL_MAX)
+        job_plan_shared(j, g);
     j->blocks_n = (j->panels + j->panels_per_block - 1) / j->panels_per_block;
     size_t floats = 0;
     if (j->copy_a)
         floats += (size_t)(j->block_m * j->block_k);
-    if (j->copy_b)
+    if (j->copy_b && !j->slice)
         floats += (size_t)(PANEL_MAX * j->block_k);
     if (j->general)
         floats += (size_t)(PANEL_MAX * j->block_m);
     j->worker_bytes = round_up_64(floats * sizeof(float));
 }
 
+static size_t shared_bytes(const job *j)
+{
+    return round_up_64((size_t)(j->slice * j->slice_k) * PANEL_MAX * sizeof(float));
+}
+
 size_t qn_gemm_f32_scratch_bytes(const qn_gemm *gemm, int threads)
 {
     job j;
     job_plan(&j, gemm);
-    return j.worker_bytes * (size_t)threads;
+    return shared_bytes(&j) + j.worker_bytes * (size_t)threads;
 }
 
 /* One block's work: what job_block has chosen for its strips. */
@@ -106,6 +157,7 @@ typedef struct {
     float *copy_a, *copy_b, *sum;
     int64_t row_offset[ROWS_MAX];
     int64_t step;
+    int64_t panel_first, panel_end;
 } block;
 
 /* Copies rows [row, rows) x [k, depth) of op(A) as they lie, and points the row table at the copy.
@@ -180,6 +232,19 @@ static void block_combine(const block *w, int64_t col, int64_t cols)
     }
 }
 
+/* Fetches a part of the block's A that follows at k, so that it comes while all panels are multiplied. */
+static void block_fetch_a(const block *w, int64_t k, int64_t panel)
+{
+    const qn_gemm *g = w->j->gemm;
+    int64_t depth = qn_min_i64(w->j->block_k, w->j->k_end - k);
+    int64_t lines = g->trans_a ? depth : w->rows, width = g->trans_a ? w->rows : depth;
+    int64_t panels = w->panel_end - w->panel_first, part = panel - w->panel_first;
+    const float *src = g->trans_a ? w->a + k * g->lda + w->row : w->a + w->row * g->lda + k;
+    for (int64_t i = lines * part / panels; depth > 0 && i < lines * (part + 1) / panels; i++)
+        for (int64_t at = 0; at < width; at += 16)
+            __builtin_prefetch(src + i * g->lda + at, 0, 2);
+}
+
 static void block_panel(block *w, const float *a, int64_t k, int64_t depth, int64_t panel)
 {
     static const int64_t origin[1] = {0};
@@ -199,7 +264,14 @@ static void block_panel(block *w, const float *a, int64_t k, int64_t depth, int6
                   .c = w->c + col,
                   .ldc = g->ldc,
                   .add = k > 0 || g->beta != 0};
-    s.b = block_take_b(w, k, depth, col, cols, &s.ldb);
+    if (w->j->slice) {
+        s.b = w->j->shared +
+              ((panel - w->j->slice_first) * w->j->slice_k + k - w->j->k_first) * PANEL_MAX;
+        s.ldb = PANEL_MAX;
+        block_fetch_a(w, k + depth, panel);
+    } else {
+        s.b = block_take_b(w, k, depth, col, cols, &s.ldb);
+    }
     if (general) {
         s.c = w->sum;
         s.ldc = PANEL_MAX;
@@ -237,21 +309,69 @@ static void job_block(void *context, int64_t chunk, int worker)
         w.copy_a = scratch;
         scratch += j->block_m * j->block_k;
     }
-    if (j->copy_b) {
+    if (j->copy_b && !j->slice) {
         w.copy_b = scratch;
         scratch += PANEL_MAX * j->block_k;
     }
     w.sum = j->general ? scratch : NULL;
-    int64_t first = in_batch % j->blocks_n * j->panels_per_block;
-    int64_t end = qn_min_i64(first + j->panels_per_block, j->panels);
-    int64_t k = 0;
+    int64_t first = j->slice_first + in_batch % j->blocks_n * j->panels_per_block;
+    int64_t end = qn_min_i64(first + j->panels_per_block, j->slice_first + j->slice_panels);
+    int64_t k = j->k_first;
     do {
-        int64_t depth = qn_min_i64(j->block_k, g->k - k);
+        int64_t depth = qn_min_i64(j->block_k, j->k_end - k);
         const float *a = block_take_a(&w, k, depth);
+        w.panel_first = first;
+        w.panel_end = end;
         for (int64_t panel = first; panel < end; panel++)
             block_panel(&w, a, k, depth, panel);
         k += depth;
-    } while (k < g->k);
+    } while (k < j->k_end);
+}
+
+/* Rows [k, k + PACK_ROWS) of the slice, or one panel's BLOCK_K of them where B is transposed. */
+static void pack_chunk(void *context, int64_t chunk, int worker)
+{
+    const job *j = context;
+    const qn_gemm *g = j->gemm;
+    (void)worker;
+    int64_t first = 0, end = j->slice_panels, step = g->trans_b ? BLOCK_K : PACK_ROWS;
+    if (g->trans_b) {
+        first = chunk % j->slice_panels;
+        end = first + 1;
+        chunk /= j->slice_panels;
+    }
+    int64_t k = j->k_first + chunk * step, depth = qn_min_i64(step, j->k_end - k);
+    for (int64_t panel = first; panel < end; panel++) {
+        int64_t col = qn_tile_panel_start(j->kernels, g->n, j->slice_first + panel);
+        int64_t cols = qn_tile_panel_start(j->kernels, g->n, j->slice_first + panel + 1) - col;
+        float *dst = j->shared + (panel * j->slice_k + k - j->k_first) * PANEL_MAX;
+        if (g->trans_b)
+            j->kernels->transpose(dst, PANEL_MAX, g->b + col * g->ldb + k, g->ldb, depth, cols);
+        for (int64_t i = 0; !g->trans_b && i < depth; i++)
+            copy_row(dst + i * PANEL_MAX, g->b + (k + i) * g->ldb + col, cols);
+    }
+}
+
+/* All threads copy the slice at hand, then all compute with it. */
+static void run_slice(qn_pool *pool, job *j)
+{
+    const qn_gemm *g = j->gemm;
+    int64_t step = g->trans_b ? BLOCK_K : PACK_ROWS;
+    int64_t packs = (j->k_end - j->k_first + step - 1) / step;
+    qn_pool_run(pool, pack_chunk, j, g->trans_b ? packs * j->slice_panels : packs);
+    j->blocks_n = (j->slice_panels + j->panels_per_block - 1) / j->panels_per_block;
+    qn_pool_run(pool, job_block, j, j->blocks_m * j->blocks_n);
+}
+
+static void run_slices(qn_pool *pool, job *j)
+{
+    for (; j->slice_first < j->panels; j->slice_first += j->slice) {
+        j->slice_panels = qn_min_i64(j->slice, j->panels - j->slice_first);
+        for (j->k_first = 0; j->k_first < j->gemm->k; j->k_first = j->k_end) {
+            j->k_end = qn_min_i64(j->k_first + j->slice_k, j->gemm->k);
+            run_slice(pool, j);
+        }
+    }
 }
 
 void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
@@ -260,7 +380,14 @@ void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
         return;
     job j;
     job_plan(&j, gemm);
-    j.scratch = scratch;
+    j.shared = scratch;
+    j.scratch = (char *)scratch + (scratch ? shared_bytes(&j) : 0);
+    if (j.slice) {
+        run_slices(pool, &j);
+        return;
+    }
+    j.slice_panels = j.panels;
+    j.k_end = gemm->k;
     int64_t chunks = j.batches * j.blocks_m * j.blocks_n;
     double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)j.batches;
     qn_pool_run(flops < SERIAL_FLOPS ? NULL : pool, job_block, &j, chunks);
