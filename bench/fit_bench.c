@@ -47,6 +47,7 @@ static double median(double *values, int count)
 typedef struct {
     const char *name;
     int64_t samples;
+    int64_t batch;
     int epochs; /* the first warms up and is not counted, unless it is the only one */
     void (*build)(qn_net *net);
 } bench_case;
@@ -85,10 +86,9 @@ static void build_cnn_deep(qn_net *net)
 }
 
 static const bench_case cases[] = {
-    {"linear", 3200, 40, build_linear},
-    {"mlp", 3200, 40, build_mlp},
-    {"cnn", 60000, 1, build_cnn},
-    {"cnn_deep", 60000, 1, build_cnn_deep},
+    {"linear", 3200, 32, 40, build_linear},     {"mlp", 3200, 32, 40, build_mlp},
+    {"cnn", 60000, 32, 1, build_cnn},           {"cnn128", 60000, 128, 1, build_cnn},
+    {"cnn_deep", 60000, 32, 1, build_cnn_deep}, {"cnn_deep128", 60000, 128, 1, build_cnn_deep},
 };
 
 static qn_status read_idx(const char *folder, const char *name, qn_arena *arena, qn_tensor *ret,
@@ -123,7 +123,7 @@ static qn_status run(const bench_case *chosen, const char *folder, int threads, 
     qn_fit_options fit = {.loss = QN_LOSS_CROSS_ENTROPY,
                           .optimizer = qn_adam(0.001F),
                           .epochs = chosen->epochs,
-                          .batch = 32,
+                          .batch = chosen->batch,
                           .threads = threads,
                           .on_epoch = note_epoch,
                           .context = &seen};
@@ -140,7 +140,8 @@ static qn_status run(const bench_case *chosen, const char *folder, int threads, 
     }
     double epoch_s = median(each, count);
     printf("{\"case\": \"%s\", \"epoch_s\": %.6f, \"step_us\": %.3f, \"version\": \"%s\"}\n",
-           chosen->name, epoch_s, epoch_s * 1e6 / ((double)chosen->samples / 32), QN_VERSION);
+           chosen->name, epoch_s, epoch_s * 1e6 / ((double)chosen->samples / (double)chosen->batch),
+           QN_VERSION);
     return QN_OK;
 }
 
@@ -160,6 +161,6 @@ int main(int argc, char **argv)
         }
         return status != QN_OK;
     }
-    fprintf(stderr, "usage: fit_bench linear|mlp|cnn|cnn_deep FOLDER THREADS\n");
+    fprintf(stderr, "usage: fit_bench linear|mlp|cnn[128]|cnn_deep[128] FOLDER THREADS\n");
     return 2;
 }

@@ -1,7 +1,7 @@
 """The networks of fit_bench.c in PyTorch, trained by a plain loop over tensors in memory (no DataLoader, which is slower).
 
-usage: torch_fit.py CASE FOLDER THREADS MODE     MODE: eager, fused (fused Adam, channels last) or compiled (and fused Adam)
-Prints one line of JSON: seconds of an epoch and microseconds of a step, the median after a warm-up.
+usage: torch_fit.py CASE[128] FOLDER THREADS MODE     MODE: eager, fused (fused Adam, channels last) or compiled (and fused Adam)
+128: batches of 128, not 32. Prints one line of JSON: seconds of an epoch and microseconds of a step, the median after a warm-up.
 """
 import json
 import pathlib
@@ -24,12 +24,12 @@ CASES = {
         nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10))),
 }
-BATCH = 32
 
 
 def main():
     name, folder, threads, mode = sys.argv[1:5]
-    samples, epochs, build = CASES[name]
+    batch = 128 if name.endswith("128") else 32
+    samples, epochs, build = CASES[name.removesuffix("128")]
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     pixels, digits = mnist.load(folder, samples)
@@ -40,29 +40,29 @@ def main():
     optimizer = torch.optim.Adam(net.parameters(), lr=0.001, fused=mode != "eager")
     model = torch.compile(net) if mode == "compiled" else net
 
-    def step(batch, labels):
+    def step(inputs, labels):
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(batch), labels).backward()
+        nn.functional.cross_entropy(model(inputs), labels).backward()
         optimizer.step()
 
     def run_epoch():
         order = torch.randperm(samples)
         if samples < 10000:  # one gather for the whole epoch costs the small steps least
-            pairs = zip(images[order].split(BATCH), targets[order].split(BATCH))
+            pairs = zip(images[order].split(batch), targets[order].split(batch))
         else:
-            pairs = ((images[chosen], targets[chosen]) for chosen in order.split(BATCH))
-        for batch, labels in pairs:
-            step(batch, labels)
+            pairs = ((images[chosen], targets[chosen]) for chosen in order.split(batch))
+        for inputs, labels in pairs:
+            step(inputs, labels)
 
     for _ in range(10):
-        step(images[:BATCH], targets[:BATCH])
+        step(images[:batch], targets[:batch])
     laps = []
     for _ in range(epochs):
         began = time.perf_counter()
         run_epoch()
         laps.append(time.perf_counter() - began)
     epoch_s = statistics.median(laps)
-    print(json.dumps({"case": name, "mode": mode, "epoch_s": epoch_s, "step_us": epoch_s * 1e6 / (samples / BATCH),
+    print(json.dumps({"case": name, "mode": mode, "epoch_s": epoch_s, "step_us": epoch_s * 1e6 / (samples / batch),
                       "version": "PyTorch " + torch.__version__}))
 
 
