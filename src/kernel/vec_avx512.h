@@ -109,6 +109,7 @@ VEC vf vf_round(vf x)
 {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
+#define vf_scale(x, n) _mm512_scalef_ps((x), (n)) /* x * 2^n for whole n */
 VEC vm vf_lt(vf a, vf b)
 {
     return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ);

@@ -16,6 +16,17 @@ VEC vf math_pow2(vi n)
     return vf_bits(vi_shl(vi_add(n, vi_set(127)), 23));
 }
 
+/* x * 2^n for whole n in [-126, 128], in two factors, so that the first cannot overflow before the result does. A
+ * vec_*.h header may have an instruction for it. */
+#ifndef vf_scale
+VEC vf vf_scale(vf x, vf n)
+{
+    vi whole = vi_from_f32(n);
+    vi half = vi_sar(whole, 1);
+    return vf_mul(vf_mul(x, math_pow2(half)), math_pow2(vi_sub(whole, half)));
+}
+#endif
+
 /* <= 1.5 ulp. Below ln 2^-126 the result is 0, so that flushing denormals changes nothing. */
 VEC vf math_exp(vf x)
 {
@@ -32,10 +43,7 @@ VEC vf math_exp(vf x)
     p = vf_fma(p, r, vf_set(1.6666665459e-1f));
     p = vf_fma(p, r, vf_set(5.0000001201e-1f));
     p = vf_fma(p, vf_mul(r, r), vf_add(r, vf_set(1.0f)));
-    /* n reaches 128: two factors, so that the first cannot overflow before the result does */
-    vi whole = vi_from_f32(n);
-    vi half = vi_sar(whole, 1);
-    p = vf_mul(vf_mul(p, math_pow2(half)), math_pow2(vi_sub(whole, half)));
+    p = vf_scale(p, n);
     return vf_pick(vf_lt(x, low), vf_zero(), p);
 }
 

@@ -38,6 +38,7 @@ enum {
     SHARED_ROWS = 128,  /* of a block: with 16 panels 384 KiB of C and 128 of A, of 1 MiB of L2 */
     SHARED_PANELS = 16, /* most panels of a block */
     SHARED_CHUNKS = 24, /* blocks wanted, so that no core waits long for the last one */
+    SHARED_COPY_CHUNKS = 8, /* the same where a block copies A: twice the panels pay */
     SLICE_K = 2560,
     SLICE_BYTES = SHARED_PANELS * SLICE_K * PANEL_MAX * 4, /* of B at a time: 7.5 MiB */
     PACK_ROWS = 16,       /* of B, copied together: as many streams as prefetchers follow */
@@ -91,11 +92,14 @@ static void job_plan_shared(job *j, const qn_gemm *g)
     j->slice_k = qn_min_i64(g->k, SLICE_K);
     j->slice = qn_min_i64(j->panels, SLICE_BYTES / (PANEL_MAX * 4 * j->slice_k));
     j->slice = divide_up(j->panels, divide_up(j->panels, j->slice));
-    j->block_m = qn_min_i64(g->m, SHARED_ROWS);
+    int64_t rows = SHARED_ROWS, groups = divide_up(j->slice, SHARED_PANELS);
+    if (j->copy_a && divide_up(g->m, rows) * groups < SHARED_COPY_CHUNKS)
+        rows /= 2; /* lower blocks cost fetches of B, narrower ones more copies of A */
+    j->block_m = qn_min_i64(g->m, rows);
     j->block_k = qn_min_i64(g->k, BLOCK_K);
     j->blocks_m = divide_up(g->m, j->block_m);
-    int64_t groups =
-        qn_max_i64(divide_up(j->slice, SHARED_PANELS), divide_up(SHARED_CHUNKS, j->blocks_m));
+    groups =
+        qn_max_i64(groups, divide_up(j->copy_a ? SHARED_COPY_CHUNKS : SHARED_CHUNKS, j->blocks_m));
     j->panels_per_block = divide_up(j->slice, qn_min_i64(j->slice, groups));
 }
 

@@ -138,13 +138,15 @@ static void add_state(const job *j, int64_t t, int64_t b, int64_t count)
     qn_tile_multiply(j->common.tile, &p);
 }
 
-static void finish_row(const job *j, int64_t t, int64_t b)
+/* `step`: where time goes, 1 or -1; 0 at the end. */
+static void finish_row(const job *j, int64_t t, int64_t b, int64_t step)
 {
     const qn_rnn *io = j->common.io;
     const qn_rnn_kernels *rows = j->common.rows;
     int64_t n = io->hidden, kept = j->common.kept * n, state = qn_rnn_state(io, j->d, b) * n;
     float *a = kept_row(j, t, b);
     float *y = j->result->y + qn_rnn_out(io, j->d, t, b) * n, *h = j->result->h + state;
+    qn_rnn_fetch(a + step * qn_rnn_step(io) * kept, kept);
     if (t >= qn_rnn_length(io, b)) {
         memset(y, 0, (size_t)n * sizeof *y);
         memset(a, 0, (size_t)kept * sizeof *a);
@@ -182,10 +184,11 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
             begin_state(j->result->c + at, io->c0 ? io->c0 + at : NULL, io->hidden);
     }
     for (int64_t s = 0; s < io->steps; s++) {
-        int64_t t = qn_rnn_is_reverse(io, j->d) ? io->steps - 1 - s : s;
+        bool reverse = qn_rnn_is_reverse(io, j->d);
+        int64_t t = reverse ? io->steps - 1 - s : s, step = reverse ? -1 : 1;
         add_state(j, t, b, count);
         for (int64_t i = b; i < b + count; i++)
-            finish_row(j, t, i);
+            finish_row(j, t, i, s + 1 < io->steps ? step : 0);
     }
 }
 

@@ -107,7 +107,8 @@ static const float *state_before(const job *j, int64_t t, int64_t b, bool cell)
     return j->grad->kept + row * j->common.kept * n + 4 * n;
 }
 
-static void back_row(const job *j, int64_t t, int64_t b)
+/* `step`: where time goes, 1 or -1; 0 at the end. */
+static void back_row(const job *j, int64_t t, int64_t b, int64_t step)
 {
     const qn_rnn *io = j->common.io;
     const qn_rnn_kernels *rows = j->common.rows;
@@ -117,6 +118,9 @@ static void back_row(const job *j, int64_t t, int64_t b)
     const float *a = g->kept + row * j->common.kept * n;
     float *slopes = g->slopes + row * j->common.slopes * n, *dh = g->dh0 + state;
     float *before = j->before + in * n;
+    int64_t ahead = step * qn_rnn_step(io);
+    qn_rnn_fetch(a + ahead * j->common.kept * n, j->common.kept * n);
+    qn_rnn_fetch(slopes + ahead * j->common.slopes * n, j->common.slopes * n);
     if (t >= qn_rnn_length(io, b)) {
         memset(slopes, 0, (size_t)(j->common.slopes * n) * sizeof *slopes);
         memset(before, 0, (size_t)n * sizeof *before);
@@ -223,9 +227,10 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
             begin(j->grad->dc0, j->grad->dc, at, io->hidden);
     }
     for (int64_t s = 0; s < io->steps; s++) {
-        int64_t t = qn_rnn_is_reverse(io, j->d) ? s : io->steps - 1 - s;
+        bool reverse = qn_rnn_is_reverse(io, j->d);
+        int64_t t = reverse ? s : io->steps - 1 - s, step = reverse ? 1 : -1;
         for (int64_t i = b; i < b + count; i++)
-            back_row(j, t, i);
+            back_row(j, t, i, s + 1 < io->steps ? step : 0);
         if (io->reset_first)
             pull_reset(j, t, b, count);
         pull_state(j, t, b, count);

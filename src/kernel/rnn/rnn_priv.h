@@ -42,6 +42,20 @@ static inline int64_t qn_rnn_state(const qn_rnn *io, int64_t d, int64_t b)
     return io->batch_first ? b * io->dirs + d : d * io->batch + b;
 }
 
+/* Rows between t and t + 1 of kept and slopes. */
+static inline int64_t qn_rnn_step(const qn_rnn *io)
+{
+    return io->batch_first ? 1 : io->batch;
+}
+
+/* Fetches a row of the step to come, so that it is near when its turn comes: rows of a step lie too far apart, and
+ * backward in the wrong order, for a processor to guess. */
+static inline void qn_rnn_fetch(const float *row, int64_t floats)
+{
+    for (int64_t i = 0; i < floats; i += 16)
+        __builtin_prefetch(row + i, 1, 2);
+}
+
 /* Rows between b and b + 1 of kept and slopes, and of states. */
 static inline int64_t qn_rnn_pitch(const qn_rnn *io)
 {
