@@ -34,7 +34,7 @@ enum {
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
     CHUNK_FLOPS = 1 << 20,
     SHARED_FLOPS =
-        32 << 20,       /* about 60 us on two cores: one more meeting of the threads is cheap */
+        128 << 20,      /* a quarter of a millisecond on two cores: one more meeting is cheap */
     SHARED_ROWS = 128,  /* of a block: with 16 panels 384 KiB of C and 128 of A, of 1 MiB of L2 */
     SHARED_PANELS = 16, /* most panels of a block */
     SHARED_CHUNKS = 24, /* blocks wanted, so that no core waits long for the last one */
@@ -124,7 +124,9 @@ static void job_plan(job *j, const qn_gemm *g)
     j->panels_per_block = wanted < 1 ? 1 : wanted < (double)j->panels ? (int64_t)wanted : j->panels;
     if (j->copy_a && j->panels_per_block < 6) /* a copy of A must serve several panels */
         j->panels_per_block = j->panels < 6 ? j->panels : 6;
-    j->blocks_m = j->block_m ? (g->m + j->block_m - 1) / j->block_m : 0;
+    j->blocks_m = divide_up(g->m, qn_max_i64(j->block_m, 1));
+    if (j->blocks_m > 1) /* of equal height, in whole tiles */
+        j->block_m = divide_up(divide_up(g->m, j->blocks_m), 8) * 8;
     double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
     if (!j->general && j->batches == 1 && flops >= SHARED_FLOPS && g->m >= SHARED_ROWS &&
         g->n > PANEL_MAX)
