@@ -25,6 +25,7 @@ extern const qn_op qn_ops_pool_global[];
 extern const qn_op qn_ops_resize[];
 extern const qn_op qn_ops_unpool[];
 extern const qn_op qn_ops_pool[];
+extern const qn_op qn_ops_narrow[];
 extern const qn_op qn_ops_norm[];
 extern const qn_op qn_ops_layer_norm[];
 extern const qn_op qn_ops_attention[];

@@ -50,6 +50,7 @@ static const qn_op *const families[] = {
     qn_ops_optim,
     qn_ops_optim_flat,
     qn_ops_optim_tensor,
+    qn_ops_narrow,
     NULL, /* the end */
 };
 /* clang-format on */

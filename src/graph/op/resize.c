@@ -55,8 +55,11 @@ static double coordinate(const qn_resize *r, const qn_resize_axis *a, int64_t o)
     double x = (double)o, in = (double)a->in, out = (double)a->out;
     if (is_word(r->coordinates, "asymmetric"))
         return x / a->scale;
-    if (is_word(r->coordinates, "align_corners"))
-        return a->out > 1 ? x * (in - 1) / (out - 1) : 0;
+    if (is_word(r->coordinates,
+                "align_corners")) { /* a given scale counts, not what it rounds to */
+        double end = (fabs(a->scale * in - out) < 1e-6 ? out : a->scale * in) - 1;
+        return a->out > 1 && end > 0 ? x * (in - 1) / end : 0;
+    }
     if (r->crops && a->out > 1)
         return a->start * (in - 1) + x * (a->end - a->start) * (in - 1) / (out - 1);
     if (r->crops)
