@@ -22,11 +22,9 @@ static int window_attrs(qn_onnx_call *call, qn_attr *dst, const char *const *lis
     return count;
 }
 
-/* Weights [a, b, K...] as [K..., b, a]. */
-static qn_value weights_last(qn_onnx_call *call, int input)
+qn_value qn_onnx_weights_last(qn_onnx_call *call, qn_value weight)
 {
     int64_t perm[QN_RANK_MAX];
-    qn_value weight = qn_onnx_in(call, input);
     int rank = qn_onnx_type(call, weight)->shape.rank;
     for (int i = 0; i < rank - 2; i++)
         perm[i] = i + 2;
@@ -38,6 +36,14 @@ static qn_value weights_last(qn_onnx_call *call, int input)
     perm[rank - 2] = 1;
     perm[rank - 1] = 0;
     return qn_onnx_transpose(call, weight, perm);
+}
+
+int qn_onnx_window_attrs(qn_onnx_call *call, qn_attr dst[6])
+{
+    static const char *const lists[] = {"strides", "pads", "dilations", NULL};
+    int count = window_attrs(call, dst, lists);
+    dst[count++] = QN_ATTR_I("group", qn_onnx_attr_i(call, "group", 1));
+    return count;
 }
 
 /* A kernel_shape beside the weights may only repeat them. */
@@ -63,7 +69,8 @@ static void map_conv(qn_onnx_call *call)
     qn_attr attrs[8];
     int count = window_attrs(call, attrs, back ? transposed : lists);
     attrs[count++] = QN_ATTR_I("group", qn_onnx_attr_i(call, "group", 1));
-    qn_value inputs[3] = {qn_onnx_in_last(call, 0), weights_last(call, 1), QN_NONE};
+    qn_value inputs[3] = {qn_onnx_in_last(call, 0), qn_onnx_weights_last(call, qn_onnx_in(call, 1)),
+                          QN_NONE};
     if (qn_onnx_has(call, 2))
         inputs[2] = qn_onnx_in(call, 2);
     check_kernel(call, inputs[1]);

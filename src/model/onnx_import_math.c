@@ -26,6 +26,22 @@ static void map_binary(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_emit2(call, call->node->op, a, b));
 }
 
+/* Before opset 7 a vector of slopes belongs to the channels. */
+static void map_prelu(qn_onnx_call *call)
+{
+    qn_shape slope = qn_onnx_type(call, qn_onnx_in(call, 1))->shape;
+    if (call->version >= 7 || slope.rank != 1 || slope.dims[0] == 1) {
+        qn_onnx_map_elementwise(call);
+        return;
+    }
+    qn_value inputs[] = {qn_onnx_in(call, 0), qn_onnx_in(call, 1)};
+    int rank = qn_onnx_type(call, inputs[0])->shape.rank;
+    while (slope.rank < rank - 1)
+        slope.dims[slope.rank++] = 1;
+    inputs[1] = qn_onnx_reshape(call, inputs[1], &slope);
+    qn_onnx_out(call, 0, qn_onnx_emit(call, "PRelu", inputs, 2, NULL, 0));
+}
+
 /* Bounds are attributes before opset 11, inputs from then on; an absent one is the end of the type. */
 static void map_clip(qn_onnx_call *call)
 {
@@ -347,7 +363,7 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     BINARY("And"),
     BINARY("Or"),
     BINARY("Xor"),
-    EACH("PRelu"),
+    ROW("PRelu", 1, map_prelu),
     EACH("Mod"),
     EACH("Min"),
     EACH("Max"),

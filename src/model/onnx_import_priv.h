@@ -61,7 +61,11 @@ struct qn_onnx_row {
 extern const qn_onnx_row qn_onnx_rows_math[];
 extern const qn_onnx_row qn_onnx_rows_shape[];
 extern const qn_onnx_row qn_onnx_rows_image[];
+extern const qn_onnx_row qn_onnx_rows_quant[];
 extern const qn_onnx_row qn_onnx_rows_sequence[];
+extern const qn_onnx_row qn_onnx_rows_loss[];
+extern const qn_onnx_row qn_onnx_rows_index[];
+extern const qn_onnx_row qn_onnx_rows_signal[];
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version);
 
 /* An importer's own. */
@@ -75,7 +79,8 @@ bool qn_onnx_mark(qn_onnx_importer *importer, qn_value value, const char *weight
 #define QN_ONNX_UNKNOWN     (INT64_MIN + 3)
 static inline bool qn_onnx_is_symbol(int64_t element)
 {
-    return element < INT64_MIN + 4;
+    return element > INT64_MIN &&
+           element < INT64_MIN + 4; /* the least number itself means "from the start" */
 }
 
 /* Errors. Returns QN_NONE. */
@@ -121,6 +126,12 @@ qn_value qn_onnx_to_last(qn_onnx_call *call, qn_value value);
 qn_value qn_onnx_to_first(qn_onnx_call *call, qn_value value);
 qn_value qn_onnx_slice(qn_onnx_call *call, qn_value value, int axis, int64_t start, int64_t end);
 qn_attr qn_onnx_list(const char *name, const int64_t *numbers, int count);
+
+/* From one ONNX element type to another, small ones included. */
+qn_value qn_onnx_convert(qn_onnx_call *call, qn_value x, int from, int to, int64_t saturate);
+/* Convolution: weights [a, b, K...] as [K..., b, a], and the node's window. */
+qn_value qn_onnx_weights_last(qn_onnx_call *call, qn_value weight);
+int qn_onnx_window_attrs(qn_onnx_call *call, qn_attr dst[6]);
 
 /* Outputs. */
 bool qn_onnx_wants(const qn_onnx_call *call, int output);

@@ -10,22 +10,12 @@
 #include "base/checked.h"
 #include "model/onnx_import_priv.h"
 
-/* Rows along any axis: the axis is brought to the front and the rows' dimensions are put in its place. */
+/* Rows along an axis. */
 static qn_value gather(qn_onnx_call *call, qn_value x, qn_value places, int axis)
 {
-    int64_t front[QN_RANK_MAX], back[QN_RANK_MAX];
-    int rank = qn_onnx_type(call, x)->shape.rank, more = qn_onnx_type(call, places)->shape.rank;
-    if (call->status != QN_OK || axis == 0)
-        return qn_onnx_emit2(call, "Gather", x, places);
-    if (rank - 1 + more > QN_RANK_MAX)
-        return qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "the result has %d dimensions",
-                            rank - 1 + more);
-    for (int i = 0; i < rank; i++)
-        front[i] = i == 0 ? axis : i <= axis ? i - 1 : i;
-    for (int i = 0; i < rank - 1 + more; i++)
-        back[i] = i < axis ? more + i : i < axis + more ? i - axis : i;
-    x = qn_onnx_emit2(call, "Gather", qn_onnx_transpose(call, x, front), places);
-    return qn_onnx_transpose(call, x, back);
+    qn_attr attr = QN_ATTR_I("axis", axis);
+    qn_value inputs[] = {x, places};
+    return qn_onnx_emit(call, "Gather", inputs, 2, &attr, 1);
 }
 
 /* Moves keep what the bytes stand for. */
@@ -671,27 +661,6 @@ static void map_one_hot(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_emit(call, "Where", (qn_value[]){hot, on, off}, 3, NULL, 0));
 }
 
-static void map_cast(qn_onnx_call *call)
-{
-    qn_dtype dtype;
-    int64_t elem = strcmp(call->node->op, "CastLike") == 0 ? qn_onnx_in_elem(call, 1)
-                                                           : qn_onnx_attr_i(call, "to", 0);
-    bool last = qn_onnx_is_last(call, 0);
-    qn_value x = last ? qn_onnx_in_last(call, 0) : qn_onnx_in(call, 0);
-    if (call->status != QN_OK || !dtype_of_elem(call, elem, &dtype))
-        return;
-    int from = qn_onnx_in_elem(call, 0);
-    if (qn_onnx_elem_of(qn_onnx_type(call, x)->dtype) != from) {
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "elements of type %s", qn_onnx_elem_name(from));
-        return;
-    }
-    x = qn_onnx_cast(call, x, dtype);
-    if (last)
-        qn_onnx_out_last(call, 0, x);
-    else
-        qn_onnx_out(call, 0, x);
-}
-
 #define ROW(name, since, map)                                                                      \
     {                                                                                              \
         NULL, name, since, 0, map, NULL, NULL, NULL                                                \
@@ -724,7 +693,5 @@ const qn_onnx_row qn_onnx_rows_shape[] = {
     NOTED("Trilu", 14, map_trilu, "matrices of known sizes"),
     ROW("Gather", 1, map_gather),
     NOTED("OneHot", 9, map_one_hot, "depth and values are constants"),
-    ROW("Cast", 6, map_cast),
-    ROW("CastLike", 15, map_cast),
     {0},
 };
