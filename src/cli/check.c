@@ -7,6 +7,7 @@
 #include "cli/verbs.h"
 #include "format/safetensors.h"
 #include "model/folder.h"
+#include "model/predictor.h"
 #include "os/file.h"
 
 /* `plans`: what --plan asked for; NULL = nothing. */
@@ -54,6 +55,21 @@ static qn_status check_safetensors(qn_cli *cli, const char *path, qn_error *err)
     qn_map_close(&map);
     QN_TRY(negative(status, err));
     return say_ok(cli, path, "a sound safetensors file", NULL, err);
+}
+
+/* The file's form, and whether every node of it can be computed. */
+static qn_status check_onnx(qn_cli *cli, const char *path, qn_error *err)
+{
+    qn_predictor *predictor;
+    qn_status status = qn_predictor_open(path, 0, NULL, &predictor, err);
+    if (status == QN_ERR_UNSUPPORTED && err)
+        err->code = status = QN_ERR_DATA;
+    QN_TRY(negative(status, err));
+    const qn_signature *signature = qn_predictor_signature(predictor);
+    const char *text = qn_arena_printf(&cli->arena, "an ONNX model of %d inputs and %d outputs",
+                                       signature->inputs_count, signature->outputs_count);
+    qn_predictor_close(predictor);
+    return say_ok(cli, path, text ? text : "an ONNX model", NULL, err);
 }
 
 typedef struct {
@@ -105,6 +121,8 @@ static qn_status run(qn_cli *cli, qn_error *err)
     const char *path = cli->arguments[0];
     if (qn_str_ends(qn_str_from(path), ".safetensors"))
         return check_safetensors(cli, path, err);
+    if (qn_path_is_onnx(path))
+        return check_onnx(cli, path, err);
     if (!qn_folder_is_model(path, &cli->arena))
         return check_recipe(cli, err);
     QN_TRY(negative(qn_folder_verify(path, 0, &cli->arena, err), err));
@@ -128,6 +146,7 @@ const qn_verb qn_verb_check = {
         "its\n"
         "first step.\n"
         "A model folder: its format and the digest of every file. A safetensors file: its format.\n"
+        "An ONNX file: its format, and that every node of it can be computed.\n"
         "Exit 1 when a file is not what it should be.",
     .arguments_min = 1,
     .arguments_max = 1,

@@ -118,6 +118,11 @@ bool qn_folder_name_check(const char *name)
     return good;
 }
 
+bool qn_path_is_onnx(const char *path)
+{
+    return qn_str_ends(qn_str_from(path), ".onnx") && !qn_path_is_folder(path);
+}
+
 bool qn_folder_is_model(const char *path, qn_arena *scratch)
 {
     const char *found;

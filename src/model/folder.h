@@ -70,6 +70,8 @@ QN_MUST_USE qn_status qn_folder_find(const char *folder, int64_t version, qn_are
 bool qn_folder_name_check(const char *name);
 /* `path` looks like a model: a version's own folder or a folder of versions. */
 bool qn_folder_is_model(const char *path, qn_arena *scratch);
+/* `path` names an ONNX file: a model of tensors by itself. */
+bool qn_path_is_onnx(const char *path);
 /* Versions present, ascending. */
 QN_MUST_USE qn_status qn_folder_versions(const char *folder, qn_arena *arena,
                                          int64_t **ret_versions, int64_t *ret_count, qn_error *err);

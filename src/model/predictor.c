@@ -9,9 +9,12 @@
 
 #include "base/alloc.h"
 #include "base/checked.h"
+#include "base/hash.h"
 #include "graph/plan.h"
 #include "model/folder.h"
+#include "model/onnx_session.h"
 #include "model/signature.h"
+#include "os/file.h"
 
 enum { PLANS_DEFAULT = 8, BATCH_DEFAULT = 256, PLANS_MAX = 64 };
 
@@ -29,6 +32,7 @@ typedef struct {
 
 struct qn_predictor {
     qn_arena load;
+    qn_onnx_session *onnx; /* an ONNX file: what follows is then empty */
     qn_folder_model model;
     const qn_graph *graph;
     qn_state *state;
@@ -81,6 +85,34 @@ static qn_predictor *create_empty(qn_error *err)
     return predictor;
 }
 
+/* "model" of "some/model.onnx". */
+static const char *file_stem(const char *path, qn_arena *arena)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    return qn_arena_strndup(arena, name, dot && dot > name ? (size_t)(dot - name) : strlen(name));
+}
+
+static qn_status open_onnx(qn_predictor *predictor, const char *path,
+                           const qn_predictor_options *options, qn_error *err)
+{
+    qn_predictor_options chosen = {0};
+    if (options)
+        chosen = *options;
+    QN_TRY(qn_onnx_session_open(path, chosen.pool, chosen.plans_max, &predictor->onnx, err));
+    predictor->signature = (qn_signature){.name = file_stem(path, &predictor->load)};
+    predictor->model.path = qn_arena_strndup(&predictor->load, path, strlen(path));
+    if (!predictor->signature.name || !predictor->model.path)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_onnx_session_describe(predictor->onnx, &predictor->signature);
+    qn_map map; /* the digest tells files apart, as that of a folder does */
+    QN_TRY(qn_map_open(path, &map, err));
+    qn_digest digest = qn_digest_of(map.data, map.size);
+    qn_digest_text(&digest, predictor->model.digest);
+    qn_map_close(&map);
+    return QN_OK;
+}
+
 qn_status qn_predictor_open(const char *folder, int64_t version,
                             const qn_predictor_options *options, qn_predictor **ret, qn_error *err)
 {
@@ -88,15 +120,17 @@ qn_status qn_predictor_open(const char *folder, int64_t version,
     if (!predictor)
         return QN_ERR_MEMORY;
     qn_folder_model *model = &predictor->model;
-    qn_status status = qn_folder_read(folder, version, &predictor->load, model, err);
-    if (status == QN_OK) {
+    bool onnx = qn_path_is_onnx(folder);
+    qn_status status = onnx ? open_onnx(predictor, folder, options, err)
+                            : qn_folder_read(folder, version, &predictor->load, model, err);
+    if (status == QN_OK && !onnx) {
         predictor->graph = model->graph;
         predictor->state = model->state;
         predictor->transforms = model->transforms;
         status = qn_signature_make(model->graph, model->transforms, model->name, model->version,
                                    model->task, &predictor->load, &predictor->signature, err);
     }
-    if (status == QN_OK)
+    if (status == QN_OK && !onnx)
         status = prepare(predictor, options, err);
     if (status != QN_OK) {
         qn_predictor_close(predictor);
@@ -134,6 +168,7 @@ void qn_predictor_close(qn_predictor *predictor)
         return;
     for (int i = 0; i < predictor->plans_count; i++)
         qn_plan_destroy(predictor->plans[i].plan);
+    qn_onnx_session_close(predictor->onnx);
     qn_folder_model_deinit(&predictor->model);
     qn_arena_deinit(&predictor->load);
     qn_free(predictor);
@@ -162,6 +197,8 @@ const char *qn_predictor_digest(const qn_predictor *predictor)
 int64_t qn_predictor_bytes(const qn_predictor *predictor)
 {
     int64_t bytes = (int64_t)predictor->load.used_bytes;
+    if (predictor->onnx)
+        return bytes + qn_onnx_session_bytes(predictor->onnx);
     for (int i = 0; i < qn_state_count(predictor->state); i++)
         bytes += (int64_t)qn_tensor_bytes(&qn_state_at(predictor->state, i)->tensor);
     for (int i = 0; i < predictor->plans_count; i++)
@@ -172,8 +209,8 @@ int64_t qn_predictor_bytes(const qn_predictor *predictor)
 int64_t qn_predictor_cost_ns(const qn_predictor *predictor, int64_t rows)
 {
     /* Before the first plan is made the weights stand for the work: two operations each. */
-    int64_t flops = predictor->flops;
-    if (flops == 0)
+    int64_t flops = predictor->onnx ? qn_onnx_session_flops(predictor->onnx) : predictor->flops;
+    if (flops == 0 && !predictor->onnx)
         for (int i = 0; i < qn_state_count(predictor->state); i++)
             flops += 2 * qn_shape_count(&qn_state_at(predictor->state, i)->tensor.shape);
     return RUN_NS + (int64_t)((double)flops * (double)rows * NS_PER_FLOP);
@@ -508,6 +545,9 @@ qn_status qn_predictor_tensors(qn_predictor *predictor, const qn_named_tensor *i
 {
     const qn_signature *signature = &predictor->signature;
     int64_t rows = 0, bytes = 0;
+    if (predictor->onnx)
+        return qn_onnx_session_run(predictor->onnx, inputs, inputs_count, request, ret_outputs,
+                                   err);
     QN_TRY(check_inputs(signature, inputs, inputs_count, &rows, err));
     qn_shape shape = signature->outputs[0].shape;
     shape.dims[0] = rows;

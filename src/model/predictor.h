@@ -48,6 +48,7 @@ typedef struct {
     int outputs_count;
     const qn_str *labels; /* classes in the order of "probability" */
     int64_t labels_count;
+    bool apart; /* some tensor has no batch in front: requests cannot be joined */
 } qn_signature;
 
 typedef struct {
@@ -69,8 +70,8 @@ typedef struct {
     int64_t batch_max; /* rows of one plan run; more are cut into several. 0 = 256 */
 } qn_predictor_options;
 
-/* `folder` holds versions (version 0 = the newest), or is a version's own folder. A small model
- * opens in a few milliseconds. Errors: ERR_NOT_FOUND, ERR_IO, ERR_DATA naming the file and what is
+/* `folder` holds versions (version 0 = the newest), or is a version's own folder, or an ONNX file (tensors only).
+ * A small model opens in a few milliseconds. Errors: ERR_NOT_FOUND, ERR_IO, ERR_DATA naming the file and what is
  * wrong with it. Threads: one caller at a time per predictor. */
 QN_MUST_USE qn_status qn_predictor_open(const char *folder, int64_t version,
                                         const qn_predictor_options *options, qn_predictor **ret,

@@ -54,6 +54,8 @@ static bool may_join(const qn_infer *a, const qn_infer *b)
 {
     if (a->served != b->served || a->tensors != b->tensors)
         return false;
+    if (a->tensors && a->served->signature->apart)
+        return false;
     return a->tensors ? same_tensors(a, b) : same_columns(&a->frame, &b->frame);
 }
 

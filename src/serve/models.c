@@ -74,9 +74,10 @@ static void name_version(qn_served *served, int64_t version)
 static qn_status list_versions(qn_serve *serve, const char *folder, qn_model *model, qn_error *err)
 {
     int64_t *versions = NULL, count = 0;
-    const char *path;
-    int64_t newest;
-    QN_TRY(qn_folder_find(folder, 0, &serve->load, &path, &newest, err));
+    const char *path = folder;
+    int64_t newest = 1;
+    if (!qn_path_is_onnx(folder))
+        QN_TRY(qn_folder_find(folder, 0, &serve->load, &path, &newest, err));
     bool single = strcmp(path, folder) == 0 ||
                   qn_folder_versions(folder, &serve->load, &versions, &count, NULL) != QN_OK ||
                   count == 0;
@@ -109,6 +110,8 @@ static const char *folder_name(qn_serve *serve, const char *folder)
         last = (qn_str){rest.data + from, rest.size - from};
         rest.size = from;
     } while (rest.size > 0 && qn_str_to_i64(last, &number));
+    if (qn_path_is_onnx(folder))
+        last.size -= sizeof ".onnx" - 1;
     return qn_arena_strndup(&serve->load, last.data, last.size);
 }
 
@@ -163,8 +166,9 @@ static qn_status add_repo(qn_serve *serve, const char *repo, char **names, int64
     int64_t before = serve->models_count;
     for (int64_t i = 0; i < count; i++) {
         const char *path = qn_path_join(&serve->load, repo, names[i]);
-        if (path && qn_folder_is_model(path, &serve->load))
-            QN_TRY(add_model(serve, path, names[i], err));
+        bool file = path && qn_path_is_onnx(path);
+        if (file || (path && qn_folder_is_model(path, &serve->load)))
+            QN_TRY(add_model(serve, path, file ? NULL : names[i], err));
     }
     if (serve->models_count == before)
         QN_FAIL(err, QN_ERR_NOT_FOUND, "no model folder in '%s'", repo);
