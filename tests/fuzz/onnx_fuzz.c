@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     qn_onnx_model model;
     qn_error err = {0};
     qn_arena_init(&arena, 64 << 20);
-    if (qn_onnx_read((qn_str){(const char *)data, size}, "f", NULL, &arena, &model, &err) == QN_OK) {
+    if (qn_onnx_read((qn_str){(const char *)data, size}, "f", NULL, &arena, &model, &err) ==
+        QN_OK) {
         qn_onnx_import_options options = {.open_size = size & 1, .constants_max = 1 << 20};
         qn_graph *graph;
         qn_state *state;
