@@ -40,6 +40,16 @@ typedef enum {
     QN_GELU,
     QN_SILU,
     QN_SOFTMAX, /* of the last layer only: predictions are probabilities */
+    QN_ELU,
+    QN_SELU,
+    QN_CELU,
+    QN_SOFTPLUS,
+    QN_SOFTSIGN,
+    QN_MISH,
+    QN_RELU6,
+    QN_HARD_SIGMOID, /* x / 6 + 1 / 2 between 0 and 1 */
+    QN_HARD_SWISH,
+    QN_HARD_TANH, /* x between -1 and 1 */
 } qn_activation;
 
 /* NULL when memory is short or the input shape is wrong; the error says which. */

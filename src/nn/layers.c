@@ -12,21 +12,38 @@
 /*
  * Activations
  */
+#define FLOAT(key, number)                                                                         \
+    {                                                                                              \
+        .name = (key), .kind = QN_ATTR_FLOAT, .f = (number)                                        \
+    }
 static const struct {
     const char *name, *op;
-    qn_attr attr; /* its name NULL = none */
+    qn_attr attrs[2]; /* a name NULL = none */
 } activations[] = {
-    {"linear", NULL, {0}},
-    {"none", NULL, {0}},
-    {"relu", "Relu", {0}},
-    {"leaky_relu", "LeakyRelu", {.name = "alpha", .kind = QN_ATTR_FLOAT, .f = 0.01}},
-    {"sigmoid", "Sigmoid", {0}},
-    {"tanh", "Tanh", {0}},
-    {"gelu", "Gelu", {0}},
-    {"gelu_tanh", "Gelu", {.name = "approximate", .kind = QN_ATTR_STRING, .s = "tanh"}},
-    {"silu", "Silu", {0}},
-    {"softmax", "Softmax", {0}},
-    {"log_softmax", "LogSoftmax", {0}},
+    {"linear", NULL, {{0}}},
+    {"none", NULL, {{0}}},
+    {"relu", "Relu", {{0}}},
+    {"leaky_relu", "LeakyRelu", {FLOAT("alpha", 0.01)}},
+    {"sigmoid", "Sigmoid", {{0}}},
+    {"tanh", "Tanh", {{0}}},
+    {"gelu", "Gelu", {{0}}},
+    {"gelu_tanh", "Gelu", {{.name = "approximate", .kind = QN_ATTR_STRING, .s = "tanh"}}},
+    {"silu", "Silu", {{0}}},
+    {"softmax", "Softmax", {{0}}},
+    {"log_softmax", "LogSoftmax", {{0}}},
+    {"elu", "Elu", {{0}}},
+    {"selu", "Selu", {{0}}},
+    {"celu", "Celu", {{0}}},
+    {"softplus", "Softplus", {{0}}},
+    {"softsign", "Softsign", {{0}}},
+    {"mish", "Mish", {{0}}},
+    {"relu6", "Clip", {FLOAT("min", 0), FLOAT("max", 6)}},
+    {"hard_sigmoid", "HardSigmoid", {FLOAT("alpha", 1.0 / 6)}},
+    {"hard_swish", "HardSwish", {{0}}},
+    {"hard_tanh", "Clip", {FLOAT("min", -1), FLOAT("max", 1)}},
+    {"soft_shrink", "Shrink", {FLOAT("lambd", 0.5), FLOAT("bias", 0.5)}},
+    {"hard_shrink", "Shrink", {FLOAT("lambd", 0.5)}},
+    {"exponential", "Exp", {{0}}},
 };
 enum { ACTIVATIONS_COUNT = sizeof(activations) / sizeof(activations[0]) };
 
@@ -52,8 +69,9 @@ qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activat
         return fail_activation(at, activation);
     if (!activations[i].op)
         return x;
-    return qn_graph_node(at->graph, activations[i].op, &x, 1, &activations[i].attr,
-                         activations[i].attr.name != NULL);
+    const qn_attr *attrs = activations[i].attrs;
+    return qn_graph_node(at->graph, activations[i].op, &x, 1, attrs,
+                         (attrs[0].name != NULL) + (attrs[1].name != NULL));
 }
 
 /*

@@ -39,8 +39,8 @@ const char *qn_nn_init_name(qn_nn_init init);            /* "glorot_uniform" */
 bool qn_nn_init_find(const char *name, qn_nn_init *ret); /* false = unknown */
 qn_init qn_nn_init_of(qn_nn_init init, int64_t fan_in, int64_t fan_out);
 
-/* By name: linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax; NULL =
- * linear. An unknown name is a sticky error with the nearest one. */
+/* By the names of docs/guide/recipes.md (relu, gelu, softmax, ...); NULL = linear. An unknown name is
+ * a sticky error with the nearest one. */
 qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation);
 
 /* y = activation(x weight + bias). Shapes: x [..., in], weight [in, units], bias [units]. */
@@ -75,6 +75,15 @@ qn_value qn_nn_dropout(const qn_nn_scope *at, qn_value x, double rate);
 qn_value qn_nn_flatten(const qn_nn_scope *at, qn_value x); /* [B, ...] -> [B, product] */
 /* dims without the batch; one of them may be -1. */
 qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, int count);
+/* The dimensions of a sample, counted from 1, in another order. */
+qn_value qn_nn_permute(const qn_nn_scope *at, qn_value x, const int64_t *order, int count);
+qn_value qn_nn_repeat(const qn_nn_scope *at, qn_value x,
+                      int64_t count); /* [B, F] -> [B, count, F] */
+/* Shapes: x integers [...] of [0, count) -> f32 [..., count] */
+qn_value qn_nn_one_hot(const qn_nn_scope *at, qn_value x, int64_t count);
+qn_value qn_nn_unit_norm(const qn_nn_scope *at, qn_value x); /* rows of length 1, or 0 */
+/* x, times a trained slope of its channel where it is below 0. Shapes: slope [C]. */
+qn_value qn_nn_prelu(const qn_nn_scope *at, qn_value x);
 /* Shapes: x i64 [...] of [0, count) -> [..., size]; weight [count, size], uniform +-0.05 as Keras.
  */
 qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size);

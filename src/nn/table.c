@@ -195,9 +195,13 @@ static const qn_nn_row rows_basic[] = {
      build_residual},
     {{0}, NULL},
 };
-static const qn_nn_row *const families[] = {
-    rows_basic,           qn_nn_rows_convolution, qn_nn_rows_norm,
-    qn_nn_rows_recurrent, qn_nn_rows_transformer, NULL /* the end */};
+static const qn_nn_row *const families[] = {rows_basic,
+                                            qn_nn_rows_convolution,
+                                            qn_nn_rows_norm,
+                                            qn_nn_rows_recurrent,
+                                            qn_nn_rows_shaping,
+                                            qn_nn_rows_transformer,
+                                            NULL /* the end */};
 enum { ROWS_MAX = 128 };
 
 static const qn_nn_row *row_at(int index)

@@ -37,7 +37,9 @@ qn_nn_init qn_nn_slot_init(const qn_nn_slot *slot);
 
 /* Attributes that many rows have. */
 #define QN_NN_ACTIVATION_WORDS                                                                     \
-    "linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax"
+    "linear none relu leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax elu selu "   \
+    "celu softplus softsign mish relu6 hard_sigmoid hard_swish hard_tanh soft_shrink "             \
+    "hard_shrink exponential"
 #define QN_NN_INIT_WORDS                                                                           \
     "glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal zero"
 #define QN_NN_ATTR_ACTIVATION                                                                      \
@@ -67,6 +69,7 @@ typedef struct {
 extern const qn_nn_row qn_nn_rows_convolution[];
 extern const qn_nn_row qn_nn_rows_norm[];
 extern const qn_nn_row qn_nn_rows_recurrent[];
+extern const qn_nn_row qn_nn_rows_shaping[];
 extern const qn_nn_row qn_nn_rows_transformer[];
 
 /* Reads a layer's attributes into one slot each, in the table's order, with defaults filled in. label: what

@@ -18,8 +18,26 @@
 static const int64_t POOL_FLOPS = 1000000;
 enum { LAYERS_TEXT_MAX = 1 << 20 };
 
-static const char *const activation_names[] = {"linear", "relu", "leaky_relu", "sigmoid",
-                                               "tanh",   "gelu", "silu",       "softmax"};
+static const char *const activation_names[] = {
+    [QN_LINEAR] = "linear",
+    [QN_RELU] = "relu",
+    [QN_LEAKY_RELU] = "leaky_relu",
+    [QN_SIGMOID] = "sigmoid",
+    [QN_TANH] = "tanh",
+    [QN_GELU] = "gelu",
+    [QN_SILU] = "silu",
+    [QN_SOFTMAX] = "softmax",
+    [QN_ELU] = "elu",
+    [QN_SELU] = "selu",
+    [QN_CELU] = "celu",
+    [QN_SOFTPLUS] = "softplus",
+    [QN_SOFTSIGN] = "softsign",
+    [QN_MISH] = "mish",
+    [QN_RELU6] = "relu6",
+    [QN_HARD_SIGMOID] = "hard_sigmoid",
+    [QN_HARD_SWISH] = "hard_swish",
+    [QN_HARD_TANH] = "hard_tanh",
+};
 const char *const qn_net_loss_names[] = {
     "mse",           "mae",     "huber",    "bce",    "cross_entropy", "kl", "hinge",
     "squared_hinge", "poisson", "quantile", "cosine", "triplet",       "ctc"};
@@ -137,13 +155,20 @@ static void layer_integer(qn_layer_text *text, const char *key, int64_t value)
     qn_json_i64(&text->writer, value);
 }
 
-static void layer_activation(qn_layer_text *text, qn_activation activation)
+/* NULL = there is no such one. */
+static const char *name_activation(qn_activation activation)
 {
-    if ((int)activation < 0 || activation > QN_SOFTMAX) {
+    int count = (int)(sizeof activation_names / sizeof activation_names[0]);
+    return (int)activation < 0 || (int)activation >= count ? NULL : activation_names[activation];
+}
+
+static void layer_activation(qn_layer_text *text, const char *key, qn_activation activation)
+{
+    if (!name_activation(activation)) {
         stick(text->net, QN_ERR_ARG, "unknown activation");
         return;
     }
-    qn_json_key(&text->writer, "activation");
+    qn_json_key(&text->writer, key);
     qn_json_text(&text->writer, activation_names[activation]);
 }
 
@@ -161,7 +186,7 @@ void qn_net_dense(qn_net *net, int64_t units, qn_activation activation)
     if (!layer_begin(&text, net, "dense"))
         return;
     layer_integer(&text, "units", units);
-    layer_activation(&text, activation);
+    layer_activation(&text, "activation", activation);
     layer_end(&text);
 }
 
@@ -173,7 +198,7 @@ void qn_net_conv2d(qn_net *net, int64_t filters, int64_t kernel, qn_activation a
         return;
     layer_integer(&text, "filters", filters);
     layer_integer(&text, "kernel", kernel);
-    layer_activation(&text, activation);
+    layer_activation(&text, "activation", activation);
     if (options && options->stride)
         layer_integer(&text, "stride", options->stride);
     if (options && options->dilation)
@@ -242,10 +267,11 @@ void qn_net_activation(qn_net *net, qn_activation activation)
 {
     if (activation == QN_LINEAR)
         return;
-    if ((int)activation < 0 || activation > QN_SOFTMAX)
-        stick(net, QN_ERR_ARG, "unknown activation");
-    else
-        add_plain(net, activation_names[activation]);
+    qn_layer_text text;
+    if (!layer_begin(&text, net, "activation"))
+        return;
+    layer_activation(&text, "name", activation);
+    layer_end(&text);
 }
 
 void qn_net_layer(qn_net *net, const char *name, const char *attributes)
@@ -300,7 +326,7 @@ void qn_net_residual_end(qn_net *net, qn_activation activation)
 {
     if (!takes_layers(net))
         return;
-    if (net->depth == 0 || (int)activation < 0 || activation > QN_SOFTMAX) {
+    if (net->depth == 0 || !name_activation(activation)) {
         stick(net, QN_ERR_ARG, "a residual branch ends that was not begun, or in no activation");
         return;
     }

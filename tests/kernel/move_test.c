@@ -92,7 +92,9 @@ static void casts_truncate_and_saturate(void **state)
     qn_cast(NULL, to_float, QN_CAST_F32, whole, QN_CAST_I64, 4);
     assert_true(to_float[0] == -1 && to_float[2] == 300 && to_float[3] == 9223372036854775808.0f);
     qn_cast(NULL, to32, QN_CAST_I32, whole, QN_CAST_I64, 4);
-    assert_true(to32[3] == INT32_MAX && to32[0] == -1);
+    assert_true(to32[3] == -1 && to32[2] == 300 && to32[0] == -1);
+    qn_cast(NULL, to8, QN_CAST_U8, whole, QN_CAST_I64, 4);
+    assert_true(to8[0] == 255 && to8[2] == 44 && to8[3] == 255);
     const uint8_t loose[] = {0, 1, 2, 255};
     qn_cast(NULL, to_float, QN_CAST_F32, loose, QN_CAST_U8, 4);
     assert_true(to_float[3] == 255 && to_float[2] == 2);

@@ -92,6 +92,38 @@ static void layers_give_the_shapes_of_keras(void **unused)
                  QN_SHAPE(B, 12), QN_SHAPE(B, 12));
 }
 
+static void every_activation_keeps_the_shape(void **unused)
+{
+    (void)unused;
+    static const char *const names[] = {
+        "linear",       "none",       "relu",      "leaky_relu",  "sigmoid",     "tanh",
+        "gelu",         "gelu_tanh",  "silu",      "softmax",     "log_softmax", "elu",
+        "selu",         "celu",       "softplus",  "softsign",    "mish",        "relu6",
+        "hard_sigmoid", "hard_swish", "hard_tanh", "soft_shrink", "hard_shrink", "exponential",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char text[96];
+        snprintf(text, sizeof text, "[{\"activation\": {\"name\": \"%s\"}}]", names[i]);
+        expect_shape(text, QN_SHAPE(B, 5, 12), QN_SHAPE(B, 5, 12));
+    }
+}
+
+static void numbers_move_as_their_layers_say(void **unused)
+{
+    (void)unused;
+    expect_shape("[{\"permute\": {\"order\": [2, 1]}}]", QN_SHAPE(B, 3, 4), QN_SHAPE(B, 4, 3));
+    expect_shape("[{\"repeat\": {\"count\": 7}}]", QN_SHAPE(B, 3), QN_SHAPE(B, 7, 3));
+    expect_shape("[\"prelu\", \"unit_norm\"]", QN_SHAPE(B, 5, 3), QN_SHAPE(B, 5, 3));
+    qn_graph *graph = qn_graph_create();
+    qn_nn_scope at = {.graph = graph, .name = "hot"};
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_I64, QN_SHAPE(B, 6));
+    qn_value y = qn_nn_one_hot(&at, x, 9);
+    assert_ok(qn_graph_check(graph, &err), &err);
+    assert_int_equal(qn_graph_type(graph, y)->shape.rank, 3);
+    assert_int_equal(qn_graph_type(graph, y)->shape.dims[2], 9);
+    qn_graph_destroy(graph);
+}
+
 static void refusals_name_layer_value_and_expectation(void **unused)
 {
     (void)unused;
@@ -105,6 +137,15 @@ static void refusals_name_layer_value_and_expectation(void **unused)
         {{2, {B, 4}},
          "[{\"conv2d\": {\"filters\": 32, \"kernel\": 3}}]",
          "layers[0] conv2d expects input of 3 dimensions [H, W, C], got [4]"},
+        {{3, {B, 4, 3}},
+         "[{\"permute\": {\"order\": [1, 1]}}]",
+         "layers[0] permute has 1 in its order, expected each of 1 to 2 once"},
+        {{3, {B, 4, 3}},
+         "[{\"permute\": {\"order\": [1]}}]",
+         "layers[0] permute orders 1 dimensions, got [4, 3]"},
+        {{3, {B, 4, 3}},
+         "[{\"repeat\": {\"count\": 2}}]",
+         "layers[0] repeat expects input of 1 dimension [features], got [4, 3]"},
         {{2, {B, 4}}, "[\"flatten\", \"max_pool2d\"]", "layers[1] max_pool2d expects input of 3"},
         {{4, {B, 4, 4, 1}},
          "[{\"conv2d\": {\"filters\": 2, \"kernel\": 5}}]",
@@ -415,6 +456,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_give_the_shapes_of_keras),
         cmocka_unit_test(refusals_name_layer_value_and_expectation),
+        cmocka_unit_test(every_activation_keeps_the_shape),
+        cmocka_unit_test(numbers_move_as_their_layers_say),
         cmocka_unit_test(unknown_activation_suggests_the_nearest),
         cmocka_unit_test(closing_activation_is_left_to_the_loss),
         cmocka_unit_test(states_are_named_by_place_and_begin_as_keras),

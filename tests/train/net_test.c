@@ -410,6 +410,34 @@ static void wrong_fit_options_are_refused(void **state)
     }
 }
 
+/* An activation may be a layer of its own, and is the one that a dense layer has within. */
+static void activations_stand_alone(void **state)
+{
+    (void)state;
+    static const float inputs[4][2] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}};
+    static const float targets[4][3] = {{0}, {1}, {1}, {0}};
+    float answers[2][4][3];
+    qn_error err = {0};
+    for (int apart = 0; apart < 2; apart++) {
+        qn_net *net = qn_net_create(QN_INPUT(2), &err);
+        qn_net_dense(net, 3, apart ? QN_LINEAR : QN_MISH);
+        if (apart)
+            qn_net_activation(net, QN_MISH);
+        qn_fit_options fit = {.loss = QN_LOSS_MSE, .optimizer = qn_sgd(0.1F), .epochs = 3};
+        assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), &err);
+        assert_ok(qn_net_predict(net, QN_VIEW(inputs), QN_VIEW_OUT(answers[apart]), &err), &err);
+        qn_net_destroy(net);
+    }
+    for (int i = 0; i < 12; i++)
+        assert_near(answers[1][i / 3][i % 3], answers[0][i / 3][i % 3], 1e-6);
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_activation(net, (qn_activation)(QN_HARD_TANH + 1));
+    qn_fit_options fit = {.loss = QN_LOSS_MSE, .optimizer = qn_sgd(0.1F), .epochs = 1};
+    assert_int_equal(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW(targets), &fit, &err), QN_ERR_ARG);
+    assert_text(&err, "unknown activation");
+    qn_net_destroy(net);
+}
+
 static void xor_is_learned(void **state)
 {
     (void)state;
@@ -440,6 +468,7 @@ int main(void)
         cmocka_unit_test(first_error_sticks),
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(epochs_are_reported_and_can_stop),
+        cmocka_unit_test(activations_stand_alone),
         cmocka_unit_test(xor_is_learned),
         cmocka_unit_test(plateau_ends_a_swing),
         cmocka_unit_test(lbfgs_finds_the_minimum),

@@ -311,6 +311,92 @@ static bool bind_binary(const qn_bind *bind)
     return args->op != QN_BINARY_POW && qn_bind_to(bind, run_binary_i64, "binary i64");
 }
 
+/* Sum, Mean, Min and Max of any number: one pair after another into the output. */
+
+typedef struct {
+    const float *a, *b;
+    qn_bcast shape;
+} pair_step;
+
+typedef struct {
+    qn_binary op;
+    float *dst;
+    float scale; /* 1 = none */
+    int64_t count;
+    int steps_count;
+    pair_step steps[]; /* follows */
+} many_args;
+
+static void run_many(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const many_args *a = args;
+    for (int i = 0; i < a->steps_count; i++)
+        qn_binary_f32(pool, a->op, a->dst, a->steps[i].a, a->steps[i].b, &a->steps[i].shape);
+    if (a->scale < 1)
+        qn_affine_f32(pool, a->dst, a->dst, a->count, a->scale, -0.0f);
+}
+
+static const op_code many_codes[] = {
+    {"Sum", QN_BINARY_ADD},
+    {"Mean", QN_BINARY_ADD},
+    {"Min", QN_BINARY_MIN},
+    {"Max", QN_BINARY_MAX},
+    {NULL, 0},
+};
+
+/* The output's memory may be one input's, but not several': later pairs would read what earlier ones
+ * wrote. */
+static bool overwrites_one(const qn_bind *bind)
+{
+    int count = 0;
+    for (int i = 0; i < bind->types->inputs_count; i++)
+        count += bind->inputs[i].data == bind->outputs[0].data;
+    return count <= 1 || !bind->outputs[0].data;
+}
+
+/* Input k of the order in which they are taken: the one whose memory is the output's comes first, since
+ * the first pair overwrites it. */
+static int taken_at(const qn_bind *bind, int k)
+{
+    int own = 0;
+    for (int i = 0; i < bind->types->inputs_count; i++)
+        if (bind->inputs[i].data == bind->outputs[0].data)
+            own = i;
+    return k == 0 ? own : k <= own ? k - 1 : k;
+}
+
+static bool bind_many(const qn_bind *bind)
+{
+    const qn_op_types *types = bind->types;
+    const qn_shape *out = &types->outputs[0].shape;
+    int inputs = types->inputs_count, code;
+    if (inputs < 2 || !overwrites_one(bind) || !qn_bind_all_f32(bind) ||
+        !find_code(many_codes, types->op->name, &code))
+        return false;
+    many_args *args =
+        qn_bind_args(bind, sizeof *args + (size_t)(inputs - 1) * sizeof args->steps[0]);
+    if (!args)
+        return false;
+    args->op = (qn_binary)code;
+    args->dst = bind->outputs[0].data;
+    args->count = qn_bind_count(&bind->outputs[0]);
+    args->scale = strcmp(types->op->name, "Mean") == 0 ? 1.0f / (float)inputs : 1;
+    args->steps_count = inputs - 1;
+    for (int k = 1; k < inputs; k++) {
+        pair_step *pair = &args->steps[k - 1];
+        int first = taken_at(bind, 0), second = taken_at(bind, k);
+        const qn_shape *left = k == 1 ? &types->inputs[first].shape : out;
+        const qn_shape *right = &types->inputs[second].shape;
+        const int64_t *dims[] = {left->dims, right->dims};
+        pair->a = k == 1 ? bind->inputs[first].data : args->dst;
+        pair->b = bind->inputs[second].data;
+        pair->shape =
+            qn_bcast_make(out->dims, out->rank, dims, (int[]){left->rank, right->rank}, 2);
+    }
+    return qn_bind_to(bind, run_many, "many");
+}
+
 static const op_code compare_codes[] = {
     {"Equal", QN_COMPARE_EQ},       {"Less", QN_COMPARE_LT},           {"Greater", QN_COMPARE_GT},
     {"LessOrEqual", QN_COMPARE_LE}, {"GreaterOrEqual", QN_COMPARE_GE}, {NULL, 0},
@@ -362,6 +448,11 @@ static bool bind_where(const qn_bind *bind)
            qn_bind_to(bind, run_where, "where");
 }
 
+static bool bind_min_max(const qn_bind *bind)
+{
+    return bind->types->inputs_count == 2 ? bind_binary(bind) : bind_many(bind);
+}
+
 const qn_binding qn_bindings_elementwise[] = {
     {.op = "Neg", .bind = bind_unary},
     {.op = "Abs", .bind = bind_unary},
@@ -406,8 +497,10 @@ const qn_binding qn_bindings_elementwise[] = {
     {.op = "Sub", .bind = bind_binary},
     {.op = "Mul", .bind = bind_binary},
     {.op = "Div", .bind = bind_binary},
-    {.op = "Min", .bind = bind_binary},
-    {.op = "Max", .bind = bind_binary},
+    {.op = "Min", .bind = bind_min_max},
+    {.op = "Max", .bind = bind_min_max},
+    {.op = "Sum", .bind = bind_many},
+    {.op = "Mean", .bind = bind_many},
     {.op = "Pow", .bind = bind_binary},
     {.op = "PRelu", .bind = bind_binary},
     {.op = "Equal", .bind = bind_compare},

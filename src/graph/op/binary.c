@@ -359,6 +359,10 @@ static const qn_op_sample prelu_samples[] = {
 static const qn_op_sample many_samples[] = {
     {.inputs_count = 3, .inputs = {OP_F64(2, 3), OP_F64(3), OP_F64(2, 1)}, .low = -2, .high = 2},
     {.inputs_count = 1, .inputs = {OP_F64(2, 3)}, .low = -2, .high = 2},
+    {.inputs_count = 4,
+     .inputs = {OP_F64_SCALAR, OP_F64(2, 1, 3), OP_F64(4, 1), OP_F64(2, 4, 3)},
+     .low = -2,
+     .high = 2},
     PAIR(OP_F64(3, 4), OP_F64(3, 4), -2, 2),
     PAIR(OP_F64(2, 3, 4), OP_F64(4), -2, 2),
 };

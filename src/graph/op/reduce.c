@@ -471,6 +471,7 @@ static const qn_op_sample samples[] = {
     SAMPLE(OP_I64(4, 7), -2, 0, {0}),
 };
 static const qn_op_sample mean_grad_samples[] = {
+    SAMPLE(OP_F64(1, 3, 1), -2, 2, OP_AINTS("axes", 0, 2), OP_AINTS("shape", 2, 3, 4)),
     SAMPLE(OP_F64(2, 1, 4), -2, 2, OP_AINTS("axes", 1), OP_AINTS("shape", 2, 3, 4)),
     SAMPLE(OP_F64(2, 4), -2, 3, OP_AINTS("axes", 1), OP_AI("keepdims", 0),
            OP_AINTS("shape", 2, 3, 4)),

@@ -24,15 +24,6 @@ TO_WHOLE(int64_t, INT64_MIN, INT64_MAX, 9223372036854775808.0)
 TO_WHOLE(int32_t, INT32_MIN, INT32_MAX, 2147483648.0)
 TO_WHOLE(uint8_t, 0, UINT8_MAX, 256.0)
 
-static int32_t int32_t_clip(int64_t x)
-{
-    return x > INT32_MAX ? INT32_MAX : x < INT32_MIN ? INT32_MIN : (int32_t)x;
-}
-static uint8_t uint8_t_clip(int64_t x)
-{
-    return x > UINT8_MAX ? UINT8_MAX : x < 0 ? 0 : (uint8_t)x;
-}
-
 typedef void loop(void *dst, const void *src, int64_t count);
 
 #define CAST(to, from, expression)                                                                 \
@@ -54,8 +45,9 @@ typedef void loop(void *dst, const void *src, int64_t count);
     CAST(truth, from, x != 0)
 CASTS(float, int64_t_from((double)x), int32_t_from((double)x), uint8_t_from((double)x))
 CASTS(double, int64_t_from(x), int32_t_from(x), uint8_t_from(x))
-CASTS(int64_t, x, int32_t_clip(x), uint8_t_clip(x))
-CASTS(int32_t, x, x, uint8_t_clip(x))
+/* Integers keep their low bits, as in C. */
+CASTS(int64_t, x, (int32_t)x, (uint8_t)x)
+CASTS(int32_t, x, x, (uint8_t)x)
 CASTS(uint8_t, x, x, x)
 CASTS(truth, x != 0, x != 0, x != 0)
 

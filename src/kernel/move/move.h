@@ -36,7 +36,8 @@ typedef enum {
     QN_CAST_BOOL,
     QN_CAST_COUNT
 } qn_cast_type;
-/* Floats to integers truncate and saturate, NaN gives 0; anything but zero (NaN too) is true. */
+/* Floats to integers truncate and saturate, NaN gives 0; integers to narrower ones keep the low bits;
+ * anything but zero (NaN too) is true. */
 void qn_cast(qn_pool *pool, void *dst, qn_cast_type dst_type, const void *src,
              qn_cast_type src_type, int64_t count);
 
