@@ -414,3 +414,22 @@ int qn_f32_to_text(float value, char dst[32])
         return write_special(negative, fraction != 0, exponent == 0, dst);
     return write_parts(negative, fraction, exponent, 23, 150, dst);
 }
+
+const char *qn_f64_to_brief(double value, char dst[32])
+{
+    double size = fabs(value);
+    if (size != 0 && !(size >= 1e-4 && size < 1e7)) {
+        (void)snprintf(dst, 32, "%.4g", value);
+        return dst;
+    }
+    int before = size < 1 ? 1 : (int)floor(log10(size)) + 1;
+    (void)snprintf(dst, 32, "%.*f", before < 5 ? 5 - before : 0, value);
+    char *end = dst + strlen(dst) - 1;
+    while (strchr(dst, '.') && (*end == '0' || *end == '.')) {
+        bool point = *end == '.';
+        *end-- = '\0';
+        if (point)
+            break;
+    }
+    return dst;
+}

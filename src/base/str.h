@@ -50,6 +50,8 @@ bool qn_str_to_seconds(qn_str text, double *ret);
 /* Shortest decimal that reads back exactly; returns length written (<= 32), no terminator counted.
  * f32 gives the shortest that reads back as the same float. Integral values have no ".0". */
 int qn_f64_to_text(double value, char dst[32]);
+/* For people: five digits, without an exponent where a reader would not want one: "145060", "0.5", "2.796e+09". */
+const char *qn_f64_to_brief(double value, char dst[32]);
 int qn_f32_to_text(float value, char dst[32]);
 
 #endif

@@ -17,27 +17,14 @@ static double number_at(const qn_json *object, const char *key)
     return value;
 }
 
-/* Shares and losses with four decimals, amounts with as many digits as tell something. */
-static const char *number_text(double value, char dst[32])
-{
-    double size = fabs(value);
-    if (isnan(value))
-        snprintf(dst, 32, "-");
-    else if (size < 1000)
-        snprintf(dst, 32, "%.4f", value);
-    else
-        snprintf(dst, 32, size < 1e7 ? "%.1f" : "%.4g", value);
-    return dst;
-}
-
 static void metric_line(qn_str name, const qn_json *value, const qn_json *baseline, qn_buf *dst)
 {
     char interval[72], number[32], other[32];
-    snprintf(interval, sizeof interval, "[%s, %s]", number_text(number_at(value, "low"), number),
-             number_text(number_at(value, "high"), other));
+    snprintf(interval, sizeof interval, "[%s, %s]", qn_metric_text(number_at(value, "low"), number),
+             qn_metric_text(number_at(value, "high"), other));
     qn_buf_printf(dst, "  %-18.*s %-10s %-22s %s\n", QN_STR_ARG(name),
-                  number_text(number_at(value, "value"), number), interval,
-                  number_text(number_at(baseline, "value"), other));
+                  qn_metric_text(number_at(value, "value"), number), interval,
+                  qn_metric_text(number_at(baseline, "value"), other));
 }
 
 void qn_cli_metrics_text(const qn_json *metrics, const char *rows, qn_buf *dst)

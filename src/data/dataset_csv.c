@@ -69,7 +69,8 @@ static qn_status prepare(reading *in, const qn_path_list *paths, qn_error *err)
     if (options->target) /* labels and amounts alike are spelled as in the file */
         QN_TRY(add_text(in, qn_str_from(options->target), err));
     for (int64_t i = 0; i < paths->count; i++) {
-        in->tables[i].path = paths->paths[i];
+        bool piped = strcmp(paths->paths[i], "-") == 0;
+        in->tables[i].path = piped ? "standard input" : paths->paths[i];
         QN_TRY(qn_dataset_map(in->set, paths->paths[i], &in->tables[i].bytes, err));
         in->tables[i].json = is_json(&in->tables[i]);
     }

@@ -74,8 +74,11 @@ static void write_metrics_table(const qn_result *result, qn_buf *dst)
     for (int i = 0; i < set->count; i++) {
         const qn_metric_value *item = &set->items[i];
         const qn_metric_value *trivial = qn_metric_set_find(&result->baseline, item->metric);
-        qn_buf_printf(dst, "| %s | %.4f | %.4f to %.4f | %.4f |\n", qn_metric_name(item->metric),
-                      item->value, item->low, item->high, trivial ? trivial->value : (double)NAN);
+        char value[32], low[32], high[32], other[32];
+        qn_buf_printf(dst, "| %s | %s | %s to %s | %s |\n", qn_metric_name(item->metric),
+                      qn_metric_text(item->value, value), qn_metric_text(item->low, low),
+                      qn_metric_text(item->high, high),
+                      qn_metric_text(trivial ? trivial->value : (double)NAN, other));
     }
     qn_buf_byte(dst, '\n');
     if (result->slices.count == 0)
@@ -84,8 +87,10 @@ static void write_metrics_table(const qn_result *result, qn_buf *dst)
                   qn_metric_name(result->slices.metric), qn_metric_name(result->slices.metric));
     for (int64_t i = 0; i < result->slices.count && i < 8; i++) {
         const qn_slice *slice = &result->slices.items[i];
-        qn_buf_printf(dst, "| %.*s | %.*s | %lld | %.4f |\n", QN_STR_ARG(slice->column),
-                      QN_STR_ARG(slice->level), (long long)slice->rows, slice->value);
+        char value[32];
+        qn_buf_printf(dst, "| %.*s | %.*s | %lld | %s |\n", QN_STR_ARG(slice->column),
+                      QN_STR_ARG(slice->level), (long long)slice->rows,
+                      qn_metric_text(slice->value, value));
     }
     qn_buf_byte(dst, '\n');
 }
@@ -119,10 +124,11 @@ static void write_training(const qn_result *result, qn_buf *dst)
         const qn_candidate *candidate = &fit->candidates[i];
         if (!candidate->done)
             continue;
-        qn_buf_printf(dst, "- Candidate %s: %s %.4f on the validation part", candidate->name,
-                      qn_metric_name(fit->metric), candidate->score.value);
+        char text[32];
+        qn_buf_printf(dst, "- Candidate %s: %s %s on the validation part", candidate->name,
+                      qn_metric_name(fit->metric), qn_metric_text(candidate->score.value, text));
         if (!isnan(candidate->test))
-            qn_buf_printf(dst, ", %.4f on the test part", candidate->test);
+            qn_buf_printf(dst, ", %s on the test part", qn_metric_text(candidate->test, text));
         qn_buf_text(dst, i == fit->winner ? " (chosen).\n" : ".\n");
     }
     qn_buf_text(dst, "- `recipe.yaml` is complete: training it again on the same data gives the "

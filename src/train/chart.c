@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/str.h"
+
 enum { LEFT = 60, RIGHT = 12, TOP = 26, BOTTOM = 40 };
 
 void qn_html_text(qn_buf *dst, qn_str text)
@@ -61,22 +63,24 @@ static int64_t ticks_end(double high, double step)
 
 static void draw_ticks(const qn_chart *chart)
 {
+    char text[32];
     double step = tick_step(chart->y_low, chart->y_high);
     int64_t first = (int64_t)ceil(chart->y_low / step), end = ticks_end(chart->y_high, step);
     for (int64_t k = first; k < end; k++) {
         double y = (double)k * step, at = pixel_y(chart, y);
         qn_buf_printf(chart->dst,
                       "<line class='grid' x1='%d' x2='%d' y1='%.1f' y2='%.1f'/><text x='%d' "
-                      "y='%.1f' class='ty'>%.4g</text>",
-                      LEFT, chart->width - RIGHT, at, at, LEFT - 6, at + 3.5, y);
+                      "y='%.1f' class='ty'>%s</text>",
+                      LEFT, chart->width - RIGHT, at, at, LEFT - 6, at + 3.5,
+                      qn_f64_to_brief(y, text));
     }
     step = tick_step(chart->x_low, chart->x_high);
     first = (int64_t)ceil(chart->x_low / step);
     end = ticks_end(chart->x_high, step);
     for (int64_t k = first; k < end; k++) {
         double x = (double)k * step;
-        qn_buf_printf(chart->dst, "<text x='%.1f' y='%d' class='tx'>%.4g</text>", pixel_x(chart, x),
-                      chart->height - BOTTOM + 15, x);
+        qn_buf_printf(chart->dst, "<text x='%.1f' y='%d' class='tx'>%s</text>", pixel_x(chart, x),
+                      chart->height - BOTTOM + 15, qn_f64_to_brief(x, text));
     }
 }
 
@@ -137,6 +141,13 @@ void qn_chart_line(qn_chart *chart, const double *x, const double *y, int64_t co
     }
     if (open)
         qn_buf_text(chart->dst, "'/>");
+}
+
+void qn_chart_level(qn_chart *chart, double y, int colour)
+{
+    double at = pixel_y(chart, y);
+    qn_buf_printf(chart->dst, "<line class='level c%d' x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f'/>",
+                  colour, pixel_x(chart, chart->x_low), at, pixel_x(chart, chart->x_high), at);
 }
 
 void qn_chart_dashed(qn_chart *chart, double x0, double y0, double x1, double y1)

@@ -21,6 +21,8 @@ void qn_chart_begin(qn_chart *chart, const char *title, const char *x_label, con
 void qn_chart_end(qn_chart *chart);
 /* Points whose y is not finite break the line. */
 void qn_chart_line(qn_chart *chart, const double *x, const double *y, int64_t count, int colour);
+/* A dashed line at y across the chart. */
+void qn_chart_level(qn_chart *chart, double y, int colour);
 void qn_chart_dashed(qn_chart *chart, double x0, double y0, double x1, double y1);
 void qn_chart_dot(qn_chart *chart, double x, double y, double radius, int colour);
 /* From y_low up to y between x0 and x1. */

@@ -99,6 +99,20 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
     }
 }
 
+static qn_status fail_metric(const qn_fit *fit, const char *name, qn_error *err)
+{
+    char fitting[200] = "";
+    size_t used = 0;
+    for (int i = 0; i < QN_METRIC_COUNT && used < sizeof fitting - 32; i++)
+        if (qn_metric_applies((qn_metric)i, fit->task, fit->classes))
+            used += (size_t)snprintf(fitting + used, sizeof fitting - used, "%s%s",
+                                     used ? ", " : "", qn_metric_name((qn_metric)i));
+    (void)qn_error_set(err, QN_ERR_ARG, "train.metric",
+                       "'%s' is not a metric of task %s with %lld classes", name,
+                       qn_task_name(fit->task), (long long)fit->classes);
+    return qn_error_hint(err, QN_ERR_ARG, "these are: %s", fitting);
+}
+
 static qn_status decide_metric(qn_fit *fit, qn_error *err)
 {
     qn_recipe *recipe = &fit->recipe;
@@ -110,9 +124,7 @@ static qn_status decide_metric(qn_fit *fit, qn_error *err)
     }
     if (!qn_metric_find(qn_str_from(recipe->train.metric), &fit->metric) ||
         !qn_metric_applies(fit->metric, fit->task, fit->classes))
-        return qn_error_set(err, QN_ERR_ARG, "train.metric",
-                            "'%s' is not a metric of task %s with %lld classes",
-                            recipe->train.metric, qn_task_name(fit->task), (long long)fit->classes);
+        return fail_metric(fit, recipe->train.metric, err);
     return QN_OK;
 }
 

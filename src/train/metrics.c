@@ -11,6 +11,7 @@
 #include "train/metrics.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -86,6 +87,18 @@ bool qn_score_is_better(qn_metric metric, const qn_score *score, const qn_score 
     if (score->value != than->value)
         return sign * score->value > sign * than->value;
     return score->loss < than->loss || (isnan(than->loss) && !isnan(score->loss));
+}
+
+const char *qn_metric_text(double value, char dst[32])
+{
+    double size = fabs(value);
+    if (isnan(value))
+        (void)snprintf(dst, 32, "-");
+    else if (size < 1000)
+        (void)snprintf(dst, 32, "%.4f", value);
+    else
+        (void)snprintf(dst, 32, size < 1e7 ? "%.1f" : "%.4g", value);
+    return dst;
 }
 
 qn_metric qn_metric_default(qn_task task)

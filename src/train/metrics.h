@@ -72,6 +72,9 @@ typedef struct {
 } qn_score;
 bool qn_score_is_better(qn_metric metric, const qn_score *score, const qn_score *than);
 
+/* For people: shares and losses with four decimals, amounts with as many digits as tell something, "-" for NaN. */
+const char *qn_metric_text(double value, char dst[32]);
+
 /* One metric, no interval: what early stopping watches. Memory: sorting space in `scratch`. */
 QN_MUST_USE qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *scratch,
                                    qn_score *ret, qn_error *err);

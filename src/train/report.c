@@ -27,12 +27,14 @@ static const char style[] =
     "th,td{padding:6px 11px;text-align:left;border-bottom:1px solid var(--line);"
     "vertical-align:top}th{color:var(--soft);font-weight:600}tr:last-child td{border-bottom:0}"
     ".n{text-align:right;font-variant-numeric:tabular-nums}.wide{overflow-x:auto}"
+    ".say{white-space:nowrap}"
     ".row{display:grid;grid-template-columns:repeat(auto-fit,minmax(330px,1fr));gap:14px}"
     "figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;"
     "padding:8px}svg{width:100%;height:auto;display:block}"
     "svg text{fill:var(--soft);font-size:11px}svg .title{fill:var(--ink);font-size:13px;"
     "font-weight:600}.tx{text-anchor:middle}.ty{text-anchor:end}"
     ".grid{stroke:var(--line)}.axis{stroke:var(--soft)}"
+    ".level{stroke:currentColor;stroke-width:1.5;stroke-dasharray:7 4}"
     ".dashed{stroke:var(--soft);stroke-dasharray:4 4}"
     ".line{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round}"
     ".dot{fill:currentColor;fill-opacity:.55}.bar{fill:currentColor;fill-opacity:.8}"
@@ -68,15 +70,15 @@ static void write_key_numbers(qn_report *report)
     const qn_fit *fit = result->fit;
     const qn_metric_value *value = qn_metric_set_find(&result->metrics[result->shown], fit->metric);
     const qn_metric_value *trivial = qn_metric_set_find(&result->baseline, fit->metric);
-    char text[64], label[160];
+    char text[64], label[160], low[32], high[32];
     qn_buf_text(report->dst, "<div class='cards'>");
-    (void)snprintf(text, sizeof text, "%.4g", value ? value->value : (double)NAN);
-    (void)snprintf(label, sizeof label, "%s on the %s part (95 %%: %.4g to %.4g)",
+    (void)snprintf(label, sizeof label, "%s on the %s part (95 %%: %s to %s)",
                    qn_metric_name(fit->metric), qn_part_names[result->shown],
-                   value ? value->low : (double)NAN, value ? value->high : (double)NAN);
-    write_card(report->dst, text, label);
-    (void)snprintf(text, sizeof text, "%.4g", trivial ? trivial->value : (double)NAN);
-    write_card(report->dst, text, "the trivial answer");
+                   qn_metric_text(value ? value->low : (double)NAN, low),
+                   qn_metric_text(value ? value->high : (double)NAN, high));
+    write_card(report->dst, qn_metric_text(value ? value->value : (double)NAN, text), label);
+    write_card(report->dst, qn_metric_text(trivial ? trivial->value : (double)NAN, text),
+               "the trivial answer");
     write_card(report->dst, result->winner->name, result->winner->text);
     (void)snprintf(text, sizeof text, "%lld", (long long)result->winner->parameters);
     write_card(report->dst, text, "parameters");
@@ -107,14 +109,13 @@ static void write_head(qn_report *report)
 
 static void write_number(qn_buf *dst, double value)
 {
-    if (isnan(value))
-        qn_buf_text(dst, "<td class='n'>-</td>");
-    else
-        qn_buf_printf(dst, "<td class='n'>%.4f</td>", value);
+    char text[32];
+    qn_buf_printf(dst, "<td class='n'>%s</td>", qn_metric_text(value, text));
 }
 
 static void write_cell(qn_buf *dst, const qn_metric_set *set, qn_metric metric, bool interval)
 {
+    char low[32], high[32];
     const qn_metric_value *item = qn_metric_set_find(set, metric);
     write_number(dst, item ? item->value : (double)NAN);
     if (!interval)
@@ -122,7 +123,8 @@ static void write_cell(qn_buf *dst, const qn_metric_set *set, qn_metric metric, 
     if (!item || isnan(item->value))
         qn_buf_text(dst, "<td class='n'></td>");
     else
-        qn_buf_printf(dst, "<td class='n sub'>%.4f to %.4f</td>", item->low, item->high);
+        qn_buf_printf(dst, "<td class='n sub'>%s to %s</td>", qn_metric_text(item->low, low),
+                      qn_metric_text(item->high, high));
 }
 
 static void write_metrics(qn_report *report)
@@ -191,8 +193,9 @@ static void write_slices(qn_report *report)
         qn_html_text(dst, slices->items[i].column);
         qn_buf_text(dst, "</td><td>");
         qn_html_text(dst, slices->items[i].level);
-        qn_buf_printf(dst, "</td><td class='n'>%lld</td><td class='n'>%.4f</td></tr>",
-                      (long long)slices->items[i].rows, slices->items[i].value);
+        qn_buf_printf(dst, "</td><td class='n'>%lld</td>", (long long)slices->items[i].rows);
+        write_number(dst, slices->items[i].value);
+        qn_buf_text(dst, "</tr>");
     }
     qn_buf_text(dst, "</table></div>\n");
 }

@@ -63,7 +63,7 @@ static qn_status draw_history(qn_report *report, const char *title, qn_record_va
             y[points++] = value(&candidate->history[i]);
         }
         if (count == 1) /* whole-data training: its level across the chart */
-            qn_chart_dashed(&chart, chart.x_low, y[0], chart.x_high, y[0]);
+            qn_chart_level(&chart, y[0], c);
         else
             qn_chart_line(&chart, x, y, points, c);
         if (count > 1 && candidate->best_epoch > 0 && candidate->best_epoch <= count)

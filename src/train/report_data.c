@@ -61,7 +61,9 @@ static void write_range(qn_buf *dst, const qn_schema_column *column)
 {
     const qn_column_stats *stats = &column->stats;
     if (column->type == QN_TYPE_NUMBER) {
-        qn_buf_printf(dst, "%.4g to %.4g, mean %.4g", stats->minimum, stats->maximum, stats->mean);
+        char low[32], high[32], mean[32];
+        qn_buf_printf(dst, "%s to %s, mean %s", qn_f64_to_brief(stats->minimum, low),
+                      qn_f64_to_brief(stats->maximum, high), qn_f64_to_brief(stats->mean, mean));
         return;
     }
     if (column->type == QN_TYPE_IMAGE || column->type == QN_TYPE_TENSOR) {

@@ -105,8 +105,10 @@ static void write_verdict(qn_report *report, const qn_outcome *outcome, int64_t 
 {
     qn_buf *dst = report->dst;
     if (outcome->task == QN_TASK_REGRESSION) {
-        qn_buf_printf(dst, "said <b>%.5g</b>, is <b>%.5g</b>", outcome->number[row],
-                      outcome->truth[row]);
+        char said[32], is[32];
+        qn_buf_printf(dst, "said <b>%s</b>, is <b>%s</b>",
+                      qn_f64_to_brief(outcome->number[row], said),
+                      qn_f64_to_brief(outcome->truth[row], is));
         return;
     }
     int64_t count, best = choice_of(outcome, row);
@@ -178,7 +180,7 @@ static void write_rows(qn_report *report, const qn_outcome *outcome)
     }
     qn_buf_text(dst, "</tr>");
     for (int i = 0; i < count; i++) {
-        qn_buf_text(dst, "<tr><td>");
+        qn_buf_text(dst, "<tr><td class='say'>");
         write_verdict(report, outcome, worst[i].row);
         qn_buf_text(dst, "</td>");
         for (int c = 0; c < shown; c++)

@@ -219,6 +219,34 @@ static void numbers_are_written_for_people(void **state)
     assert_string_equal(text_of_float(1e-45f), "1e-45");
 }
 
+static void brief_numbers_have_five_digits(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *text;
+    } rows[] = {{0, "0"},
+                {145060, "145060"},
+                {52874.53, "52875"},
+                {1234.56, "1234.6"},
+                {0.5, "0.5"},
+                {-2.5, "-2.5"},
+                {100, "100"},
+                {0.1 + 0.2, "0.3"},
+                {0.98551, "0.9855"},
+                {2795716928, "2.796e+09"},
+                {0.00001, "1e-05"},
+                {9999999, "9999999"},
+                {12.3, "12.3"},
+                {INFINITY, "inf"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[32];
+        assert_string_equal(qn_f64_to_brief(rows[i].value, text), rows[i].text);
+    }
+    char text[32];
+    assert_string_equal(qn_f64_to_brief(NAN, text), "nan");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +259,7 @@ int main(void)
         cmocka_unit_test(f64_writes_exact_and_shortest),
         cmocka_unit_test(f32_writes_exact_and_shortest),
         cmocka_unit_test(numbers_are_written_for_people),
+        cmocka_unit_test(brief_numbers_have_five_digits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -112,6 +112,28 @@ def _():
     assert re.search(r"None of the \d+ answers on the test part is wrong", part) and "class='bad'" not in part
 
 
+@case("a_report_of_large_numbers_has_no_exponents")
+def _():
+    table = write("dear.csv", "x,y,price\n" + "".join(f"{i},{i * 7 % 50},{50000 + 1900 * i + i * 7919 % 9000}\n" for i in range(200)))
+    ok("train", table, "--target", "price", "--model", "linear", "--out", WORK / "dear", "--quiet")
+    folder = newest(WORK / "dear")
+    report, card = (folder / "report.html").read_text(), (folder / "README.md").read_text()
+    worst = report[report.index("Worst examples"):report.index("<h2>Data")]
+    assert re.search(r"said <b>\d{5,6}</b>, is <b>\d{5,6}</b>", worst), worst[:400]
+    shown = report[:report.index("<h2>Recipe")]
+    strange = re.findall(r">[^<]*\de[+-]\d[^<]*<", shown)
+    assert all("e+0" in text or "e+1" in text for text in strange) and not re.search(r"\de\+0[0-6]", shown), strange
+    assert re.search(r"\| rmse \| [\d.]+ \|", card), card
+
+
+@case("words_for_what_was_piped_in_and_for_metrics")
+def _():
+    done = quern("predict", churn_model(), stdin="age,city\nold,Oslo\n")
+    expect(done, 3, r"expected a number, got 'old' \(standard input, row 2, column 1 'age'\)")
+    expect(quern("train", churn_table(), "--target", "churn", "--set", "train.metric=rmse", "--out", WORK / "none"), 2,
+           "'rmse' is not a metric of task binary", "hint: these are: accuracy, balanced_accuracy, auroc")
+
+
 @case("networks_are_described_with_their_sizes")
 def _():
     text = ok("check", churn_table(), "--target", "churn").out

@@ -160,7 +160,7 @@ static void block_panel(const block *b, int64_t group, int64_t panel)
         int64_t segs = qn_min_i64(j->block_segs, all - first);
         bool last = b->last && first + segs == all;
         qn_strip s = {.cols = (int)cols,
-                      .a = b->source + group * j->group_in,
+                      .a = b->source ? b->source + group * j->group_in : NULL,
                       .seg = j->seg + first,
                       .segs = segs,
                       .seg_len = j->seg_len,
