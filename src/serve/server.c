@@ -41,7 +41,9 @@ static void refuse_unrouted(qn_call *call, const char *allow)
     int path = request->path.size > 200 ? 200 : (int)request->path.size;
     const char *why;
     if (request->kind == QN_NET_GRPC || !allow)
-        why = qn_arena_printf(arena, "there is no '%.*s' here", path, request->path.data);
+        why = qn_arena_printf(arena, "there is no '%.*s' here%s", path, request->path.data,
+                              request->kind == QN_NET_GRPC ? ""
+                                                           : "; /openapi.json lists what there is");
     else
         why = qn_arena_printf(arena, "'%.*s' does not take %.*s, but %s", path, request->path.data,
                               QN_STR_ARG(request->method), allow);

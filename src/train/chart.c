@@ -147,7 +147,7 @@ void qn_chart_level(qn_chart *chart, double y, int colour)
 {
     double at = pixel_y(chart, y);
     qn_buf_printf(chart->dst, "<line class='level c%d' x1='%.1f' y1='%.1f' x2='%.1f' y2='%.1f'/>",
-                  colour, pixel_x(chart, chart->x_low), at, pixel_x(chart, chart->x_high), at);
+                  colour % 10, pixel_x(chart, chart->x_low), at, pixel_x(chart, chart->x_high), at);
 }
 
 void qn_chart_dashed(qn_chart *chart, double x0, double y0, double x1, double y1)

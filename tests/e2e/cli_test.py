@@ -467,8 +467,13 @@ def _():
 def _():
     done = ok("train", churn_table(), "--target", "churn", "--model", "mlp", "--set", "train.epochs=100000", "--set", "train.early_stop=0",
               "--time", "1s", "--out", WORK / "in-time")
-    assert done.seconds < 20 and "time budget of 1 s is used" in done.err, done
-    assert (newest(WORK / "in-time") / "metrics.json").exists()
+    assert done.seconds < 8 and "time budget of 1 s is used" in done.err, done
+    folder = newest(WORK / "in-time")
+    kept = next(one for one in json.loads((folder / "metrics.json").read_text())["candidates"] if one["chosen"])
+    events = [json.loads(line) for line in (folder / "run.jsonl").read_text().splitlines()]
+    epochs = [event for event in events if event["event"] == "epoch"]
+    assert len(epochs) > 20 and kept["valid"] == max(event["value"] for event in epochs)
+    assert kept["best_epoch"] < len(epochs), "the last weights were kept, not the best"
 
 
 @case("an_interrupt_keeps_what_was_learned")

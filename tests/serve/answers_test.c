@@ -78,7 +78,7 @@ static const row good[] = {
 
 static const row bad[] = {
     /* routes */
-    {"GET", "/", "", 404, "there is no '/'", ""},
+    {"GET", "/", "", 404, "there is no '/' here; /openapi.json", ""},
     {"GET", "/V2", "", 404, "error", ""},
     {"GET", "//v2", "", 404, "error", ""},
     {"GET", "/v2/", "", 404, "error", ""},
