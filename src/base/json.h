@@ -104,5 +104,10 @@ void qn_json_bool(qn_json_writer *w, bool value);
 void qn_json_null(qn_json_writer *w);
 void qn_json_f32_array(qn_json_writer *w, const float *values, int64_t count); /* [..], fast */
 void qn_json_value(qn_json_writer *w, const qn_json *value);                   /* a whole tree */
+/* A key and its value. */
+void qn_json_put_text(qn_json_writer *w, const char *key, const char *value);
+void qn_json_put_i64(qn_json_writer *w, const char *key, int64_t value);
+void qn_json_put_f64(qn_json_writer *w, const char *key, double value);
+void qn_json_put_bool(qn_json_writer *w, const char *key, bool value);
 
 #endif

@@ -300,3 +300,27 @@ void qn_json_value(qn_json_writer *w, const qn_json *value)
         break;
     }
 }
+
+void qn_json_put_text(qn_json_writer *w, const char *key, const char *value)
+{
+    qn_json_key(w, key);
+    qn_json_text(w, value);
+}
+
+void qn_json_put_i64(qn_json_writer *w, const char *key, int64_t value)
+{
+    qn_json_key(w, key);
+    qn_json_i64(w, value);
+}
+
+void qn_json_put_f64(qn_json_writer *w, const char *key, double value)
+{
+    qn_json_key(w, key);
+    qn_json_f64(w, value);
+}
+
+void qn_json_put_bool(qn_json_writer *w, const char *key, bool value)
+{
+    qn_json_key(w, key);
+    qn_json_bool(w, value);
+}

@@ -19,10 +19,8 @@ static qn_status say_ok(qn_cli *cli, const char *what, const char *text, const q
     if (cli->json) {
         qn_json_writer w;
         qn_cli_event_begin(&w, &line, "result");
-        qn_json_key(&w, "check");
-        qn_json_text(&w, what);
-        qn_json_key(&w, "ok");
-        qn_json_bool(&w, true);
+        qn_json_put_text(&w, "check", what);
+        qn_json_put_bool(&w, "ok", true);
         if (plans) {
             qn_json_key(&w, "plans");
             qn_json_str(&w, qn_buf_view(plans));

@@ -49,22 +49,14 @@ static void write_json(const findings *found, qn_buf *dst)
 {
     qn_json_writer w;
     qn_cli_event_begin(&w, dst, "result");
-    qn_json_key(&w, "version");
-    qn_json_text(&w, QN_VERSION);
-    qn_json_key(&w, "cpu");
-    qn_json_text(&w, found->cpu);
-    qn_json_key(&w, "kernels");
-    qn_json_text(&w, found->level);
-    qn_json_key(&w, "threads");
-    qn_json_i64(&w, found->threads);
-    qn_json_key(&w, "memory_bytes");
-    qn_json_i64(&w, found->memory_bytes);
-    qn_json_key(&w, "disk_bytes");
-    qn_json_i64(&w, found->disk_bytes);
-    qn_json_key(&w, "selftest_ms");
-    qn_json_f64(&w, found->selftest_ms);
-    qn_json_key(&w, "selftest_error");
-    qn_json_f64(&w, found->selftest_error);
+    qn_json_put_text(&w, "version", QN_VERSION);
+    qn_json_put_text(&w, "cpu", found->cpu);
+    qn_json_put_text(&w, "kernels", found->level);
+    qn_json_put_i64(&w, "threads", found->threads);
+    qn_json_put_i64(&w, "memory_bytes", found->memory_bytes);
+    qn_json_put_i64(&w, "disk_bytes", found->disk_bytes);
+    qn_json_put_f64(&w, "selftest_ms", found->selftest_ms);
+    qn_json_put_f64(&w, "selftest_error", found->selftest_error);
     qn_cli_event_end(&w, dst);
 }
 

@@ -46,8 +46,7 @@ void qn_cli_event_begin(qn_json_writer *w, qn_buf *dst, const char *name)
 {
     qn_json_write_init(w, dst);
     qn_json_object_begin(w);
-    qn_json_key(w, "event");
-    qn_json_text(w, name);
+    qn_json_put_text(w, "event", name);
 }
 
 void qn_cli_event_end(qn_json_writer *w, qn_buf *dst)
@@ -62,16 +61,11 @@ static void report_event(const qn_error *err)
     qn_json_writer w;
     qn_buf_init(&line, 0);
     qn_cli_event_begin(&w, &line, "error");
-    qn_json_key(&w, "code");
-    qn_json_text(&w, qn_status_name(err->code));
-    qn_json_key(&w, "exit");
-    qn_json_i64(&w, qn_status_exit(err->code));
-    qn_json_key(&w, "text");
-    qn_json_text(&w, err->text);
-    qn_json_key(&w, "where");
-    qn_json_text(&w, err->where);
-    qn_json_key(&w, "hint");
-    qn_json_text(&w, err->hint);
+    qn_json_put_text(&w, "code", qn_status_name(err->code));
+    qn_json_put_i64(&w, "exit", qn_status_exit(err->code));
+    qn_json_put_text(&w, "text", err->text);
+    qn_json_put_text(&w, "where", err->where);
+    qn_json_put_text(&w, "hint", err->hint);
     qn_cli_event_end(&w, &line);
     qn_error ignored;
     if (!line.failed && qn_cli_write(STDOUT_FILENO, line.data, line.size, &ignored) != QN_OK) {

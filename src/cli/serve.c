@@ -52,8 +52,7 @@ static qn_status say_ready(qn_cli *cli, qn_error *err)
     qn_json_writer w;
     qn_buf_init(&line, 0);
     qn_cli_event_begin(&w, &line, "ready");
-    qn_json_key(&w, "url");
-    qn_json_text(&w, qn_serve_url(serving));
+    qn_json_put_text(&w, "url", qn_serve_url(serving));
     qn_cli_event_end(&w, &line);
     return qn_cli_print_free(&line, err);
 }

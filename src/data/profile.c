@@ -190,21 +190,16 @@ void qn_look_write_text(const qn_look *look, int columns, qn_buf *dst)
 void qn_look_write_json(const qn_look *look, qn_json_writer *w)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "kind");
-    qn_json_text(w, look->kind);
+    qn_json_put_text(w, "kind", look->kind);
     qn_json_key(w, "files");
     qn_json_array_begin(w);
     for (int64_t i = 0; i < look->files_count; i++)
         qn_json_text(w, look->files[i]);
     qn_json_array_end(w);
-    qn_json_key(w, "rows");
-    qn_json_i64(w, look->rows);
-    qn_json_key(w, "rows_test");
-    qn_json_i64(w, look->rows_test);
-    qn_json_key(w, "cells_missing");
-    qn_json_i64(w, look->cells_missing);
-    qn_json_key(w, "duplicate_rows");
-    qn_json_i64(w, look->duplicates);
+    qn_json_put_i64(w, "rows", look->rows);
+    qn_json_put_i64(w, "rows_test", look->rows_test);
+    qn_json_put_i64(w, "cells_missing", look->cells_missing);
+    qn_json_put_i64(w, "duplicate_rows", look->duplicates);
     qn_json_key(w, "schema");
     qn_schema_write_json(&look->schema, w);
     qn_json_key(w, "findings");
@@ -212,14 +207,11 @@ void qn_look_write_json(const qn_look *look, qn_json_writer *w)
     for (int64_t i = 0; i < look->schema.findings.count; i++) {
         const qn_finding *finding = &look->schema.findings.items[i];
         qn_json_object_begin(w);
-        qn_json_key(w, "level");
-        qn_json_text(w, finding_word(finding->level));
-        qn_json_key(w, "code");
-        qn_json_text(w, finding->code);
+        qn_json_put_text(w, "level", finding_word(finding->level));
+        qn_json_put_text(w, "code", finding->code);
         qn_json_key(w, "column");
         qn_json_str(w, finding->column);
-        qn_json_key(w, "text");
-        qn_json_text(w, finding->text);
+        qn_json_put_text(w, "text", finding->text);
         qn_json_object_end(w);
     }
     qn_json_array_end(w);

@@ -14,24 +14,11 @@ enum {
     IMAGE_COUNT_MAX = 1 << 28
 };
 
-static void write_f64(qn_json_writer *w, const char *key, double value)
-{
-    qn_json_key(w, key);
-    qn_json_f64(w, value);
-}
-
-static void write_i64(qn_json_writer *w, const char *key, int64_t value)
-{
-    qn_json_key(w, key);
-    qn_json_i64(w, value);
-}
-
 static void write_true(qn_json_writer *w, const char *key, bool value)
 {
     if (!value)
         return;
-    qn_json_key(w, key);
-    qn_json_bool(w, true);
+    qn_json_put_bool(w, key, true);
 }
 
 static void write_texts(qn_json_writer *w, const char *key, const qn_str *texts, int64_t count)
@@ -47,18 +34,18 @@ static void write_affine(qn_json_writer *w, const char *key, qn_affine affine)
 {
     qn_json_key(w, key);
     qn_json_object_begin(w);
-    write_f64(w, "shift", affine.shift);
-    write_f64(w, "scale", affine.scale);
+    qn_json_put_f64(w, "shift", affine.shift);
+    qn_json_put_f64(w, "scale", affine.scale);
     qn_json_object_end(w);
 }
 
 static void write_number(qn_json_writer *w, const qn_number_transform *number)
 {
-    write_f64(w, "fill", number->fill);
+    qn_json_put_f64(w, "fill", number->fill);
     write_true(w, "flag_missing", number->flag);
     if (number->clip) {
-        write_f64(w, "clip_low", number->clip_low);
-        write_f64(w, "clip_high", number->clip_high);
+        qn_json_put_f64(w, "clip_low", number->clip_low);
+        qn_json_put_f64(w, "clip_high", number->clip_high);
     }
     if (number->plain)
         write_affine(w, "value", number->value);
@@ -98,29 +85,26 @@ static void write_encoder(qn_json_writer *w, const qn_encoder *encoder)
     qn_json_object_begin(w);
     qn_json_key(w, "name");
     qn_json_str(w, input->name);
-    qn_json_key(w, "type");
-    qn_json_text(w, qn_type_name(input->type));
-    qn_json_key(w, "kind");
-    qn_json_text(w, kind_names[input->kind]);
+    qn_json_put_text(w, "type", qn_type_name(input->type));
+    qn_json_put_text(w, "kind", kind_names[input->kind]);
     if (input->type == QN_TYPE_NUMBER)
         write_number(w, &encoder->number);
     if (input->type == QN_TYPE_CATEGORY)
         write_category(w, &encoder->category);
     if (input->type == QN_TYPE_BINARY) {
         write_texts(w, "levels", encoder->binary.level, 2);
-        write_f64(w, "share", encoder->binary.share);
+        qn_json_put_f64(w, "share", encoder->binary.share);
         write_true(w, "flag_missing", encoder->binary.flag);
     }
     if (input->type == QN_TYPE_DATE) {
-        write_i64(w, "order", encoder->date.order);
-        write_i64(w, "parts", encoder->date.parts);
+        qn_json_put_i64(w, "order", encoder->date.order);
+        qn_json_put_i64(w, "parts", encoder->date.parts);
         write_affine(w, "seconds", encoder->date.seconds);
     }
     if (input->type == QN_TYPE_IMAGE)
         write_shape(w, &QN_SHAPE(input->height, input->width, input->channels));
     if (input->type == QN_TYPE_TENSOR) {
-        qn_json_key(w, "dtype");
-        qn_json_text(w, qn_dtype_name(input->dtype));
+        qn_json_put_text(w, "dtype", qn_dtype_name(input->dtype));
         write_shape(w, &input->shape);
     }
     qn_json_object_end(w);
@@ -140,9 +124,8 @@ static void write_shares(qn_json_writer *w, const qn_transforms *transforms)
 void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w)
 {
     qn_json_object_begin(w);
-    write_i64(w, "version", VERSION);
-    qn_json_key(w, "task");
-    qn_json_text(w, qn_task_name(transforms->task));
+    qn_json_put_i64(w, "version", VERSION);
+    qn_json_put_text(w, "task", qn_task_name(transforms->task));
     qn_json_key(w, "target");
     qn_json_str(w, transforms->target);
     write_texts(w, "labels", transforms->labels, transforms->labels_count);
@@ -150,8 +133,8 @@ void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w
         write_texts(w, "labels_ignored", transforms->labels_ignored,
                     transforms->labels_ignored_count);
     write_shares(w, transforms);
-    write_f64(w, "target_mean", transforms->target_mean);
-    write_f64(w, "target_deviation", transforms->target_deviation);
+    qn_json_put_f64(w, "target_mean", transforms->target_mean);
+    qn_json_put_f64(w, "target_deviation", transforms->target_deviation);
     write_texts(w, "ignored", transforms->ignored, transforms->ignored_count);
     write_texts(w, "file_columns", transforms->columns, transforms->columns_count);
     qn_json_key(w, "columns");

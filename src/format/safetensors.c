@@ -224,8 +224,7 @@ const qn_named_tensor *qn_safetensors_find(const qn_safetensors *file, const cha
 static void write_entry(qn_json_writer *w, const qn_tensor *tensor, size_t *offset)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "dtype");
-    qn_json_text(w, qn_dtype_safetensors(tensor->dtype));
+    qn_json_put_text(w, "dtype", qn_dtype_safetensors(tensor->dtype));
     qn_json_key(w, "shape");
     qn_json_array_begin(w);
     for (int i = 0; i < tensor->shape.rank; i++)

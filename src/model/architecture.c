@@ -40,8 +40,7 @@ static void write_dense(qn_json_writer *w, int64_t units, const char *activation
     else
         qn_json_text(w, "auto");
     if (activation) {
-        qn_json_key(w, "activation");
-        qn_json_text(w, activation);
+        qn_json_put_text(w, "activation", activation);
     }
     qn_json_object_end(w);
     qn_json_object_end(w);
@@ -54,8 +53,7 @@ static void write_dropout(qn_json_writer *w, double rate)
     qn_json_object_begin(w);
     qn_json_key(w, "dropout");
     qn_json_object_begin(w);
-    qn_json_key(w, "rate");
-    qn_json_f64(w, rate);
+    qn_json_put_f64(w, "rate", rate);
     qn_json_object_end(w);
     qn_json_object_end(w);
 }
@@ -65,15 +63,11 @@ static void write_conv(qn_json_writer *w, int64_t filters, bool same)
     qn_json_object_begin(w);
     qn_json_key(w, "conv2d");
     qn_json_object_begin(w);
-    qn_json_key(w, "filters");
-    qn_json_i64(w, filters);
-    qn_json_key(w, "kernel");
-    qn_json_i64(w, 3);
-    qn_json_key(w, "activation");
-    qn_json_text(w, "relu");
+    qn_json_put_i64(w, "filters", filters);
+    qn_json_put_i64(w, "kernel", 3);
+    qn_json_put_text(w, "activation", "relu");
     if (same) {
-        qn_json_key(w, "padding");
-        qn_json_text(w, "same");
+        qn_json_put_text(w, "padding", "same");
     }
     qn_json_object_end(w);
     qn_json_object_end(w);
@@ -84,8 +78,7 @@ static void write_pool(qn_json_writer *w)
     qn_json_object_begin(w);
     qn_json_key(w, "max_pool2d");
     qn_json_object_begin(w);
-    qn_json_key(w, "size");
-    qn_json_i64(w, 2);
+    qn_json_put_i64(w, "size", 2);
     qn_json_object_end(w);
     qn_json_object_end(w);
 }

@@ -172,10 +172,8 @@ static void write_files(const qn_folder_file *files, int count, qn_json_writer *
         qn_digest_text(&digest, text);
         qn_json_key(w, files[i].name);
         qn_json_object_begin(w);
-        qn_json_key(w, "bytes");
-        qn_json_i64(w, (int64_t)files[i].text.size);
-        qn_json_key(w, "sha256");
-        qn_json_text(w, text);
+        qn_json_put_i64(w, "bytes", (int64_t)files[i].text.size);
+        qn_json_put_text(w, "sha256", text);
         qn_json_object_end(w);
     }
     qn_json_object_end(w);
@@ -189,14 +187,10 @@ static void write_description(const qn_folder_content *content, const qn_signatu
     qn_json_write_init(&w, dst);
     w.pretty = true;
     qn_json_object_begin(&w);
-    qn_json_key(&w, "quern");
-    qn_json_i64(&w, QN_MODEL_FORMAT);
-    qn_json_key(&w, "written_by");
-    qn_json_text(&w, "quern " QN_VERSION);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, content->name);
-    qn_json_key(&w, "task");
-    qn_json_text(&w, qn_task_name(content->task));
+    qn_json_put_i64(&w, "quern", QN_MODEL_FORMAT);
+    qn_json_put_text(&w, "written_by", "quern " QN_VERSION);
+    qn_json_put_text(&w, "name", content->name);
+    qn_json_put_text(&w, "task", qn_task_name(content->task));
     qn_json_key(&w, "signature");
     qn_signature_write_json(signature, &w);
     write_files(files, files_count, &w);

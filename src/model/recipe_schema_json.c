@@ -28,14 +28,11 @@ static void write_enum(qn_json_writer *w, const char *words)
 
 static void write_number(qn_json_writer *w, const char *type, const qn_recipe_key *key)
 {
-    qn_json_key(w, "type");
-    qn_json_text(w, type);
+    qn_json_put_text(w, "type", type);
     if (key->low == 0 && key->high == 0)
         return;
-    qn_json_key(w, "minimum");
-    qn_json_f64(w, key->low);
-    qn_json_key(w, "maximum");
-    qn_json_f64(w, key->high);
+    qn_json_put_f64(w, "minimum", key->low);
+    qn_json_put_f64(w, "maximum", key->high);
 }
 
 /* A number, or one of the words it may be. */
@@ -58,8 +55,7 @@ static void write_number_or_word(qn_json_writer *w, const char *type, const qn_r
 
 static void write_type(qn_json_writer *w, const char *type)
 {
-    qn_json_key(w, "type");
-    qn_json_text(w, type);
+    qn_json_put_text(w, "type", type);
 }
 
 static void write_types(qn_json_writer *w, const char *first, const char *second)
@@ -80,18 +76,15 @@ static void write_list(qn_json_writer *w, const char *item, int count)
     qn_json_object_end(w);
     if (count == 0)
         return;
-    qn_json_key(w, "minItems");
-    qn_json_i64(w, count);
-    qn_json_key(w, "maxItems");
-    qn_json_i64(w, count);
+    qn_json_put_i64(w, "minItems", count);
+    qn_json_put_i64(w, "maxItems", count);
 }
 
 static void write_attr(qn_json_writer *w, const qn_nn_attr *attr)
 {
     qn_json_key(w, attr->name);
     qn_json_object_begin(w);
-    qn_json_key(w, "description");
-    qn_json_text(w, attr->doc);
+    qn_json_put_text(w, "description", attr->doc);
     if (attr->kind == QN_NN_ATTR_CHOICE)
         write_enum(w, attr->choices);
     qn_json_object_end(w);
@@ -101,11 +94,9 @@ static void begin_object(qn_json_writer *w, const char *doc)
 {
     write_type(w, "object");
     if (doc) {
-        qn_json_key(w, "description");
-        qn_json_text(w, doc);
+        qn_json_put_text(w, "description", doc);
     }
-    qn_json_key(w, "additionalProperties");
-    qn_json_bool(w, false);
+    qn_json_put_bool(w, "additionalProperties", false);
     qn_json_key(w, "properties");
     qn_json_object_begin(w);
 }
@@ -157,8 +148,7 @@ static void write_weights(qn_json_writer *w, const qn_recipe_key *key)
     qn_json_object_end(w);
     qn_json_object_begin(w);
     write_type(w, "object");
-    qn_json_key(w, "minProperties");
-    qn_json_i64(w, 1);
+    qn_json_put_i64(w, "minProperties", 1);
     qn_json_key(w, "additionalProperties");
     qn_json_object_begin(w);
     write_number(w, "number", key);
@@ -245,8 +235,7 @@ static void write_key(qn_json_writer *w, const char *name, const qn_recipe_key *
         return;
     qn_json_key(w, name);
     qn_json_object_begin(w);
-    qn_json_key(w, "description");
-    qn_json_text(w, key->doc);
+    qn_json_put_text(w, "description", key->doc);
     write_key_type(w, key);
     write_default(w, key);
     qn_json_object_end(w);
@@ -257,8 +246,7 @@ static void write_columns(qn_json_writer *w, const char *doc)
     qn_json_key(w, "columns");
     qn_json_object_begin(w);
     write_type(w, "object");
-    qn_json_key(w, "description");
-    qn_json_text(w, doc);
+    qn_json_put_text(w, "description", doc);
     qn_json_key(w, "additionalProperties");
     qn_json_object_begin(w);
     begin_object(w, NULL);
@@ -300,10 +288,8 @@ static void write_section(qn_json_writer *w, const qn_recipe_section *section)
 void qn_recipe_write_schema(qn_json_writer *w)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "$schema");
-    qn_json_text(w, "https://json-schema.org/draft/2020-12/schema");
-    qn_json_key(w, "title");
-    qn_json_text(w, "Quern recipe, version 1");
+    qn_json_put_text(w, "$schema", "https://json-schema.org/draft/2020-12/schema");
+    qn_json_put_text(w, "title", "Quern recipe, version 1");
     qn_json_key(w, "required");
     qn_json_array_begin(w);
     qn_json_text(w, "data");

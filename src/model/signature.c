@@ -135,10 +135,8 @@ static void write_tensors(const qn_tensor_spec *specs, int count, qn_json_writer
     qn_json_array_begin(w);
     for (int i = 0; i < count; i++) {
         qn_json_object_begin(w);
-        qn_json_key(w, "name");
-        qn_json_text(w, specs[i].name);
-        qn_json_key(w, "dtype");
-        qn_json_text(w, qn_dtype_name(specs[i].dtype));
+        qn_json_put_text(w, "name", specs[i].name);
+        qn_json_put_text(w, "dtype", qn_dtype_name(specs[i].dtype));
         write_shape(&specs[i].shape, w);
         qn_json_object_end(w);
     }
@@ -150,19 +148,16 @@ static void write_column(const qn_raw_input *column, qn_json_writer *w)
     qn_json_object_begin(w);
     qn_json_key(w, "name");
     qn_json_str(w, column->name);
-    qn_json_key(w, "type");
-    qn_json_text(w, qn_type_name(column->type));
+    qn_json_put_text(w, "type", qn_type_name(column->type));
     if (column->type == QN_TYPE_IMAGE) {
         qn_json_key(w, "size");
         qn_json_array_begin(w);
         qn_json_i64(w, column->height);
         qn_json_i64(w, column->width);
         qn_json_array_end(w);
-        qn_json_key(w, "channels");
-        qn_json_i64(w, column->channels);
+        qn_json_put_i64(w, "channels", column->channels);
     } else if (column->type == QN_TYPE_TENSOR) {
-        qn_json_key(w, "dtype");
-        qn_json_text(w, qn_dtype_name(column->dtype));
+        qn_json_put_text(w, "dtype", qn_dtype_name(column->dtype));
         write_shape(&column->shape, w);
     }
     qn_json_object_end(w);
@@ -171,16 +166,13 @@ static void write_column(const qn_raw_input *column, qn_json_writer *w)
 void qn_signature_write_json(const qn_signature *signature, qn_json_writer *w)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "name");
-    qn_json_text(w, signature->name);
+    qn_json_put_text(w, "name", signature->name);
     if (signature->version > 0) {
-        qn_json_key(w, "version");
-        qn_json_i64(w, signature->version);
+        qn_json_put_i64(w, "version", signature->version);
     }
-    qn_json_key(w, "task");
-    qn_json_text(w, signature->task == QN_TASK_AUTO ? NULL : qn_task_name(signature->task));
-    qn_json_key(w, "target");
-    qn_json_text(w, signature->target);
+    qn_json_put_text(w, "task",
+                     signature->task == QN_TASK_AUTO ? NULL : qn_task_name(signature->task));
+    qn_json_put_text(w, "target", signature->target);
     qn_json_key(w, "columns");
     qn_json_array_begin(w);
     for (int64_t i = 0; i < signature->columns_count; i++)

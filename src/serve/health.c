@@ -9,8 +9,7 @@ static void answer_flag(qn_call *call, const char *key, bool value)
 {
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, key);
-    qn_json_bool(&w, value);
+    qn_json_put_bool(&w, key, value);
     qn_json_object_end(&w);
     qn_call_reply_json(call, value ? 200 : 503);
 }
@@ -20,8 +19,7 @@ void qn_answer_health(qn_call *call)
     bool ready = qn_serve_ready(call->serve);
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "status");
-    qn_json_text(&w, ready ? "ok" : "shutting down");
+    qn_json_put_text(&w, "status", ready ? "ok" : "shutting down");
     qn_json_object_end(&w);
     qn_call_reply_json(call, ready ? 200 : 503);
 }

@@ -262,13 +262,11 @@ static void write_output(qn_json_writer *w, const qn_oip_tensor *tensor)
     for (int i = 0; i < tensor->shape.rank; i++)
         qn_json_i64(w, tensor->shape.dims[i]);
     qn_json_array_end(w);
-    qn_json_key(w, "datatype");
-    qn_json_text(w, qn_oip_datatype_name(tensor));
+    qn_json_put_text(w, "datatype", qn_oip_datatype_name(tensor));
     if (tensor->binary) {
         qn_json_key(w, "parameters");
         qn_json_object_begin(w);
-        qn_json_key(w, "binary_data_size");
-        qn_json_i64(w, (int64_t)binary_size(tensor));
+        qn_json_put_i64(w, "binary_data_size", (int64_t)binary_size(tensor));
         qn_json_object_end(w);
     } else {
         qn_json_key(w, "data");
@@ -288,10 +286,8 @@ static void write_answer(qn_json_writer *w, const qn_oip_request *request, const
                          const qn_oip_tensor *results, int64_t count)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "model_name");
-    qn_json_text(w, served->name);
-    qn_json_key(w, "model_version");
-    qn_json_text(w, served->version_text);
+    qn_json_put_text(w, "model_name", served->name);
+    qn_json_put_text(w, "model_version", served->version_text);
     if (request->id.size) {
         qn_json_key(w, "id");
         qn_json_str(w, request->id);

@@ -16,10 +16,8 @@ void qn_answer_server(qn_call *call)
 {
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, "quern");
-    qn_json_key(&w, "version");
-    qn_json_text(&w, QN_VERSION);
+    qn_json_put_text(&w, "name", "quern");
+    qn_json_put_text(&w, "version", QN_VERSION);
     qn_json_key(&w, "extensions");
     qn_json_array_begin(&w);
     for (int i = 0; i < EXTENSIONS; i++)
@@ -57,10 +55,8 @@ static void write_specs(qn_json_writer *w, const char *key, const qn_oip_spec *s
     qn_json_array_begin(w);
     for (int64_t i = 0; i < count; i++) {
         qn_json_object_begin(w);
-        qn_json_key(w, "name");
-        qn_json_text(w, specs[i].name);
-        qn_json_key(w, "datatype");
-        qn_json_text(w, specs[i].datatype);
+        qn_json_put_text(w, "name", specs[i].name);
+        qn_json_put_text(w, "datatype", specs[i].datatype);
         qn_json_key(w, "shape");
         qn_json_array_begin(w);
         for (int d = 0; d < specs[i].shape.rank; d++)
@@ -114,11 +110,9 @@ void qn_answer_model(qn_call *call)
     qn_arena *arena = call->request->arena;
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, served->name);
+    qn_json_put_text(&w, "name", served->name);
     write_versions(&w, qn_models_find(call->serve, qn_str_from(served->name)));
-    qn_json_key(&w, "platform");
-    qn_json_text(&w, "quern");
+    qn_json_put_text(&w, "platform", "quern");
     write_signature(&w, signature, !rows, arena);
     if (rows) { /* the other terms of the same model, asked for by "signature": "tensor" */
         qn_json_key(&w, "signatures");
@@ -141,10 +135,8 @@ void qn_answer_model_ready(qn_call *call)
     bool ready = qn_serve_ready(call->serve);
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, served->name);
-    qn_json_key(&w, "ready");
-    qn_json_bool(&w, ready);
+    qn_json_put_text(&w, "name", served->name);
+    qn_json_put_bool(&w, "ready", ready);
     qn_json_object_end(&w);
     qn_call_reply_json(call, ready ? 200 : 503);
 }

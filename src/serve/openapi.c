@@ -40,14 +40,11 @@ static void write_parameters(qn_json_writer *w, const char *pattern)
         qn_json_object_begin(w);
         qn_json_key(w, "name");
         qn_json_str(w, (qn_str){open + 1, (size_t)(strchr(open, '}') - open) - 1});
-        qn_json_key(w, "in");
-        qn_json_text(w, "path");
-        qn_json_key(w, "required");
-        qn_json_bool(w, true);
+        qn_json_put_text(w, "in", "path");
+        qn_json_put_bool(w, "required", true);
         qn_json_key(w, "schema");
         qn_json_object_begin(w);
-        qn_json_key(w, "type");
-        qn_json_text(w, "string");
+        qn_json_put_text(w, "type", "string");
         qn_json_object_end(w);
         qn_json_object_end(w);
     }
@@ -68,8 +65,7 @@ static void write_operation(qn_json_writer *w, const qn_route *route, qn_arena *
 {
     qn_json_key(w, strcmp(route->method, "GET") == 0 ? "get" : "post");
     qn_json_object_begin(w);
-    qn_json_key(w, "summary");
-    qn_json_text(w, route->summary);
+    qn_json_put_text(w, "summary", route->summary);
     write_parameters(w, route->pattern);
     bool infer = route->run == qn_answer_infer, predict = route->run == qn_answer_predict;
     if (infer || predict) {
@@ -89,8 +85,7 @@ static void write_operation(qn_json_writer *w, const qn_route *route, qn_arena *
     qn_json_object_begin(w);
     qn_json_key(w, "200");
     qn_json_object_begin(w);
-    qn_json_key(w, "description");
-    qn_json_text(w, "the answer");
+    qn_json_put_text(w, "description", "the answer");
     qn_json_object_end(w);
     qn_json_key(w, "default");
     write_constant(w, error_answer, arena);
@@ -102,14 +97,11 @@ static void write_operation(qn_json_writer *w, const qn_route *route, qn_arena *
 static void write_document(qn_json_writer *w, qn_arena *arena)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "openapi");
-    qn_json_text(w, "3.1.0");
+    qn_json_put_text(w, "openapi", "3.1.0");
     qn_json_key(w, "info");
     qn_json_object_begin(w);
-    qn_json_key(w, "title");
-    qn_json_text(w, "Quern");
-    qn_json_key(w, "version");
-    qn_json_text(w, QN_VERSION);
+    qn_json_put_text(w, "title", "Quern");
+    qn_json_put_text(w, "version", QN_VERSION);
     qn_json_object_end(w);
     qn_json_key(w, "paths");
     qn_json_object_begin(w);

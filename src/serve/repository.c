@@ -24,12 +24,9 @@ void qn_answer_index(qn_call *call)
     for (int64_t m = 0; m < serve->models_count; m++) {
         for (int64_t v = 0; v < serve->models[m].versions_count; v++) {
             qn_json_object_begin(&w);
-            qn_json_key(&w, "name");
-            qn_json_text(&w, serve->models[m].name);
-            qn_json_key(&w, "version");
-            qn_json_text(&w, serve->models[m].versions[v].version_text);
-            qn_json_key(&w, "state");
-            qn_json_text(&w, "READY");
+            qn_json_put_text(&w, "name", serve->models[m].name);
+            qn_json_put_text(&w, "version", serve->models[m].versions[v].version_text);
+            qn_json_put_text(&w, "state", "READY");
             qn_json_object_end(&w);
         }
     }
@@ -94,10 +91,8 @@ static void write_config_side(qn_json_writer *w, const char *key, const qn_oip_s
         int64_t dims[QN_RANK_MAX];
         int rank = config_dims(&specs[i], dims);
         qn_json_object_begin(w);
-        qn_json_key(w, "name");
-        qn_json_text(w, specs[i].name);
-        qn_json_key(w, "data_type");
-        qn_json_text(w, config_type(specs[i].datatype, arena));
+        qn_json_put_text(w, "name", specs[i].name);
+        qn_json_put_text(w, "data_type", config_type(specs[i].datatype, arena));
         qn_json_key(w, "dims");
         qn_json_array_begin(w);
         for (int d = 0; d < rank; d++)
@@ -135,20 +130,15 @@ void qn_answer_config(qn_call *call)
     sides s = sides_of(served, arena);
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, served->name);
-    qn_json_key(&w, "platform");
-    qn_json_text(&w, "quern");
-    qn_json_key(&w, "backend");
-    qn_json_text(&w, "quern");
-    qn_json_key(&w, "max_batch_size");
-    qn_json_i64(&w, call->serve->limits.batch_max);
+    qn_json_put_text(&w, "name", served->name);
+    qn_json_put_text(&w, "platform", "quern");
+    qn_json_put_text(&w, "backend", "quern");
+    qn_json_put_i64(&w, "max_batch_size", call->serve->limits.batch_max);
     write_config_side(&w, "input", s.inputs, s.inputs_count, arena);
     write_config_side(&w, "output", s.outputs, s.outputs_count, arena);
     qn_json_key(&w, "parameters");
     qn_json_object_begin(&w);
-    qn_json_key(&w, "digest");
-    qn_json_text(&w, qn_predictor_digest(served->predictor));
+    qn_json_put_text(&w, "digest", qn_predictor_digest(served->predictor));
     qn_json_object_end(&w);
     qn_json_object_end(&w);
     qn_call_reply_json(call, 200);
@@ -249,10 +239,8 @@ static void write_duration(qn_json_writer *w, const char *key, qn_duration durat
 {
     qn_json_key(w, key);
     qn_json_object_begin(w);
-    qn_json_key(w, "count");
-    qn_json_i64(w, duration.count);
-    qn_json_key(w, "ns");
-    qn_json_i64(w, duration.ns);
+    qn_json_put_i64(w, "count", duration.count);
+    qn_json_put_i64(w, "ns", duration.ns);
     qn_json_object_end(w);
 }
 
@@ -264,8 +252,7 @@ static void write_batches(qn_json_writer *w, const qn_served *served)
         if (!served->batches[i].count)
             continue;
         qn_json_object_begin(w);
-        qn_json_key(w, "batch_size");
-        qn_json_i64(w, INT64_C(1) << i);
+        qn_json_put_i64(w, "batch_size", INT64_C(1) << i);
         write_duration(w, "compute_infer", served->batches[i]);
         qn_json_object_end(w);
     }
@@ -275,16 +262,11 @@ static void write_batches(qn_json_writer *w, const qn_served *served)
 static void write_stats(qn_json_writer *w, const qn_served *served)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "name");
-    qn_json_text(w, served->name);
-    qn_json_key(w, "version");
-    qn_json_text(w, served->version_text);
-    qn_json_key(w, "last_inference");
-    qn_json_i64(w, served->last_ms);
-    qn_json_key(w, "inference_count");
-    qn_json_i64(w, served->rows);
-    qn_json_key(w, "execution_count");
-    qn_json_i64(w, served->executions);
+    qn_json_put_text(w, "name", served->name);
+    qn_json_put_text(w, "version", served->version_text);
+    qn_json_put_i64(w, "last_inference", served->last_ms);
+    qn_json_put_i64(w, "inference_count", served->rows);
+    qn_json_put_i64(w, "execution_count", served->executions);
     qn_json_key(w, "inference_stats");
     qn_json_object_begin(w);
     write_duration(w, "success", served->success);

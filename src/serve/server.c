@@ -28,8 +28,7 @@ static void refuse(qn_call *call, int http, int grpc, const char *why, const cha
     qn_header header = {QN_STR("allow"), qn_str_from(allow)};
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "error");
-    qn_json_text(&w, why);
+    qn_json_put_text(&w, "error", why);
     qn_json_object_end(&w);
     qn_call_reply(call, http, QN_STR("application/json"), &header, allow != NULL);
 }

@@ -336,14 +336,10 @@ void qn_answer_predict(qn_call *call)
 
 static void write_openai_model(qn_json_writer *w, const qn_model *model)
 {
-    qn_json_key(w, "id");
-    qn_json_text(w, model->name);
-    qn_json_key(w, "object");
-    qn_json_text(w, "model");
-    qn_json_key(w, "created");
-    qn_json_i64(w, model->created_s);
-    qn_json_key(w, "owned_by");
-    qn_json_text(w, "quern");
+    qn_json_put_text(w, "id", model->name);
+    qn_json_put_text(w, "object", "model");
+    qn_json_put_i64(w, "created", model->created_s);
+    qn_json_put_text(w, "owned_by", "quern");
 }
 
 void qn_answer_v1_models(qn_call *call)
@@ -351,8 +347,7 @@ void qn_answer_v1_models(qn_call *call)
     const qn_serve *serve = call->serve;
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
-    qn_json_key(&w, "object");
-    qn_json_text(&w, "list");
+    qn_json_put_text(&w, "object", "list");
     qn_json_key(&w, "data");
     qn_json_array_begin(&w);
     for (int64_t i = 0; i < serve->models_count; i++) {
@@ -373,16 +368,12 @@ void qn_answer_v1_models(qn_call *call)
 static void write_version_status(qn_json_writer *w, const qn_served *served)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "version");
-    qn_json_text(w, served->version_text);
-    qn_json_key(w, "state");
-    qn_json_text(w, "AVAILABLE");
+    qn_json_put_text(w, "version", served->version_text);
+    qn_json_put_text(w, "state", "AVAILABLE");
     qn_json_key(w, "status");
     qn_json_object_begin(w);
-    qn_json_key(w, "error_code");
-    qn_json_text(w, "OK");
-    qn_json_key(w, "error_message");
-    qn_json_text(w, "");
+    qn_json_put_text(w, "error_code", "OK");
+    qn_json_put_text(w, "error_message", "");
     qn_json_object_end(w);
     qn_json_object_end(w);
 }
@@ -405,10 +396,8 @@ void qn_answer_v1_model(qn_call *call)
     qn_json_writer w = qn_call_json(call);
     qn_json_object_begin(&w);
     write_openai_model(&w, model);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, model->name);
-    qn_json_key(&w, "ready");
-    qn_json_bool(&w, qn_serve_ready(call->serve));
+    qn_json_put_text(&w, "name", model->name);
+    qn_json_put_bool(&w, "ready", qn_serve_ready(call->serve));
     qn_json_key(&w, "model_version_status");
     qn_json_array_begin(&w);
     for (int64_t i = model->versions_count; i-- > 0;)
@@ -442,8 +431,7 @@ static void write_tensor_infos(qn_json_writer *w, const char *key, const qn_oip_
     for (int64_t i = 0; specs && i < count; i++) {
         qn_json_key(w, specs[i].name);
         qn_json_object_begin(w);
-        qn_json_key(w, "dtype");
-        qn_json_text(w, tfs_dtype(specs[i].datatype));
+        qn_json_put_text(w, "dtype", tfs_dtype(specs[i].datatype));
         qn_json_key(w, "tensor_shape");
         qn_json_object_begin(w);
         qn_json_key(w, "dim");
@@ -458,8 +446,7 @@ static void write_tensor_infos(qn_json_writer *w, const char *key, const qn_oip_
         }
         qn_json_array_end(w);
         qn_json_object_end(w);
-        qn_json_key(w, "name");
-        qn_json_text(w, specs[i].name);
+        qn_json_put_text(w, "name", specs[i].name);
         qn_json_object_end(w);
     }
     qn_json_object_end(w);
@@ -475,8 +462,7 @@ static void write_signature_def(qn_json_writer *w, const char *key, const qn_sig
     qn_json_object_begin(w);
     write_tensor_infos(w, "inputs", inputs, inputs_count);
     write_tensor_infos(w, "outputs", outputs, outputs_count);
-    qn_json_key(w, "method_name");
-    qn_json_text(w, "tensorflow/serving/predict");
+    qn_json_put_text(w, "method_name", "tensorflow/serving/predict");
     qn_json_object_end(w);
 }
 
@@ -491,12 +477,9 @@ void qn_answer_v1_metadata(qn_call *call)
     qn_json_object_begin(&w);
     qn_json_key(&w, "model_spec");
     qn_json_object_begin(&w);
-    qn_json_key(&w, "name");
-    qn_json_text(&w, served->name);
-    qn_json_key(&w, "signature_name");
-    qn_json_text(&w, "");
-    qn_json_key(&w, "version");
-    qn_json_text(&w, served->version_text);
+    qn_json_put_text(&w, "name", served->name);
+    qn_json_put_text(&w, "signature_name", "");
+    qn_json_put_text(&w, "version", served->version_text);
     qn_json_object_end(&w);
     qn_json_key(&w, "metadata");
     qn_json_object_begin(&w);

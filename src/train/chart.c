@@ -8,7 +8,7 @@
 
 #include "base/str.h"
 
-enum { LEFT = 60, RIGHT = 12, TOP = 26, BOTTOM = 40 };
+enum { LEFT = 68, RIGHT = 12, TOP = 26, BOTTOM = 40 };
 
 void qn_html_text(qn_buf *dst, qn_str text)
 {

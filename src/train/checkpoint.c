@@ -66,14 +66,10 @@ static void write_history(const qn_candidate *candidate, qn_json_writer *w)
     for (int64_t i = 0; i < candidate->history_count; i++) {
         const qn_epoch_record *record = &candidate->history[i];
         qn_json_object_begin(w);
-        qn_json_key(w, "loss");
-        qn_json_f64(w, record->loss);
-        qn_json_key(w, "value");
-        qn_json_f64(w, record->value);
-        qn_json_key(w, "rate");
-        qn_json_f64(w, record->rate);
-        qn_json_key(w, "seconds");
-        qn_json_f64(w, record->seconds);
+        qn_json_put_f64(w, "loss", record->loss);
+        qn_json_put_f64(w, "value", record->value);
+        qn_json_put_f64(w, "rate", record->rate);
+        qn_json_put_f64(w, "seconds", record->seconds);
         qn_json_object_end(w);
     }
     qn_json_array_end(w);
@@ -86,18 +82,12 @@ static void write_candidates(const qn_fit *fit, qn_json_writer *w)
     for (int i = 0; i < fit->candidates_count; i++) {
         const qn_candidate *candidate = &fit->candidates[i];
         qn_json_object_begin(w);
-        qn_json_key(w, "done");
-        qn_json_bool(w, candidate->done);
-        qn_json_key(w, "value");
-        qn_json_f64(w, candidate->score.value);
-        qn_json_key(w, "loss");
-        qn_json_f64(w, candidate->score.loss);
-        qn_json_key(w, "test");
-        qn_json_f64(w, candidate->test);
-        qn_json_key(w, "best_epoch");
-        qn_json_i64(w, candidate->best_epoch);
-        qn_json_key(w, "seconds");
-        qn_json_f64(w, candidate->seconds);
+        qn_json_put_bool(w, "done", candidate->done);
+        qn_json_put_f64(w, "value", candidate->score.value);
+        qn_json_put_f64(w, "loss", candidate->score.loss);
+        qn_json_put_f64(w, "test", candidate->test);
+        qn_json_put_i64(w, "best_epoch", candidate->best_epoch);
+        qn_json_put_f64(w, "seconds", candidate->seconds);
         write_history(candidate, w);
         qn_json_object_end(w);
     }
@@ -108,36 +98,22 @@ static void write_run(const qn_candidate_run *run, qn_json_writer *w)
 {
     qn_json_key(w, "run");
     qn_json_object_begin(w);
-    qn_json_key(w, "epoch");
-    qn_json_i64(w, run->loader.cursor.epoch);
-    qn_json_key(w, "batch");
-    qn_json_i64(w, run->loader.cursor.batch);
-    qn_json_key(w, "step");
-    qn_json_i64(w, run->learner.step);
-    qn_json_key(w, "micro");
-    qn_json_i64(w, run->learner.micro);
-    qn_json_key(w, "loss_sum");
-    qn_json_f64(w, run->loss_sum);
-    qn_json_key(w, "rows_seen");
-    qn_json_i64(w, run->rows_seen);
-    qn_json_key(w, "has_best");
-    qn_json_bool(w, run->best != NULL);
-    qn_json_key(w, "best_value");
-    qn_json_f64(w, run->best_score.value);
-    qn_json_key(w, "best_loss");
-    qn_json_f64(w, run->best_score.loss);
-    qn_json_key(w, "bad");
-    qn_json_i64(w, run->bad);
-    qn_json_key(w, "plateau_started");
-    qn_json_bool(w, run->plateau.started);
-    qn_json_key(w, "plateau_best");
-    qn_json_f64(w, run->plateau.best);
-    qn_json_key(w, "plateau_bad");
-    qn_json_i64(w, run->plateau.bad);
-    qn_json_key(w, "plateau_scale");
-    qn_json_f64(w, run->plateau.scale);
-    qn_json_key(w, "seconds");
-    qn_json_f64(w, run->seconds_before + (double)(qn_now_ns() - run->begin_ns) / 1e9);
+    qn_json_put_i64(w, "epoch", run->loader.cursor.epoch);
+    qn_json_put_i64(w, "batch", run->loader.cursor.batch);
+    qn_json_put_i64(w, "step", run->learner.step);
+    qn_json_put_i64(w, "micro", run->learner.micro);
+    qn_json_put_f64(w, "loss_sum", run->loss_sum);
+    qn_json_put_i64(w, "rows_seen", run->rows_seen);
+    qn_json_put_bool(w, "has_best", run->best != NULL);
+    qn_json_put_f64(w, "best_value", run->best_score.value);
+    qn_json_put_f64(w, "best_loss", run->best_score.loss);
+    qn_json_put_i64(w, "bad", run->bad);
+    qn_json_put_bool(w, "plateau_started", run->plateau.started);
+    qn_json_put_f64(w, "plateau_best", run->plateau.best);
+    qn_json_put_i64(w, "plateau_bad", run->plateau.bad);
+    qn_json_put_f64(w, "plateau_scale", run->plateau.scale);
+    qn_json_put_f64(w, "seconds",
+                    run->seconds_before + (double)(qn_now_ns() - run->begin_ns) / 1e9);
     qn_json_object_end(w);
 }
 
@@ -148,20 +124,14 @@ static void write_note(const qn_fit *fit, const qn_candidate_run *run, int next,
     qn_json_write_init(&w, dst);
     w.nonfinite_words = true;
     qn_json_object_begin(&w);
-    qn_json_key(&w, "checkpoint");
-    qn_json_i64(&w, CHECKPOINT_FORMAT);
+    qn_json_put_i64(&w, "checkpoint", CHECKPOINT_FORMAT);
     recipe_digest(fit, digest);
-    qn_json_key(&w, "recipe");
-    qn_json_text(&w, digest);
+    qn_json_put_text(&w, "recipe", digest);
     data_digest(fit, digest);
-    qn_json_key(&w, "data");
-    qn_json_text(&w, digest);
-    qn_json_key(&w, "seconds");
-    qn_json_f64(&w, qn_fit_seconds(fit));
-    qn_json_key(&w, "winner");
-    qn_json_i64(&w, fit->winner);
-    qn_json_key(&w, "next");
-    qn_json_i64(&w, next);
+    qn_json_put_text(&w, "data", digest);
+    qn_json_put_f64(&w, "seconds", qn_fit_seconds(fit));
+    qn_json_put_i64(&w, "winner", fit->winner);
+    qn_json_put_i64(&w, "next", next);
     write_candidates(fit, &w);
     if (run)
         write_run(run, &w);

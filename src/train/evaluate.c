@@ -200,8 +200,7 @@ qn_status qn_eval_run(qn_predictor *predictor, const qn_frame *frame,
 void qn_eval_write_json(const qn_eval *eval, qn_json_writer *w)
 {
     qn_json_object_begin(w);
-    qn_json_key(w, "task");
-    qn_json_text(w, qn_task_name(eval->task));
+    qn_json_put_text(w, "task", qn_task_name(eval->task));
     qn_json_key(w, "test");
     qn_metric_set_write_json(&eval->metrics, w);
     qn_json_key(w, "baseline");
@@ -210,10 +209,8 @@ void qn_eval_write_json(const qn_eval *eval, qn_json_writer *w)
     qn_slices_write_json(&eval->slices, w);
     qn_json_key(w, "rows");
     qn_json_object_begin(w);
-    qn_json_key(w, "test");
-    qn_json_i64(w, eval->rows);
-    qn_json_key(w, "unlabelled");
-    qn_json_i64(w, eval->rows_unlabelled);
+    qn_json_put_i64(w, "test", eval->rows);
+    qn_json_put_i64(w, "unlabelled", eval->rows_unlabelled);
     qn_json_object_end(w);
     qn_json_object_end(w);
 }

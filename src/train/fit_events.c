@@ -15,24 +15,21 @@ static void write_number(qn_json_writer *w, const char *key, double value)
 {
     if (isnan(value))
         return;
-    qn_json_key(w, key);
-    qn_json_f64(w, value);
+    qn_json_put_f64(w, key, value);
 }
 
 static void write_text(qn_json_writer *w, const char *key, const char *value)
 {
     if (!value)
         return;
-    qn_json_key(w, key);
-    qn_json_text(w, value);
+    qn_json_put_text(w, key, value);
 }
 
 static void write_count(qn_json_writer *w, const char *key, int64_t value)
 {
     if (value <= 0)
         return;
-    qn_json_key(w, key);
-    qn_json_i64(w, value);
+    qn_json_put_i64(w, key, value);
 }
 
 void qn_fit_event_write_json(const qn_fit_event *event, qn_json_writer *w)

@@ -81,8 +81,7 @@ static void write_rows(const qn_fit *fit, qn_json_writer *w)
     for (int part = 0; part < QN_PARTS; part++) {
         int64_t count;
         (void)qn_fit_part_rows(fit, (qn_part)part, &count);
-        qn_json_key(w, qn_part_names[part]);
-        qn_json_i64(w, count);
+        qn_json_put_i64(w, qn_part_names[part], count);
     }
     qn_json_object_end(w);
 }
@@ -96,20 +95,13 @@ static void write_candidates(const qn_fit *fit, qn_json_writer *w)
         if (!candidate->done)
             continue;
         qn_json_object_begin(w);
-        qn_json_key(w, "name");
-        qn_json_text(w, candidate->name);
-        qn_json_key(w, "network");
-        qn_json_text(w, candidate->text);
-        qn_json_key(w, "parameters");
-        qn_json_i64(w, candidate->parameters);
-        qn_json_key(w, "valid");
-        qn_json_f64(w, candidate->score.value);
-        qn_json_key(w, "test");
-        qn_json_f64(w, candidate->test);
-        qn_json_key(w, "best_epoch");
-        qn_json_i64(w, candidate->best_epoch);
-        qn_json_key(w, "chosen");
-        qn_json_bool(w, i == fit->winner);
+        qn_json_put_text(w, "name", candidate->name);
+        qn_json_put_text(w, "network", candidate->text);
+        qn_json_put_i64(w, "parameters", candidate->parameters);
+        qn_json_put_f64(w, "valid", candidate->score.value);
+        qn_json_put_f64(w, "test", candidate->test);
+        qn_json_put_i64(w, "best_epoch", candidate->best_epoch);
+        qn_json_put_bool(w, "chosen", i == fit->winner);
         qn_json_object_end(w);
     }
     qn_json_array_end(w);
@@ -121,10 +113,8 @@ static void write_metrics(const qn_result *result, qn_buf *dst)
     qn_json_write_init(&w, dst);
     w.pretty = true;
     qn_json_object_begin(&w);
-    qn_json_key(&w, "task");
-    qn_json_text(&w, qn_task_name(result->fit->task));
-    qn_json_key(&w, "metric");
-    qn_json_text(&w, qn_metric_name(result->fit->metric));
+    qn_json_put_text(&w, "task", qn_task_name(result->fit->task));
+    qn_json_put_text(&w, "metric", qn_metric_name(result->fit->metric));
     write_set(result, QN_PART_TEST, &w);
     write_set(result, QN_PART_VALID, &w);
     if (result->shown == QN_PART_TRAIN)

@@ -538,12 +538,9 @@ void qn_metric_set_write_json(const qn_metric_set *set, qn_json_writer *w)
     for (int i = 0; i < set->count; i++) {
         qn_json_key(w, qn_metric_name(set->items[i].metric));
         qn_json_object_begin(w);
-        qn_json_key(w, "value");
-        qn_json_f64(w, set->items[i].value);
-        qn_json_key(w, "low");
-        qn_json_f64(w, set->items[i].low);
-        qn_json_key(w, "high");
-        qn_json_f64(w, set->items[i].high);
+        qn_json_put_f64(w, "value", set->items[i].value);
+        qn_json_put_f64(w, "low", set->items[i].low);
+        qn_json_put_f64(w, "high", set->items[i].high);
         qn_json_object_end(w);
     }
     qn_json_object_end(w);

@@ -89,8 +89,7 @@ static void write_loss_option(qn_json_writer *w, const char *name, double value)
 {
     if (value <= 0 && value >= 0)
         return;
-    qn_json_key(w, name);
-    qn_json_f64(w, value);
+    qn_json_put_f64(w, name, value);
 }
 
 static void write_net_json(const qn_net *net, qn_buf *dst)
@@ -103,13 +102,11 @@ static void write_net_json(const qn_net *net, qn_buf *dst)
     for (int i = 0; i < net->input.rank; i++)
         qn_json_i64(&w, net->input.dims[i]);
     qn_json_array_end(&w);
-    qn_json_key(&w, "loss");
-    qn_json_text(&w, qn_net_loss_names[net->loss.kind]);
+    qn_json_put_text(&w, "loss", qn_net_loss_names[net->loss.kind]);
     write_loss_option(&w, "quantile", net->loss.quantile);
     write_loss_option(&w, "margin", net->loss.margin);
     write_loss_option(&w, "blank", (double)net->loss.blank);
-    qn_json_key(&w, "closing");
-    qn_json_text(&w, net->closing);
+    qn_json_put_text(&w, "closing", net->closing);
     qn_json_key(&w, "layers");
     qn_buf_byte(dst, '[');
     qn_buf_append(dst, net->layers.data, net->layers.size);

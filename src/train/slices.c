@@ -223,8 +223,7 @@ void qn_slices_write_json(const qn_slices *slices, qn_json_writer *w)
         qn_json_str(w, slice->column);
         qn_json_key(w, "level");
         qn_json_str(w, slice->level);
-        qn_json_key(w, "rows");
-        qn_json_i64(w, slice->rows);
+        qn_json_put_i64(w, "rows", slice->rows);
         qn_json_key(w, qn_metric_name(slices->metric));
         qn_json_f64(w, slice->value);
         qn_json_object_end(w);
