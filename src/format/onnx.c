@@ -259,7 +259,7 @@ qn_status qn_onnx_read(qn_str bytes, const char *file, const char *folder, qn_ar
     const ProtobufCMessage *message = NULL;
     QN_TRY(unpack(&onnx__model__descriptor, bytes, file, arena, &message, err));
     const Onnx__Model *from = (const Onnx__Model *)(const void *)message;
-    if (!from->graph)
+    if (!from || !from->graph)
         QN_FAIL(err, QN_ERR_DATA, "not an ONNX model: there is no graph in it");
     if (from->n_functions > 0)
         return qn_error_set(err, QN_ERR_UNSUPPORTED, file,

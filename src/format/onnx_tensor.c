@@ -242,7 +242,8 @@ static qn_status take_external(const source *from, qn_tensor *dst, qn_error *err
     location = qn_arena_strndup(reader->arena, location, strlen(location));
     if (!location)
         return out_of_memory(err);
-    const qn_map *map = NULL;
+    static const qn_map none = {0};
+    const qn_map *map = &none;
     const char **names;
     QN_TRY(find_map(reader, location, &map, &names, err));
     size_t offset = 0, length = 0;

@@ -81,6 +81,23 @@ static qn_status frame_from_csv(qn_str text, qn_arena *arena, qn_frame *frame, q
     return QN_OK;
 }
 
+/* The column of a key, made when new; a text among numbers makes all of it texts. */
+static qn_status note_column(qn_frame *frame, qn_str name, const qn_json *cell, qn_arena *arena,
+                             qn_error *err)
+{
+    qn_column_kind kind = cell->kind == QN_JSON_STRING ? QN_COLUMN_STRING : QN_COLUMN_NUMBER;
+    qn_column *column = qn_frame_find(frame, name);
+    if (!column)
+        column = qn_frame_add(frame, name, kind, arena);
+    if (column && kind == QN_COLUMN_STRING && column->kind == QN_COLUMN_NUMBER) {
+        column->kind = kind;
+        column->strings = QN_NEW(arena, qn_str, frame->rows);
+    }
+    if (!column || (column->kind == QN_COLUMN_STRING && !column->strings))
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    return QN_OK;
+}
+
 /* Every key of every object, in the order of first appearance. */
 static qn_status find_columns(const qn_json *rows, qn_arena *arena, qn_frame *frame, qn_error *err)
 {
@@ -95,21 +112,8 @@ static qn_status find_columns(const qn_json *rows, qn_arena *arena, qn_frame *fr
     QN_TRY(qn_frame_init(frame, arena, count, qn_json_length(rows), err));
     for (int64_t i = 0; i < frame->rows; i++) {
         qn_json row = qn_json_at(rows, i);
-        for (int64_t k = 0; k < row.count; k++) {
-            qn_column_kind kind =
-                row.items[k].kind == QN_JSON_STRING ? QN_COLUMN_STRING : QN_COLUMN_NUMBER;
-            qn_column *column = qn_frame_find(frame, row.keys[k]);
-            if (!column)
-                column = qn_frame_add(frame, row.keys[k], kind, arena);
-            if (!column)
-                QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-            if (kind == QN_COLUMN_STRING && column->kind == QN_COLUMN_NUMBER) {
-                column->kind = kind; /* a text among numbers: all are texts */
-                column->strings = QN_NEW(arena, qn_str, frame->rows);
-                if (!column->strings)
-                    QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-            }
-        }
+        for (int64_t k = 0; k < row.count; k++)
+            QN_TRY(note_column(frame, row.keys[k], &row.items[k], arena, err));
     }
     return QN_OK;
 }

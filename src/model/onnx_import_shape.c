@@ -301,6 +301,7 @@ static qn_value cut_axis(qn_onnx_call *call, qn_value x, cut c)
         qn_max_i64(low, qn_min_i64(c.end < 0 ? qn_max_i64(c.end, -size - 1) + size : c.end, high));
     if (c.step == 1)
         return qn_onnx_slice(call, x, c.axis, c.start, qn_max_i64(c.start, c.end));
+    QN_ASSERT(c.step != 0); /* who reads the attributes refuses it */
     int64_t span = c.step > 0 ? c.end - c.start : c.start - c.end;
     int64_t stride = c.step > 0 ? c.step : c.step == INT64_MIN ? INT64_MAX : -c.step;
     int64_t count = span > 0 ? (span - 1) / stride + 1 : 0;

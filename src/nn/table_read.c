@@ -59,7 +59,7 @@ static bool read_padding(const qn_nn_attr *attr, const qn_json *value, qn_nn_slo
         return same || qn_str_is(value->string, "valid");
     }
     ret->padding = QN_NN_PAD_EXPLICIT;
-    if (qn_json_length(value) == 2 * rank)
+    if (qn_json_length(value) == 2 * (int64_t)rank)
         return read_ints(&pixels, value, ret);
     if (!read_each(&pixels, value, rank, ret))
         return false;

@@ -235,6 +235,7 @@ qn_seq_batch qn_seq_batch_of(const qn_seq *seq, const qn_plan *plan, int64_t row
 
 void qn_seq_batch_row(const qn_seq_batch *batch, int64_t row, const int32_t *tokens, int64_t count)
 {
+    QN_ASSERT(batch->tokens && batch->labels);
     int64_t *read = batch->tokens + row * batch->context;
     int64_t *labels = batch->labels + row * batch->context;
     for (int64_t i = 0; i < batch->context; i++) {
@@ -246,6 +247,7 @@ void qn_seq_batch_row(const qn_seq_batch *batch, int64_t row, const int32_t *tok
 void qn_seq_batch_pair(const qn_seq_batch *batch, int64_t row, const qn_seq_pairs *pairs,
                        int64_t pair)
 {
+    QN_ASSERT(batch->source && batch->source_lengths);
     const int32_t *source = pairs->sources + pair * batch->source_context;
     int64_t count = pairs->source_lengths[pair], *dst = batch->source + row * batch->source_context;
     qn_seq_batch_row(batch, row, pairs->targets + pair * (batch->context + 1),

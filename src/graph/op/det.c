@@ -28,7 +28,7 @@ static void read_square(square dst, const qn_tensor *src, int64_t at, int n)
 {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++)
-            dst[i][j] = qn_op_get(src, at + i * n + j);
+            dst[i][j] = qn_op_get(src, at + (int64_t)i * n + j);
 }
 
 static void swap_rows(square a, int i, int j, int n)

@@ -195,6 +195,7 @@ static void concat_vjp(const qn_op_vjp *in, qn_value *ret)
 static int64_t slice_range(int64_t size, int64_t start, int64_t end, int64_t step,
                            int64_t *ret_begin)
 {
+    QN_ASSERT(step != 0);
     int64_t first = step > 0 ? 0 : -1, last = step > 0 ? size : size - 1;
     start = start < 0 ? start + size : start;
     end = end < 0 ? end + size : end;

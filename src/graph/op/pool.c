@@ -220,9 +220,9 @@ static void indices_ref(const qn_op_run *run)
     bool column = qn_op_attr_i(run->types, "storage_order") != 0;
     int64_t *index = run->outputs[0].data, count = qn_shape_count(&run->outputs[0].shape);
     for (int64_t i = 0; i < count; i++) {
-        qn_op_place at = qn_op_place_of(w->out, i / w->c), full = {0};
+        qn_op_place at = qn_op_place_of(w->out, i / w->c);
         int64_t pixel = qn_op_window_pixel(w, &at, get_choice(&run->inputs[0], i)), flat = 0;
-        full = qn_op_place_of(w->in, pixel > 0 ? pixel : 0);
+        qn_op_place full = qn_op_place_of(w->in, pixel > 0 ? pixel : 0);
         for (int d = 0; d < 3; d++) {
             int k = column ? 2 - d : d;
             flat = flat * w->in[k] + full.at[k];

@@ -144,6 +144,7 @@ static tap_walk walk_of(const qn_resize *r, int64_t flat)
 {
     tap_walk walk = {0};
     for (int d = r->rank - 1; d >= 0; d--) {
+        QN_ASSERT(r->axes[d].out > 0); /* an empty output has no places */
         walk.taps[d] = qn_resize_taps_of(r, &r->axes[d], flat % r->axes[d].out);
         walk.outside = walk.outside || walk.taps[d].outside;
         flat /= r->axes[d].out;

@@ -33,6 +33,7 @@ static void FN(step_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, co
 {
     int64_t n = w->hidden;
     const qn_rnn_act *act = w->acts[d];
+    QN_ASSERT(c);
     for (int64_t row = 0; row < 4 * n; row++) {
         double sum = FN(gate_sum)(run, w, d, x, h, NULL, row, 3);
         if (row < n || (row >= 2 * n && row < 3 * n))

@@ -71,6 +71,7 @@ static void sum_bin(const transform *t, const signal_side *in, int64_t line, int
 
 static void run_transform(const transform *t, const signal_side *out, const signal_side *in)
 {
+    QN_ASSERT(out->parts <= 2);
     for (int64_t line = 0; line < out->lines.outer * out->lines.inner; line++)
         for (int64_t k = 0; k < out->lines.count; k++) {
             double sum[2] = {0, 0};

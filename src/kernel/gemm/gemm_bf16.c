@@ -46,7 +46,7 @@ static void job_plan(job *j, const qn_gemm *g, const qn_bf16_kernels *kernels)
     j->block_rows = qn_min_i64(g->m, QN_BF16_ROWS_MAX);
     double unit = 2.0 * (double)j->block_rows * (double)g->k * COLS_UNIT;
     j->block_cols = unit < CHUNK_FLOPS ? QN_BF16_COLS_MAX : COLS_UNIT;
-    if (j->block_rows == QN_BF16_ROWS_MAX && g->n >= 4 * QN_BF16_COLS_MAX)
+    if (j->block_rows == QN_BF16_ROWS_MAX && g->n >= (int64_t)4 * QN_BF16_COLS_MAX)
         j->block_cols = QN_BF16_COLS_MAX;
     j->blocks_m = (g->m + j->block_rows - 1) / j->block_rows;
     j->blocks_n = (g->n + j->block_cols - 1) / j->block_cols;
