@@ -300,12 +300,38 @@ static const op_code binary_codes[] = {
     {"Pow", QN_BINARY_POW}, {"PRelu", QN_BINARY_PRELU}, {NULL, 0},
 };
 
+/* Small whole exponents, one for all, as models out of other tools have them (x^2, x^3), are products.
+ * They are read when run: an exponent may be trained. */
+static void run_power(const void *args, qn_pool *pool, uint32_t step)
+{
+    const binary_args *a = args;
+    const float *exponent = a->inputs[1];
+    int64_t count = qn_bcast_count(&a->shape);
+    if (*exponent == 2) {
+        qn_unary_f32(pool, QN_UNARY_SQUARE, a->dst, a->inputs[0], count, 0);
+    } else if (*exponent == 3 && a->dst != a->inputs[0]) {
+        qn_bcast same = qn_bcast_same(count);
+        qn_unary_f32(pool, QN_UNARY_SQUARE, a->dst, a->inputs[0], count, 0);
+        qn_binary_f32(pool, QN_BINARY_MUL, a->dst, a->dst, a->inputs[0], &same);
+    } else {
+        run_binary_f32(args, pool, step);
+    }
+}
+
+static bool has_one_exponent(const qn_bind *bind)
+{
+    return qn_shape_count(&bind->types->inputs[1].shape) == 1 &&
+           qn_shape_equal(&bind->types->inputs[0].shape, &bind->types->outputs[0].shape);
+}
+
 static bool bind_binary(const qn_bind *bind)
 {
     bool floats = is_pair(bind, QN_DTYPE_F32), integers = is_pair(bind, QN_DTYPE_I64);
     binary_args *args = floats || integers ? take_binary(bind) : NULL;
     if (!args || !find_code(binary_codes, bind->types->op->name, &args->op))
         return false;
+    if (floats && args->op == QN_BINARY_POW && has_one_exponent(bind))
+        return qn_bind_to(bind, run_power, "power");
     if (floats)
         return qn_bind_to(bind, run_binary_f32, "binary");
     return args->op != QN_BINARY_POW && qn_bind_to(bind, run_binary_i64, "binary i64");

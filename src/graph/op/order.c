@@ -104,19 +104,53 @@ static qn_status top_infer(const qn_op_types *types, qn_type *ret_outputs, qn_er
     return QN_OK;
 }
 
-/* Puts element i of a line among the `kept` best so far, which stay in order; at most k are kept. */
-static void keep_best(const qn_tensor *x, const qn_op_lines *lines, int64_t at, int64_t *best,
-                      int64_t kept, int64_t k, int64_t i, int direction)
+/* The best k of a line, kept as a heap of places in the output's own memory, the worst on top: an
+ * element that loses against it costs one comparison. */
+typedef struct {
+    const qn_tensor *x;
+    int64_t at, step, count; /* the line; the heap's entries are as far apart as its elements */
+    int64_t *heap;
+    int direction; /* 1 = the largest */
+} top_line;
+
+/* Whether element a comes before b; of equals the first. */
+static bool is_before(const top_line *t, int64_t a, int64_t b)
 {
-    int64_t place = kept, step = lines->inner;
-    while (place > 0 &&
-           direction * qn_op_compare(x, at + i * step, x, at + best[(place - 1) * step] * step) > 0)
-        place--;
-    if (place >= k)
-        return;
-    for (int64_t p = kept < k ? kept : k - 1; p > place; p--)
-        best[p * step] = best[(p - 1) * step];
-    best[place * step] = i;
+    int order = t->direction * qn_op_compare(t->x, t->at + a * t->step, t->x, t->at + b * t->step);
+    return order > 0 || (order == 0 && a < b);
+}
+
+static void sink(const top_line *t, int64_t size, int64_t i)
+{
+    int64_t item = t->heap[i * t->step];
+    for (int64_t child; (child = 2 * i + 1) < size; i = child) {
+        if (child + 1 < size &&
+            is_before(t, t->heap[child * t->step], t->heap[(child + 1) * t->step]))
+            child++;
+        if (!is_before(t, item, t->heap[child * t->step]))
+            break;
+        t->heap[i * t->step] = t->heap[child * t->step];
+    }
+    t->heap[i * t->step] = item;
+}
+
+static void find_top(const top_line *t, int64_t k)
+{
+    for (int64_t i = 0; i < k; i++)
+        t->heap[i * t->step] = i;
+    for (int64_t i = k / 2 - 1; i >= 0; i--)
+        sink(t, k, i);
+    for (int64_t i = k; i < t->count; i++)
+        if (is_before(t, i, t->heap[0])) {
+            t->heap[0] = i;
+            sink(t, k, 0);
+        }
+    for (int64_t last = k - 1; last > 0; last--) { /* the worst goes behind, again and again */
+        int64_t worst = t->heap[0];
+        t->heap[0] = t->heap[last * t->step];
+        t->heap[last * t->step] = worst;
+        sink(t, last, 0);
+    }
 }
 
 static void top_ref(const qn_op_run *run)
@@ -128,8 +162,7 @@ static void top_ref(const qn_op_run *run)
     qn_op_lines short_lines = {lines.outer, k, lines.inner};
     for (int64_t line = 0; line < lines.outer * lines.inner && k > 0; line++) {
         int64_t at = qn_op_line_at(&lines, line), to = qn_op_line_at(&short_lines, line);
-        for (int64_t i = 0; i < lines.count; i++)
-            keep_best(x, &lines, at, indices + to, i < k ? i : k, k, i, direction);
+        find_top(&(top_line){x, at, lines.inner, lines.count, indices + to, direction}, k);
         for (int64_t p = to; p < to + k * lines.inner; p += lines.inner)
             qn_op_put_from(&run->outputs[0], p, x, at + indices[p] * lines.inner);
     }
@@ -146,7 +179,7 @@ static void top_vjp(const qn_op_vjp *in, qn_value *ret)
                            (qn_value[]){zeros, in->outputs[1], in->grads[0]}, 3, &axis, 1);
 }
 
-/* Insertion: most elements of a long line lose against the last of the best and cost one step. */
+/* Most elements of a long line lose against the worst of the best and cost one comparison. */
 static int64_t top_flops(const qn_op_types *types)
 {
     return 4 * qn_shape_count(&types->inputs[0].shape);
@@ -195,6 +228,7 @@ static const qn_op_sample top_samples[] = {
     SAMPLE(OP_F64(5, 7), 1, OP_AI("k", 3)),
     SAMPLE(OP_F64(2, 5, 3), 3, OP_AI("k", 5), OP_AI("axis", 1), OP_AI("largest", 0)),
     SAMPLE(OP_I32(50), 1, OP_AI("k", 9)),
+    SAMPLE(OP_U8(60), 1, OP_AI("k", 60)),
     SAMPLE(OP_F64(2, 3), 1, OP_AI("k", 0)),
 };
 
