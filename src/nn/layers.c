@@ -197,8 +197,11 @@ qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64
     if (!qn_nn_begin(at, x))
         return QN_NONE;
     qn_dtype dtype = qn_graph_type(at->graph, x)->dtype;
+    qn_attr integers = QN_ATTR_S("to", "i64");
     if (dtype != QN_DTYPE_I64)
-        return qn_nn_fail(at, "expects integers, got %s", qn_dtype_name(dtype));
+        x = qn_graph_node(at->graph, "Cast", &x, 1, &integers, 1);
+    if (x == QN_NONE)
+        return QN_NONE;
     if (count < 1 || size < 1)
         return qn_nn_fail(at, "has %lld rows of %lld, expected 1 or more of each", (long long)count,
                           (long long)size);

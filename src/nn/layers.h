@@ -84,8 +84,8 @@ qn_value qn_nn_one_hot(const qn_nn_scope *at, qn_value x, int64_t count);
 qn_value qn_nn_unit_norm(const qn_nn_scope *at, qn_value x); /* rows of length 1, or 0 */
 /* x, times a trained slope of its channel where it is below 0. Shapes: slope [C]. */
 qn_value qn_nn_prelu(const qn_nn_scope *at, qn_value x);
-/* Shapes: x i64 [...] of [0, count) -> [..., size]; weight [count, size], uniform +-0.05 as Keras.
- */
+/* Shapes: x [...] of [0, count) -> [..., size]; weight [count, size], uniform +-0.05 as Keras. Floats are cut to integers;
+ * what is outside gives zeros. */
 qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size);
 
 /* How deep lists of layers may stand in each other (residual). */

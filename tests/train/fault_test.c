@@ -65,6 +65,38 @@ static qn_status use_net(qn_error *err)
     return status;
 }
 
+/* A sequence model: fit, save, load, go on from a prompt in both ways. */
+static qn_status use_sequence(qn_error *err)
+{
+    static const int32_t text[] = {0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2};
+    int32_t made[3];
+    int64_t count;
+    qn_seq_options options = {
+        .vocab = 3, .context = 4, .width = 4, .layers = 1, .heads = 2, .tied = true};
+    qn_seq_fit_options fit = {
+        .steps = 2, .batch = 2, .threads = 1, .valid_tokens = text, .valid_count = 12};
+    qn_seq *seq = qn_seq_create(&options, err);
+    if (!seq)
+        return QN_ERR_MEMORY;
+    qn_status status = qn_seq_fit(seq, text, 12, &fit, err);
+    if (status == QN_OK)
+        status = qn_seq_save(seq, model, err);
+    qn_seq_destroy(seq);
+    if (status != QN_OK)
+        return status;
+
+    seq = qn_seq_load(model, err);
+    if (!seq)
+        return QN_ERR_MEMORY;
+    for (int64_t beams = 0; beams < 3 && status == QN_OK; beams += 2) {
+        qn_seq_generate_options how = {.tokens_max = 3, .beams = beams, .threads = 1};
+        status = qn_seq_generate(seq, &(qn_seq_prompt){.tokens = text, .count = 2}, 1, &how, made,
+                                 &count, err);
+    }
+    qn_seq_destroy(seq);
+    return status;
+}
+
 /* What `quern train` and `quern predict` do, on a table. */
 static qn_status use_table(qn_error *err)
 {
@@ -119,6 +151,12 @@ static void net_survives_each_failed_allocation(void **state)
     fail_each(use_net, 1);
 }
 
+static void sequence_survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    fail_each(use_sequence, 29);
+}
+
 static void table_survives_each_failed_allocation(void **state)
 {
     (void)state;
@@ -129,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(net_survives_each_failed_allocation),
+        cmocka_unit_test(sequence_survives_each_failed_allocation),
         cmocka_unit_test(table_survives_each_failed_allocation),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

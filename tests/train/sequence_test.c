@@ -460,6 +460,43 @@ static void folders_keep_a_model(void **unused)
     assert_int_equal(err.code, QN_ERR_NOT_FOUND);
 }
 
+/* Layers of a recipe over tokens: which of three tokens came first? */
+static void a_net_of_layers_reads_tokens(void **unused)
+{
+    (void)unused;
+    enum { ROWS = 90, STEPS = 6 };
+    static float inputs[ROWS][STEPS];
+    static int32_t labels[ROWS];
+    static float answers[ROWS][3];
+    for (int i = 0; i < ROWS; i++) {
+        labels[i] = i % 3;
+        for (int t = 0; t < STEPS; t++)
+            inputs[i][t] = (float)(t == 0 ? i % 3 : token_at(7, i * STEPS + t) % 3);
+    }
+    static const char *const bodies[][2] = {{"gru", "{\"units\": 12}"},
+                                            {"lstm", "{\"units\": 12, \"reverse\": true}"},
+                                            {"transformer", "{\"heads\": 2, \"units\": 16}"}};
+    for (int b = 0; b < 3; b++) {
+        qn_net *net = qn_net_create(QN_INPUT(STEPS), &err);
+        qn_net_layer(net, "embedding", "{\"count\": 3, \"size\": 8}");
+        qn_net_layer(net, "positions", NULL);
+        qn_net_layer(net, bodies[b][0], bodies[b][1]);
+        if (b == 2)
+            qn_net_flatten(net);
+        qn_net_dense(net, 3, QN_SOFTMAX);
+        qn_fit_options fit = {
+            .loss = QN_LOSS_CROSS_ENTROPY, .optimizer = qn_adam(0.02F), .epochs = 40};
+        assert_ok(qn_net_fit(net, QN_VIEW(inputs), QN_VIEW_1D(labels), &fit, &err), &err);
+        assert_ok(qn_net_predict(net, QN_VIEW(inputs), QN_VIEW_OUT(answers), &err), &err);
+        int right = 0;
+        for (int i = 0; i < ROWS; i++)
+            right += answers[i][labels[i]] > 0.5F;
+        if (right < ROWS * 9 / 10)
+            fail_msg("%s: %d of %d", bodies[b][0], right, ROWS);
+        qn_net_destroy(net);
+    }
+}
+
 static void mistakes_are_named(void **unused)
 {
     (void)unused;
@@ -512,6 +549,7 @@ int main(void)
         cmocka_unit_test(training_learns_and_repeats_to_the_bit),
         cmocka_unit_test(an_encoder_and_decoder_learn_to_turn_round),
         cmocka_unit_test(folders_keep_a_model),
+        cmocka_unit_test(a_net_of_layers_reads_tokens),
         cmocka_unit_test(mistakes_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
