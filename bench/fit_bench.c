@@ -3,7 +3,7 @@
  * samples in memory, shuffled, every epoch. bench/run runs it in turn with the same networks in
  * other programs. Not for kernels alone: those are in kernel_bench.c.
  *
- * usage: fit_bench CASE FOLDER THREADS     FOLDER holds MNIST's four IDX files
+ * usage: fit_bench CASE FOLDER THREADS [bf16]     FOLDER holds MNIST's four IDX files
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +18,14 @@ enum { EPOCHS_MAX = 64 };
 
 typedef struct {
     double ended[EPOCHS_MAX]; /* seconds since fit began, by epoch */
+    double loss;              /* of the last */
     int count;
 } laps;
 
 static int note_epoch(void *context, const qn_epoch *epoch)
 {
     laps *seen = context;
+    seen->loss = epoch->loss;
     if (seen->count < EPOCHS_MAX) {
         seen->ended[seen->count++] = epoch->seconds;
     }
@@ -100,8 +102,8 @@ static qn_status read_idx(const char *folder, const char *name, qn_arena *arena,
     return status != QN_OK ? status : qn_idx_read(bytes, path, 0, arena, ret, err);
 }
 
-static qn_status run(const bench_case *chosen, const char *folder, int threads, qn_arena *arena,
-                     qn_error *err)
+static qn_status run(const bench_case *chosen, const char *folder, int threads, bool bf16,
+                     qn_arena *arena, qn_error *err)
 {
     qn_tensor images;
     qn_tensor labels;
@@ -125,6 +127,7 @@ static qn_status run(const bench_case *chosen, const char *folder, int threads, 
                           .epochs = chosen->epochs,
                           .batch = chosen->batch,
                           .threads = threads,
+                          .bf16 = bf16,
                           .on_epoch = note_epoch,
                           .context = &seen};
     qn_view targets = QN_VIEW_OF((const uint8_t *)labels.data, chosen->samples);
@@ -139,28 +142,31 @@ static qn_status run(const bench_case *chosen, const char *folder, int threads, 
         each[count++] = seen.ended[i] - (i ? seen.ended[i - 1] : 0);
     }
     double epoch_s = median(each, count);
-    printf("{\"case\": \"%s\", \"epoch_s\": %.6f, \"step_us\": %.3f, \"version\": \"%s\"}\n",
+    printf("{\"case\": \"%s\", \"epoch_s\": %.6f, \"step_us\": %.3f, \"loss\": %.6f, "
+           "\"version\": \"%s\"}\n",
            chosen->name, epoch_s, epoch_s * 1e6 / ((double)chosen->samples / (double)chosen->batch),
-           QN_VERSION);
+           seen.loss, QN_VERSION);
     return QN_OK;
 }
 
 int main(int argc, char **argv)
 {
-    for (size_t i = 0; argc == 4 && i < sizeof(cases) / sizeof(cases[0]); i++) {
+    bool bf16 = argc == 5 && strcmp(argv[4], "bf16") == 0;
+    for (size_t i = 0; (argc == 4 || bf16) && i < sizeof(cases) / sizeof(cases[0]); i++) {
         if (strcmp(argv[1], cases[i].name) != 0) {
             continue;
         }
         qn_error err = {0};
         qn_arena load;
         qn_arena_init(&load, 0);
-        qn_status status = run(&cases[i], argv[2], (int)strtol(argv[3], NULL, 10), &load, &err);
+        qn_status status =
+            run(&cases[i], argv[2], (int)strtol(argv[3], NULL, 10), bf16, &load, &err);
         qn_arena_deinit(&load);
         if (status != QN_OK) {
             fprintf(stderr, "fit_bench: %s\n", err.text);
         }
         return status != QN_OK;
     }
-    fprintf(stderr, "usage: fit_bench linear|mlp|cnn[128]|cnn_deep[128] FOLDER THREADS\n");
+    fprintf(stderr, "usage: fit_bench linear|mlp|cnn[128]|cnn_deep[128] FOLDER THREADS [bf16]\n");
     return 2;
 }

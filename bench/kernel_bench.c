@@ -12,6 +12,7 @@
 #include "kernel/elementwise/binary.h"
 #include "kernel/elementwise/unary.h"
 #include "kernel/gemm/gemm.h"
+#include "kernel/gemm/gemm_bf16.h"
 #include "kernel/loss/loss.h"
 #include "kernel/move/move.h"
 #include "kernel/norm/norm.h"
@@ -143,6 +144,16 @@ static void run_gemm(bench *b, void *context)
     qn_gemm_f32(b->pool, g, b->arena + at);
 }
 
+static void run_gemm_bf16(bench *b, void *context)
+{
+    qn_gemm *g = context;
+    size_t at = 0;
+    const void *left = take(b, &at, (g->m * g->k + 1) / 2);
+    const void *right = take(b, &at, (g->n * g->k + 1) / 2);
+    g->c = take(b, &at, g->m * g->n);
+    qn_gemm_bf16(b->pool, g, left, right, b->arena + at);
+}
+
 static void bench_gemm(bench *b)
 {
     static const struct {
@@ -211,7 +222,11 @@ static void bench_gemm(bench *b)
         char name[80];
         snprintf(name, sizeof name, "gemm_%c%c_%dx%dx%d", g.trans_a ? 't' : 'n',
                  g.trans_b ? 't' : 'n', (int)g.m, (int)g.n, (int)g.k);
-        report(b, name, run_gemm, &g, 2.0 * (double)g.m * (double)g.n * (double)g.k, 0);
+        double flops = 2.0 * (double)g.m * (double)g.n * (double)g.k;
+        report(b, name, run_gemm, &g, flops, 0);
+        memmove(name + 9, name + 4, strlen(name + 4) + 1);
+        memcpy(name + 4, "_bf16", 5);
+        report(b, name, run_gemm_bf16, &g, flops, 0);
     }
 }
 

@@ -200,10 +200,11 @@ typedef struct {
         ema; /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */
     const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
     int64_t batch;               /* 32 samples */
-    uint64_t seed;               /* 1 */
-    int threads;                 /* what the machine grants */
-    bool in_order;               /* do not shuffle */
-    qn_view valid_inputs;        /* rank 0: no validation */
+    bool bf16;            /* products read 16-bit numbers; sums, weights and answers are f32 */
+    uint64_t seed;        /* 1 */
+    int threads;          /* what the machine grants */
+    bool in_order;        /* do not shuffle */
+    qn_view valid_inputs; /* rank 0: no validation */
     qn_view valid_targets;
     /* After each epoch; a result other than 0 stops. */
     int (*on_epoch)(void *context, const qn_epoch *epoch);

@@ -85,6 +85,7 @@ typedef struct {
      * before ended; gradients stop there (truncated back-propagation through time). Otherwise a step reads `context`
      * tokens from places drawn at random. */
     bool carry;
+    bool bf16;     /* products read 16-bit numbers; sums, weights and validation are f32 */
     uint64_t seed; /* 1 */
     int threads;   /* what the machine grants */
     const int32_t *valid_tokens;

@@ -35,6 +35,7 @@ typedef struct {
     qn_value first;    /* outputs are first .. first + op->outputs_count - 1 */
     const char *scope; /* "" = none */
     uint32_t stream;   /* RANDOM: which stream of random numbers; kept by all passes */
+    bool narrow;       /* its bf16 inputs among op->factors stand for f32 */
 } qn_node;
 
 typedef struct {

@@ -255,6 +255,9 @@ static qn_value finish_node(qn_graph *graph, qn_node *node, const qn_value *inpu
     qn_node_types types;
     if (!qn_node_types_init(&types, graph, node))
         return qn_graph_fail_memory(graph);
+    for (int i = 0; node->narrow && i < node->inputs_count; i++)
+        if (node->op->factors >> i & 1 && types.few[i].dtype == QN_DTYPE_BF16)
+            types.few[i].dtype = QN_DTYPE_F32;
     qn_value first = QN_NONE;
     if (infer_types(graph, &types.types, types.outputs))
         first = push_node(graph, node, types.outputs);

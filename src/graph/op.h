@@ -119,6 +119,9 @@ typedef struct qn_op {
     int64_t (*flops)(const qn_op_types *types);            /* NULL = one per output element */
     const qn_op_sample *samples;
     int samples_count;
+    /* Bit i: input i is a factor of the row's products, so plans of bf16 may store it in bf16 (pass/bf16.c). Such a
+     * node is f32 in all else: infer, ref and bindings without a way of their own see that input as f32. */
+    unsigned factors;
 } qn_op;
 
 const qn_op *qn_op_find(const char *name); /* NULL = unknown */

@@ -14,6 +14,16 @@
 
 typedef qn_status (*pass_fn)(const qn_graph *graph, qn_graph **ret, qn_error *err);
 
+/* Replaces the graph by the pass's, or drops it. */
+static qn_status run_pass(pass_fn pass, qn_graph **graph, qn_error *err)
+{
+    qn_graph *next = NULL;
+    qn_status status = pass(*graph, &next, err);
+    qn_graph_destroy(*graph);
+    *graph = next;
+    return status;
+}
+
 /* The graph that is run: sizes settled, then made smaller. Reference plans keep the nodes as they were built. */
 static qn_status run_passes(const qn_graph *graph, const qn_plan_options *options, qn_graph **ret,
                             qn_error *err)
@@ -28,14 +38,10 @@ static qn_status run_passes(const qn_graph *graph, const qn_plan_options *option
     qn_graph *now = NULL;
     QN_TRY(qn_pass_resolve(graph, &sizes, &now, err));
     size_t count = options->reference ? 0 : sizeof passes / sizeof passes[0];
-    for (size_t i = 0; i < count; i++) {
-        qn_graph *next = NULL;
-        qn_status status = passes[i](now, &next, err);
-        qn_graph_destroy(now);
-        if (status != QN_OK)
-            return status;
-        now = next;
-    }
+    for (size_t i = 0; i < count; i++)
+        QN_TRY(run_pass(passes[i], &now, err));
+    if (options->bf16)
+        QN_TRY(run_pass(qn_pass_bf16, &now, err));
     *ret = now;
     return QN_OK;
 }

@@ -23,6 +23,7 @@ typedef struct {
     qn_pool *pool;      /* may be NULL: serial */
     bool reference;     /* use op references only: tests */
     bool training;      /* random ops and batch norm behave as in training */
+    bool bf16;          /* products read their factors from bf16; sums and all else are f32 */
     int64_t memory_max; /* 0 = none; ERR_BUDGET says what the plan would need */
     /* Scalar outputs (loss, gradient norm) that must be finite before any state is changed:
      * otherwise the run ends there, qn_plan_stopped says so and the states are as they were before

@@ -65,6 +65,7 @@ typedef struct {
     bool *wanted;       /* by output: something reads it */
     int *input_sources; /* by input: which plan input its memory is, or a QN_SOURCE */
     uint32_t stream;
+    bool narrow; /* see qn_node */
     size_t scratch_bytes;
     int joined; /* how many nodes this stands for */
     qn_bound bound;

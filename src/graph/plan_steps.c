@@ -38,10 +38,26 @@ int64_t qn_step_bytes(const qn_plan_step *step)
     return bytes;
 }
 
+/* What the row knows of a step whose factors are stored in bf16: f32 as everything else. */
+static const qn_type *widened_types(const qn_plan_step *step, qn_type *inputs)
+{
+    for (int i = 0; i < step->types.inputs_count; i++) {
+        inputs[i] = step->types.inputs[i];
+        if (step->types.op->factors >> i & 1 && inputs[i].dtype == QN_DTYPE_BF16)
+            inputs[i].dtype = QN_DTYPE_F32;
+    }
+    return inputs;
+}
+
 int64_t qn_step_flops(const qn_plan_step *step)
 {
-    if (step->types.op->flops)
-        return step->types.op->flops(&step->types);
+    if (step->types.op->flops) {
+        qn_type inputs[QN_OP_INPUTS_MAX];
+        qn_op_types types = step->types;
+        if (step->narrow)
+            types.inputs = widened_types(step, inputs);
+        return types.op->flops(&types);
+    }
     int64_t flops = 0;
     for (int i = 0; i < step->types.outputs_count; i++)
         flops += qn_shape_count(&step->types.outputs[i].shape);
@@ -60,14 +76,26 @@ static qn_bind make_bind(qn_plan *plan, qn_plan_step *step)
                      .bound = &step->bound};
 }
 
+/* NULL = the row's reference. */
+static const qn_binding *find_binding(const qn_plan *plan, const qn_plan_step *step)
+{
+    bool reference = plan->context.reference && step->types.op != &copy_op;
+    return reference ? NULL : qn_binding_find(step->types.op->name);
+}
+
+/* Stored in bf16, but nothing reads it so. */
+static bool is_widened(const qn_bind *bind, const qn_plan_step *step)
+{
+    return step->narrow && (bind->context->reference || !qn_bind_takes_bf16(bind));
+}
+
 qn_status qn_step_bind(qn_plan *plan, int index, qn_error *err)
 {
     qn_plan_step *step = &plan->steps[index];
     qn_bind bind = make_bind(plan, step);
-    const qn_binding *binding = plan->context.reference && step->types.op != &copy_op
-                                    ? NULL
-                                    : qn_binding_find(step->types.op->name);
-    bool bound = binding && binding->bind(&bind);
+    const qn_binding *binding = find_binding(plan, step);
+    bool widened = is_widened(&bind, step);
+    bool bound = widened ? qn_bind_widened(&bind, binding) : binding && binding->bind(&bind);
     if (!bound && !qn_bind_reference(&bind))
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
     int64_t by_flops = qn_step_flops(step) / FLOPS_PER_NS,
@@ -156,6 +184,7 @@ static void push_node(step_work *work, const qn_node *node)
     step->scope = qn_arena_strndup(&work->plan->arena, node->scope, strlen(node->scope));
     work->failed = work->failed || !step->scope;
     step->stream = node->stream;
+    step->narrow = node->narrow;
     for (int i = 0; i < node->inputs_count; i++) {
         qn_value value = node->inputs[i];
         step->input_sources[i] = QN_SOURCE_PLAN;
@@ -408,10 +437,13 @@ static bool alloc_tables(step_work *work)
 static size_t find_scratch(qn_plan *plan)
 {
     size_t most = 0;
-    for (int i = 0; i < plan->calls_count && !plan->context.reference; i++) {
+    for (int i = 0; i < plan->calls_count; i++) {
         qn_bind bind = make_bind(plan, &plan->steps[i]);
-        const qn_binding *binding = qn_binding_find(plan->steps[i].types.op->name);
+        const qn_binding *binding = find_binding(plan, &plan->steps[i]);
+        bool widened = is_widened(&bind, &plan->steps[i]);
         size_t bytes = binding && binding->scratch_bytes ? binding->scratch_bytes(&bind) : 0;
+        if (widened)
+            bytes = qn_bind_widened_scratch_bytes(&bind, binding);
         plan->steps[i].scratch_bytes = bytes;
         most = bytes > most ? bytes : most;
     }

@@ -163,7 +163,7 @@ typedef struct qn_recipe {
         double quantile; /* loss quantile */
         double margin;   /* losses hinge and squared_hinge */
         qn_recipe_weights class_weight;
-        const char *precision; /* "f32" */
+        const char *precision; /* "f32" or "bf16" */
         int64_t seed;
     } train;
     struct {

@@ -123,8 +123,8 @@ const qn_recipe_key qn_recipe_keys[] = {
      .doc = "losses hinge and squared_hinge: score from which an answer is right enough"},
     {"train.class_weight", QN_KEY_WEIGHTS, FIELD(train.class_weight), "none", "none balanced",
      .high = 1e6, .doc = "balanced: rare classes weigh more; or {label: weight, ...}, others 1"},
-    {"train.precision", QN_KEY_WORD, FIELD(train.precision), "f32", "f32", "bf16",
-     .doc = "number format of the arithmetic"},
+    {"train.precision", QN_KEY_WORD, FIELD(train.precision), "f32", "f32 bf16",
+     .doc = "bf16: products read 16-bit numbers, sums and weights stay f32"},
     {"train.seed", QN_KEY_INT, FIELD(train.seed), "1", .high = 0x1p53,
      .doc = "seed of weights, shuffling and dropout"},
 

@@ -394,6 +394,7 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
         .seed = (uint64_t)recipe->train.seed,
         .pool = fit->pool,
         .memory_max = fit->options->memory_max_bytes,
+        .bf16 = strcmp(recipe->train.precision, "bf16") == 0,
     };
     QN_TRY(optimizer_of(recipe, arena, &options.optimizer, err));
     QN_TRY(class_weights(fit, recipe, arena, &options.loss, err));

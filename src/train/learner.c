@@ -194,6 +194,7 @@ static qn_status make_plan(const qn_learner *learner, int64_t batch, qn_plan **r
         .seed = learner->options.seed,
         .pool = learner->options.pool,
         .training = true,
+        .bf16 = learner->options.bf16 && !learner->options.lbfgs,
         .memory_max = learner->options.memory_max,
         .guards = &loss_output,
         .guards_count = learner->options.lbfgs ? 0 : 1,

@@ -31,6 +31,7 @@ typedef struct {
     uint64_t seed;      /* initial weights and random ops */
     qn_pool *pool;      /* NULL = serial */
     int64_t memory_max; /* bytes of one plan; 0 = none */
+    bool bf16;          /* steps read the factors of products from bf16; answers are f32 */
 } qn_learner_options;
 
 /* A plan with its inputs in the order of the packed tensors it was opened for. */

@@ -189,6 +189,7 @@ static qn_status begin(fit_run *run, qn_error *err)
                                .seed = f->seed ? f->seed : 1,
                                .pool = run->seq->pool,
                                .training = true,
+                               .bf16 = f->bf16,
                                .guards = guards,
                                .guards_count = 1};
     QN_TRY(qn_plan_create(run->graph, run->state, &options, &run->plan, err));

@@ -20,6 +20,10 @@ def recipes():
                             "model:\n  layers:\n    - conv2d: {filters: 8, kernel: 3, activation: relu}\n    - batch_norm\n"
                             "    - max_pool2d: {size: 2}\n    - flatten\n    - dropout: {rate: 0.2}\n    - dense: {units: auto}\n"
                             f"train: {{epochs: {EPOCHS}, early_stop: 0}}\n")
+    yield write("bf16.yaml", f"quern: 1\nname: bf16\ndata: {{path: {images}}}\n"
+                             "model:\n  layers:\n    - conv2d: {filters: 8, kernel: 3, activation: relu}\n    - max_pool2d: {size: 2}\n"
+                             "    - flatten\n    - dropout: {rate: 0.2}\n    - dense: {units: 32, activation: relu}\n    - dense: {units: auto}\n"
+                             f"train: {{epochs: {EPOCHS}, early_stop: 0, precision: bf16}}\n")
 
 
 def weights(folder):

@@ -360,6 +360,63 @@ static void check_half(const qn_op *op, int at, qn_dtype dtype, double tolerance
     close_bench(&wide);
 }
 
+static bench open_narrow(const qn_op *op, const qn_op_sample *sample, bool reference)
+{
+    bench b = {.graph = qn_graph_create(), .op = op, .sample = sample};
+    qn_value inputs[QN_OP_INPUTS_MAX];
+    qn_plan_options options = {
+        .batch = 1, .seed = 5, .reference = reference, .training = true, .bf16 = true};
+    (void)build_node(&b, QN_DTYPE_F32, inputs);
+    assert_ok(qn_state_create(&b.state, &err), &err);
+    assert_ok(qn_plan_create(b.graph, b.state, &options, &b.plan, &err), &err);
+    return b;
+}
+
+/* Rounds what the row reads from bf16, so that a plan of f32 computes on the same numbers. */
+static void round_factors(const bench *b)
+{
+    for (int i = 0; i < b->sample->inputs_count; i++) {
+        const qn_tensor *x = qn_plan_input(b->plan, numbered('x', i));
+        if (!x || !(b->op->factors >> i & 1))
+            continue;
+        for (int64_t k = 0; k < qn_shape_count(&x->shape); k++) {
+            double value = qn_tensor_f64_at(x, k);
+            uint16_t half;
+            qn_dtype_write_f64(&half, QN_DTYPE_BF16, &value, 1);
+            qn_tensor narrow = qn_tensor_of(&half, QN_DTYPE_BF16, QN_SHAPE(1));
+            set_at(x, k, qn_tensor_f64_at(&narrow, 0));
+        }
+    }
+}
+
+/* A plan of bf16 gives what one of f32 gives on rounded factors: nothing else is rounded, and outputs stay f32. */
+static void factors_are_read_from_bf16(void **unused)
+{
+    (void)unused;
+    const qn_op *op;
+    int rows = 0;
+    for (int row = 0; (op = qn_op_at(row)); row++) {
+        rows += op->factors != 0;
+        for (int at = 0; op->factors && at < op->samples_count; at++) {
+            bench plain = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, true);
+            fill(&plain);
+            round_factors(&plain);
+            qn_plan_run(plain.plan, 3);
+            for (int reference = 0; reference < 2; reference++) {
+                bench narrow = open_narrow(op, &op->samples[at], reference);
+                fill(&narrow);
+                qn_plan_run(narrow.plan, 3);
+                compare_outputs(&narrow, &plain, 1e-5, at, "bf16");
+                assert_int_equal(qn_plan_output(narrow.plan, "y0")->dtype,
+                                 qn_plan_output(plain.plan, "y0")->dtype);
+                close_bench(&narrow);
+            }
+            close_bench(&plain);
+        }
+    }
+    assert_true(rows >= 15);
+}
+
 /* The tolerances are two roundings of f16 and of bf16. */
 static void short_floats_are_the_rounded_f64_ref(void **unused)
 {
@@ -492,6 +549,7 @@ int main(void)
         cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(f32_ref_is_the_rounded_f64_ref),
         cmocka_unit_test(kernels_agree_with_refs),
+        cmocka_unit_test(factors_are_read_from_bf16),
         cmocka_unit_test(short_floats_are_the_rounded_f64_ref),
         cmocka_unit_test(wrong_calls_are_refused_with_reasons),
         cmocka_unit_test(views_keep_symbolic_dimensions),

@@ -69,6 +69,14 @@ const qn_binding *qn_binding_find(const char *op);
 /* The row's reference; false = memory is short. */
 bool qn_bind_reference(const qn_bind *bind);
 
+/* A step whose factors (qn_op.factors) are stored in bf16. Whether its own kernel reads them so: */
+bool qn_bind_takes_bf16(const qn_bind *bind);
+/* Otherwise they are widened in scratch before its f32 binding (NULL: the row's reference); false = memory is short. */
+bool qn_bind_widened(const qn_bind *bind, const qn_binding *binding);
+size_t qn_bind_widened_scratch_bytes(const qn_bind *bind, const qn_binding *binding);
+/* MatMul, Gemm, MatMulGradWeight: qn_bind_takes_bf16 of the family. */
+bool qn_bind_product_takes_bf16(const qn_bind *bind);
+
 /* Whether all present inputs and outputs are f32. */
 bool qn_bind_all_f32(const qn_bind *bind);
 int64_t qn_bind_count(const qn_tensor *tensor);

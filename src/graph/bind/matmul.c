@@ -5,10 +5,12 @@
 
 #include "graph/bind/bind.h"
 #include "kernel/gemm/gemm.h"
+#include "kernel/gemm/gemm_bf16.h"
 
 typedef struct {
     qn_gemm gemm;
     void *scratch;
+    const uint16_t *a, *b; /* of products of bf16 */
 } gemm_args;
 
 static void run_gemm(const void *args, qn_pool *pool, uint32_t step)
@@ -16,6 +18,24 @@ static void run_gemm(const void *args, qn_pool *pool, uint32_t step)
     (void)step;
     const gemm_args *a = args;
     qn_gemm_f32(pool, &a->gemm, a->scratch);
+}
+
+static void run_gemm_bf16(const void *args, qn_pool *pool, uint32_t step)
+{
+    (void)step;
+    const gemm_args *a = args;
+    qn_gemm_bf16(pool, &a->gemm, a->a, a->b, a->scratch);
+}
+
+/* Both factors f32, or both bf16 with the rest f32. */
+static bool is_product(const qn_bind *bind)
+{
+    const qn_op_types *types = bind->types;
+    qn_dtype factors = types->inputs[0].dtype;
+    bool bias = types->inputs_count > 2 && types->inputs[2].shape.rank >= 0;
+    return (factors == QN_DTYPE_F32 || factors == QN_DTYPE_BF16) &&
+           types->inputs[1].dtype == factors && types->outputs[0].dtype == QN_DTYPE_F32 &&
+           (!bias || types->inputs[2].dtype == QN_DTYPE_F32);
 }
 
 bool qn_bind_activation(const qn_bind *bind, qn_act *ret, float *ret_slope)
@@ -68,7 +88,7 @@ static bool describe_matmul(const qn_bind *bind, qn_gemm *gemm)
 {
     const qn_shape *a = &bind->types->inputs[0].shape, *b = &bind->types->inputs[1].shape;
     const qn_shape *out = &bind->types->outputs[0].shape;
-    if (!qn_bind_all_f32(bind) || out->rank - 2 > QN_GEMM_BATCH_RANK)
+    if (!is_product(bind) || out->rank - 2 > QN_GEMM_BATCH_RANK)
         return false;
     set_matrices(bind, gemm);
     if (b->rank == 2 && !gemm->trans_a) { /* one matrix for all rows of the batch */
@@ -96,7 +116,7 @@ static bool is_row(const qn_shape *bias, int64_t n)
 static bool describe_gemm(const qn_bind *bind, qn_gemm *gemm)
 {
     const qn_op_types *types = bind->types;
-    if (!qn_bind_all_f32(bind) || !qn_bind_activation(bind, &gemm->act, &gemm->slope))
+    if (!is_product(bind) || !qn_bind_activation(bind, &gemm->act, &gemm->slope))
         return false;
     set_matrices(bind, gemm);
     gemm->alpha = (float)qn_op_attr_f(types, "alpha");
@@ -112,7 +132,7 @@ static bool describe_weight(const qn_bind *bind, qn_gemm *gemm)
 {
     const qn_shape *out = &bind->types->outputs[0].shape;
     int64_t count = qn_shape_count(&bind->types->inputs[0].shape);
-    if (!qn_bind_all_f32(bind) || out->dims[0] == 0)
+    if (!is_product(bind) || out->dims[0] == 0)
         return false;
     *gemm = (qn_gemm){.m = out->dims[0],
                       .n = out->dims[1],
@@ -137,22 +157,35 @@ static bool describe(const qn_bind *bind, qn_gemm *gemm)
     return matmul ? describe_matmul(bind, gemm) : describe_gemm(bind, gemm);
 }
 
+bool qn_bind_product_takes_bf16(const qn_bind *bind)
+{
+    qn_gemm gemm;
+    return bind->types->inputs[0].dtype == QN_DTYPE_BF16 && describe(bind, &gemm) &&
+           qn_gemm_bf16_takes(&gemm);
+}
+
 static size_t scratch_bytes(const qn_bind *bind)
 {
     qn_gemm gemm;
-    return describe(bind, &gemm) ? qn_gemm_f32_scratch_bytes(&gemm, bind->context->threads) : 0;
+    if (!describe(bind, &gemm))
+        return 0;
+    return qn_bind_product_takes_bf16(bind)
+               ? qn_gemm_bf16_scratch_bytes(&gemm, bind->context->threads)
+               : qn_gemm_f32_scratch_bytes(&gemm, bind->context->threads);
 }
 
 static bool bind_gemm(const qn_bind *bind)
 {
     qn_gemm gemm;
-    if (!describe(bind, &gemm))
+    bool halves = qn_bind_product_takes_bf16(bind);
+    if (!describe(bind, &gemm) || (bind->types->inputs[0].dtype == QN_DTYPE_BF16 && !halves))
         return false;
     gemm_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
-    *args = (gemm_args){gemm, bind->scratch};
-    return qn_bind_to(bind, run_gemm, "gemm");
+    *args = (gemm_args){gemm, bind->scratch, bind->inputs[0].data, bind->inputs[1].data};
+    return halves ? qn_bind_to(bind, run_gemm_bf16, "gemm bf16")
+                  : qn_bind_to(bind, run_gemm, "gemm");
 }
 
 const qn_binding qn_bindings_matmul[] = {

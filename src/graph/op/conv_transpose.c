@@ -127,6 +127,7 @@ const qn_op qn_ops_conv_transpose[] = {
     {.name = "ConvTranspose",
      .inputs_min = 2,
      .inputs_max = 3,
+     .factors = 3,
      .outputs_count = 1,
      .attrs = attrs,
      .infer = transposed_infer,

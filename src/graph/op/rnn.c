@@ -375,14 +375,14 @@ static const qn_op_sample rnn_grad_samples[] = {{GRAD_ONE(1, 1)}};
 #define FORWARD(op_name, high, outputs, list, table)                                               \
     {                                                                                              \
         .name = (op_name), .inputs_min = 3, .inputs_max = (high), .outputs_count = (outputs),      \
-        .attrs = (list), .infer = rnn_infer, .vjp = rnn_vjp, .ref = rnn_ref, .flops = rnn_flops,   \
-        OP_SAMPLES(table)                                                                          \
+        .factors = 7, .attrs = (list), .infer = rnn_infer, .vjp = rnn_vjp, .ref = rnn_ref,         \
+        .flops = rnn_flops, OP_SAMPLES(table)                                                      \
     }
 #define BACKWARD(op_name, high, outputs, list, table)                                              \
     {                                                                                              \
         .name = (op_name), .inputs_min = 5, .inputs_max = (high), .outputs_count = (outputs),      \
-        .flags = QN_OP_NO_GRADIENT, .attrs = (list), .infer = grad_infer, .ref = grad_ref,         \
-        .flops = rnn_flops, OP_SAMPLES(table)                                                      \
+        .factors = 7, .flags = QN_OP_NO_GRADIENT, .attrs = (list), .infer = grad_infer,            \
+        .ref = grad_ref, .flops = rnn_flops, OP_SAMPLES(table)                                     \
     }
 
 const qn_op qn_ops_rnn[] = {

@@ -30,4 +30,7 @@ QN_MUST_USE qn_status qn_pass_fuse(const qn_graph *graph, qn_graph **ret, qn_err
 /* Convolution with ReLU and the 2x2 max pool behind it, and their gradients, as one node each way. After fuse. */
 QN_MUST_USE qn_status qn_pass_fuse_pool(const qn_graph *graph, qn_graph **ret, qn_error *err);
 
+/* Products read their factors from bf16: a Cast in front of each f32 factor, one for all that read it. Last. */
+QN_MUST_USE qn_status qn_pass_bf16(const qn_graph *graph, qn_graph **ret, qn_error *err);
+
 #endif
