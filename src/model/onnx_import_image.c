@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/checked.h"
 #include "model/onnx_import_priv.h"
 
 /* Attributes of windows as they are: strides, pads, dilations and so on, the empty ones left out. */
@@ -328,6 +329,82 @@ static void map_space_to_depth(qn_onnx_call *call)
         qn_onnx_reshape(call, x, &QN_SHAPE(s.dims[0], s.dims[1] * block * block, height, width)));
 }
 
+/* The kind of interpolation had other words until opset 20. */
+static void map_grid_sample(qn_onnx_call *call)
+{
+    const char *mode = qn_onnx_attr_s(call, "mode", "linear");
+    mode = strcmp(mode, "bilinear") == 0 ? "linear" : strcmp(mode, "bicubic") == 0 ? "cubic" : mode;
+    qn_attr attrs[] = {
+        QN_ATTR_S("mode", mode),
+        QN_ATTR_S("padding_mode", qn_onnx_attr_s(call, "padding_mode", "zeros")),
+        QN_ATTR_I("align_corners", qn_onnx_attr_i(call, "align_corners", 0)),
+    };
+    qn_value x = qn_onnx_in_last(call, 0);
+    qn_value grid = qn_onnx_cast(call, qn_onnx_in(call, 1), qn_onnx_type(call, x)->dtype);
+    qn_onnx_out_last(call, 0, qn_onnx_emit(call, "GridSample", (qn_value[]){x, grid}, 2, attrs, 3));
+}
+
+/* The places of all pixels of an image, each as (x, y, 1) or (x, y, z, 1): what an affine map takes. */
+static bool place_pixels(qn_onnx_call *call, const int64_t *sizes, int space, qn_tensor *ret)
+{
+    bool corners = qn_onnx_attr_i(call, "align_corners", 0) != 0;
+    int64_t count = 1;
+    for (int d = 0; d < space; d++)
+        if (sizes[d] < 1 || sizes[d] > INT32_MAX || !qn_mul_i64(count, sizes[d], &count))
+            return false;
+    double *places = qn_arena_zero(&call->importer->arena, count * (space + 1), sizeof *places);
+    for (int64_t i = 0; i < count && places; i++) {
+        int64_t left = i;
+        double *place = places + i * (space + 1);
+        for (int d = space - 1; d >= 0; left /= sizes[d], d--) {
+            double at = (double)(left % sizes[d]), size = (double)sizes[d];
+            double last = size > 1 ? size - 1 : 1;
+            place[space - 1 - d] = corners ? 2 * at / last - 1 : (2 * at + 1) / size - 1;
+        }
+        place[space] = 1;
+    }
+    *ret = qn_tensor_of(places, QN_DTYPE_F64, QN_SHAPE(count, space + 1));
+    return places != NULL;
+}
+
+static void map_affine_grid(qn_onnx_call *call)
+{
+    int64_t sizes[QN_RANK_MAX];
+    int count = 0;
+    if (!qn_onnx_const_ints(call, 1, sizes, 5, &count))
+        return;
+    qn_tensor places;
+    qn_value theta = qn_onnx_in(call, 0);
+    if (count < 4 || !place_pixels(call, sizes + 2, count - 2, &places)) {
+        qn_onnx_fail(call, QN_ERR_DATA, "no grid of %d sizes can be made", count);
+        return;
+    }
+    qn_attr turned = QN_ATTR_I("transB", 1);
+    qn_shape shape = {.rank = count, .dims = {sizes[0]}};
+    memcpy(shape.dims + 1, sizes + 2, (size_t)(count - 2) * sizeof *sizes);
+    shape.dims[count - 1] = count - 2;
+    qn_value base =
+        qn_onnx_cast(call, qn_onnx_constant(call, &places), qn_onnx_type(call, theta)->dtype);
+    qn_value grid = qn_onnx_emit(call, "MatMul", (qn_value[]){base, theta}, 2, &turned, 1);
+    qn_onnx_out(call, 0, qn_onnx_reshape(call, grid, &shape));
+}
+
+static void map_col2im(qn_onnx_call *call)
+{
+    static const char *const lists[] = {"strides", "pads", "dilations", NULL};
+    qn_attr attrs[6];
+    int64_t image[QN_RANK_MAX], block[QN_RANK_MAX];
+    int image_count = 0, block_count = 0;
+    if (!qn_onnx_const_ints(call, 1, image, QN_RANK_MAX, &image_count) ||
+        !qn_onnx_const_ints(call, 2, block, QN_RANK_MAX, &block_count))
+        return;
+    int count = window_attrs(call, attrs, lists);
+    attrs[count++] = qn_onnx_list("image_shape", image, image_count);
+    attrs[count++] = qn_onnx_list("block_shape", block, block_count);
+    qn_value x = qn_onnx_in(call, 0);
+    qn_onnx_out(call, 0, qn_onnx_emit(call, "Col2Im", &x, 1, attrs, count));
+}
+
 #define ROW(name, since, map)                                                                      \
     {                                                                                              \
         NULL, name, since, 0, map, NULL, NULL, NULL                                                \
@@ -352,6 +429,9 @@ const qn_onnx_row qn_onnx_rows_image[] = {
     ROW("GroupNormalization", 18, map_group_norm),
     NOTED("LRN", 1, map_lrn, "size up to 64"),
     ROW("MeanVarianceNormalization", 9, map_mean_variance),
+    ROW("GridSample", 16, map_grid_sample),
+    ROW("Col2Im", 18, map_col2im),
+    NOTED("AffineGrid", 20, map_affine_grid, "the size must be a constant"),
     ROW("DepthToSpace", 1, map_depth_to_space),
     ROW("SpaceToDepth", 1, map_space_to_depth),
     {0},
