@@ -443,6 +443,24 @@ qn_value qn_onnx_emit2(qn_onnx_call *call, const char *op, qn_value a, qn_value 
     return qn_onnx_emit(call, op, inputs, 2, NULL, 0);
 }
 
+void *qn_onnx_numbers(qn_onnx_call *call, int64_t count, size_t each)
+{
+    if (call->status != QN_OK)
+        return NULL;
+    int64_t *left = &call->importer->constants_left;
+    int64_t fitting = *left / (2 * (int64_t)each); /* here, and in the graph that copies them */
+    void *made = NULL;
+    if (count >= 0 && count < fitting)
+        made = qn_arena_zero(&call->importer->arena, count + 1, each);
+    if (made)
+        *left -= 2 * count * (int64_t)each;
+    else
+        qn_onnx_fail(call, QN_ERR_BUDGET,
+                     "a constant of %lld elements; constants may take %lld bytes more",
+                     (long long)count, (long long)*left);
+    return made;
+}
+
 qn_value qn_onnx_constant(qn_onnx_call *call, const qn_tensor *tensor)
 {
     if (call->status != QN_OK)

@@ -9,19 +9,6 @@
 #include "base/alloc.h"
 #include "model/onnx_import_priv.h"
 
-/* A whole array of numbers for a constant; NULL after an error. */
-static void *scratch(qn_onnx_call *call, int64_t count, size_t each)
-{
-    if (call->status != QN_OK)
-        return NULL;
-    void *made = count >= 0 && count < (int64_t)1 << 31
-                     ? qn_arena_zero(&call->importer->arena, count + 1, each)
-                     : NULL;
-    if (!made)
-        qn_onnx_fail(call, QN_ERR_BUDGET, "%lld elements are too many", (long long)count);
-    return made;
-}
-
 static qn_value whole_constant(qn_onnx_call *call, int64_t *numbers, qn_shape shape)
 {
     qn_tensor tensor = qn_tensor_of(numbers, QN_DTYPE_I64, shape);
@@ -112,7 +99,7 @@ static void map_tensor_scatter(qn_onnx_call *call)
     bool circular = strcmp(qn_onnx_attr_s(call, "mode", "linear"), "circular") == 0;
     int64_t count = qn_shape_count(&given.shape),
             size = call->status == QN_OK ? type.shape.dims[axis] : 1;
-    int64_t *places = scratch(call, count, sizeof *places);
+    int64_t *places = qn_onnx_numbers(call, count, sizeof *places);
     if (!places)
         return;
     int64_t inner = 1;
@@ -324,7 +311,8 @@ static void map_non_zero(qn_onnx_call *call)
     if (!qn_onnx_const_tensor(call, 0, &x))
         return;
     int64_t count = qn_shape_count(&x.shape), found = 0;
-    int64_t *places = scratch(call, count * (x.shape.rank ? x.shape.rank : 1), sizeof *places);
+    int64_t *places =
+        qn_onnx_numbers(call, count * (x.shape.rank ? x.shape.rank : 1), sizeof *places);
     if (!places)
         return;
     for (int64_t i = 0; i < count; i++)
@@ -357,7 +345,7 @@ static void map_compress(qn_onnx_call *call)
         x = qn_onnx_reshape(call, x, &shape);
     }
     int64_t count = qn_shape_count(&keep.shape), found = 0;
-    int64_t *places = scratch(call, count, sizeof *places);
+    int64_t *places = qn_onnx_numbers(call, count, sizeof *places);
     for (int64_t i = 0; places && i < count && i < shape.dims[axis]; i++)
         if (is_true(&keep, i))
             places[found++] = i;
@@ -424,10 +412,10 @@ static void sort_uniques(const slices *s, uniques *u, int64_t *place)
 static void out_uniques(qn_onnx_call *call, qn_value x, int axis, const slices *s, const uniques *u,
                         const int64_t *place)
 {
-    int64_t *first = scratch(call, u->found, sizeof *first),
-            *counts = scratch(call, u->found, sizeof *counts);
-    int64_t *inverse = scratch(call, s->count, sizeof *inverse),
-            *back = scratch(call, u->found, sizeof *back);
+    int64_t *first = qn_onnx_numbers(call, u->found, sizeof *first),
+            *counts = qn_onnx_numbers(call, u->found, sizeof *counts);
+    int64_t *inverse = qn_onnx_numbers(call, s->count, sizeof *inverse),
+            *back = qn_onnx_numbers(call, u->found, sizeof *back);
     if (!first || !counts || !inverse || !back)
         return;
     for (int64_t k = 0; k < u->found; k++) {
@@ -467,9 +455,9 @@ static void map_unique(qn_onnx_call *call)
     slices s = {&x, x.shape.dims[axis], 1, 1};
     for (int d = 0; d < x.shape.rank; d++)
         *(d < axis ? &s.outer : &s.inner) *= d == axis ? 1 : x.shape.dims[d];
-    uniques u = {scratch(call, s.count, 8), scratch(call, s.count, 8), scratch(call, s.count, 8),
-                 0};
-    int64_t *place = scratch(call, s.count, sizeof *place);
+    uniques u = {qn_onnx_numbers(call, s.count, 8), qn_onnx_numbers(call, s.count, 8),
+                 qn_onnx_numbers(call, s.count, 8), 0};
+    int64_t *place = qn_onnx_numbers(call, s.count, sizeof *place);
     if (call->status != QN_OK)
         return;
     find_uniques(&s, &u);
@@ -568,8 +556,8 @@ static void map_suppression(qn_onnx_call *call)
     }
     int64_t count = qn_shape_count(&s.scores.shape);
     s.most = most < 0 ? 0 : (int64_t)fmin(most, (double)b[1]);
-    s.chosen = scratch(call, 3 * count, sizeof *s.chosen);
-    uint8_t *gone = scratch(call, b[1], 1);
+    s.chosen = qn_onnx_numbers(call, 3 * count, sizeof *s.chosen);
+    uint8_t *gone = qn_onnx_numbers(call, b[1], 1);
     for (int64_t i = 0; i < c[0] * c[1] && s.chosen && gone; i++)
         suppress(&s, i / c[1], i % c[1], gone);
     if (s.chosen && gone)

@@ -199,11 +199,9 @@ static void map_hardmax(qn_onnx_call *call)
     qn_shape line = {.rank = flat.rank};
     for (int i = 0; i < flat.rank; i++)
         line.dims[i] = i == axis ? size : 1;
-    int64_t *places = QN_NEW(&call->importer->arena, int64_t, size + 1);
-    if (!places) {
-        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    int64_t *places = qn_onnx_numbers(call, size, sizeof(int64_t));
+    if (!places)
         return;
-    }
     for (int64_t i = 0; i < size; i++)
         places[i] = i;
     qn_tensor tensor = qn_tensor_of(places, QN_DTYPE_I64, line);

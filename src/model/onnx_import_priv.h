@@ -118,6 +118,9 @@ void qn_onnx_emit_many(qn_onnx_call *call, const char *op, const qn_value *input
 qn_value qn_onnx_emit1(qn_onnx_call *call, const char *op, qn_value a);
 qn_value qn_onnx_emit2(qn_onnx_call *call, const char *op, qn_value a, qn_value b);
 qn_value qn_onnx_scalar(qn_onnx_call *call, qn_dtype dtype, double number);
+/* `count` zeroed numbers of `each` bytes, to fill and make a constant of; they count as constants computed here. NULL after
+ * an error, which it sets. */
+void *qn_onnx_numbers(qn_onnx_call *call, int64_t count, size_t each);
 qn_value qn_onnx_constant(qn_onnx_call *call, const qn_tensor *tensor);
 qn_value qn_onnx_cast(qn_onnx_call *call, qn_value value, qn_dtype dtype);
 qn_value qn_onnx_reshape(qn_onnx_call *call, qn_value value, const qn_shape *shape);

@@ -255,9 +255,11 @@ static qn_value plus(qn_onnx_call *call, qn_value a, qn_value b)
 /* 0, 1, 2, ... along a dimension of `shape`. */
 static qn_value counting(qn_onnx_call *call, int64_t count, qn_shape shape, int64_t from)
 {
-    int64_t *places = count >= 0 ? QN_NEW(&call->importer->arena, int64_t, count + 1) : NULL;
-    if (!places)
+    if (count < 0)
         return qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "the number of keys must be known");
+    int64_t *places = qn_onnx_numbers(call, count, sizeof(int64_t));
+    if (!places)
+        return QN_NONE;
     for (int64_t i = 0; i < count; i++)
         places[i] = i + from;
     qn_tensor tensor = qn_tensor_of(places, QN_DTYPE_I64, shape);

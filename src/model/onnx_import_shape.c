@@ -305,11 +305,9 @@ static qn_value cut_axis(qn_onnx_call *call, qn_value x, cut c)
     int64_t span = c.step > 0 ? c.end - c.start : c.start - c.end;
     int64_t stride = c.step > 0 ? c.step : c.step == INT64_MIN ? INT64_MAX : -c.step;
     int64_t count = span > 0 ? (span - 1) / stride + 1 : 0;
-    int64_t *rows = QN_NEW(&call->importer->arena, int64_t, count + 1);
-    if (!rows) {
-        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    int64_t *rows = qn_onnx_numbers(call, count, sizeof(int64_t));
+    if (!rows)
         return QN_NONE;
-    }
     for (int64_t i = 0; i < count; i++)
         rows[i] = c.start + i * c.step;
     qn_tensor tensor = qn_tensor_of(rows, QN_DTYPE_I64, QN_SHAPE(count));
@@ -441,11 +439,9 @@ static qn_value pad_by_places(qn_onnx_call *call, qn_value x, int axis, int64_t 
                      (long long)size);
         return QN_NONE;
     }
-    int64_t *places = QN_NEW(&call->importer->arena, int64_t, total + 1);
-    if (!places) {
-        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    int64_t *places = qn_onnx_numbers(call, total, sizeof(int64_t));
+    if (!places)
         return QN_NONE;
-    }
     for (int64_t i = 0; i < total; i++)
         places[i] = place_of(mode, i - begin, size);
     qn_tensor tensor = qn_tensor_of(places, QN_DTYPE_I64, QN_SHAPE(total));
@@ -522,11 +518,9 @@ static void map_range(qn_onnx_call *call)
         return;
     }
     int64_t count = exact > 0 ? (int64_t)exact : 0;
-    double *numbers = QN_NEW(&call->importer->arena, double, count + 1);
-    if (!numbers) {
-        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    double *numbers = qn_onnx_numbers(call, count, sizeof(double));
+    if (!numbers)
         return;
-    }
     for (int64_t i = 0; i < count; i++)
         numbers[i] = start + (double)i * delta;
     qn_tensor tensor = qn_tensor_of(numbers, QN_DTYPE_F64, QN_SHAPE(count));
@@ -553,12 +547,13 @@ static void map_eye_like(qn_onnx_call *call)
     if (elem && !dtype_of_elem(call, elem, &dtype))
         return;
     int64_t count = qn_shape_count(&type.shape);
-    double *numbers =
-        count >= 0 && count < 1 << 26 ? QN_NEW(&call->importer->arena, double, count + 1) : NULL;
-    if (!numbers || type.shape.rank != 2) {
+    if (count < 0 || type.shape.rank != 2) {
         qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "expected a matrix of known sizes");
         return;
     }
+    double *numbers = qn_onnx_numbers(call, count, sizeof(double));
+    if (!numbers)
+        return;
     for (int64_t row = 0; row < type.shape.dims[0]; row++)
         if (row + k >= 0 && row + k < type.shape.dims[1])
             numbers[row * type.shape.dims[1] + row + k] = 1;
@@ -583,11 +578,9 @@ static void map_trilu(qn_onnx_call *call)
         qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "expected matrices of known sizes");
         return;
     }
-    uint8_t *mask = QN_NEW(&call->importer->arena, uint8_t, count + 1);
-    if (!mask) {
-        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    uint8_t *mask = qn_onnx_numbers(call, count, sizeof(uint8_t));
+    if (!mask)
         return;
-    }
     for (int64_t i = 0; i < count; i++) {
         double over = (double)(i % columns) - (double)(i / columns) - k;
         mask[i] = upper ? over >= 0 : over <= 0;
