@@ -338,3 +338,35 @@ void qn_graph_count_uses(const qn_graph *graph, int *counts)
     for (int i = 0; i < graph->outputs_count; i++)
         counts[graph->outputs[i].value]++;
 }
+
+int qn_graph_nodes_count(const qn_graph *graph)
+{
+    return graph->nodes_count;
+}
+
+qn_graph_node_view qn_graph_node_at(const qn_graph *graph, int index)
+{
+    QN_ASSERT(index >= 0 && index < graph->nodes_count);
+    const qn_node *node = &graph->nodes[index];
+    qn_graph_node_view view = {.op = node->op->name,
+                               .attrs = node->attrs,
+                               .inputs = node->inputs,
+                               .inputs_count = node->inputs_count,
+                               .outputs_count = node->op->outputs_count,
+                               .first = node->first};
+    while (node->op->attrs && node->op->attrs[view.attrs_count].name)
+        view.attrs_count++;
+    return view;
+}
+
+int qn_graph_outputs_count(const qn_graph *graph)
+{
+    return graph->outputs_count;
+}
+
+const char *qn_graph_output_at(const qn_graph *graph, int index, qn_value *ret)
+{
+    QN_ASSERT(index >= 0 && index < graph->outputs_count);
+    *ret = graph->outputs[index].value;
+    return graph->outputs[index].name;
+}

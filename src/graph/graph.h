@@ -121,6 +121,19 @@ qn_value qn_graph_find(const qn_graph *graph, const char *name); /* input, state
 QN_MUST_USE qn_status qn_graph_extract(const qn_graph *graph, const char *const *outputs,
                                        int outputs_count, qn_graph **ret, qn_error *err);
 
+/* Reading nodes, for exporters: in an order in which inputs come first. Pointers live with the graph. */
+typedef struct {
+    const char *op;
+    const qn_attr *attrs; /* complete */
+    const qn_value *inputs;
+    int attrs_count, inputs_count, outputs_count;
+    qn_value first; /* outputs are first .. first + outputs_count - 1 */
+} qn_graph_node_view;
+int qn_graph_nodes_count(const qn_graph *graph);
+qn_graph_node_view qn_graph_node_at(const qn_graph *graph, int index);
+int qn_graph_outputs_count(const qn_graph *graph);
+const char *qn_graph_output_at(const qn_graph *graph, int index, qn_value *ret);
+
 /* For importers, whose constants decide shapes. */
 /* The elements of a constant; false = the value is none. They are read only and live with the graph. */
 bool qn_graph_const_read(const qn_graph *graph, qn_value value, qn_tensor *ret);

@@ -1,0 +1,311 @@
+/*
+ * Exporting a graph to ONNX: names, weights, the two layouts of a value, and the model around it.
+ */
+#include "model/onnx_export.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "model/onnx_export_priv.h"
+
+void qn_onnx_export_fail(qn_onnx_exporter *e, qn_status code, const char *format, ...)
+{
+    char text[320];
+    if (e->status != QN_OK)
+        return;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    e->status = qn_error_set(&e->err, code, NULL, "%s", text);
+}
+
+static void *keep(qn_onnx_exporter *e, const void *data, int64_t count, size_t each)
+{
+    void *copy = e->status == QN_OK ? qn_arena_zero(&e->arena, count + 1, each) : NULL;
+    if (copy && count > 0)
+        memcpy(copy, data, (size_t)count * each);
+    if (!copy)
+        qn_onnx_export_fail(e, QN_ERR_MEMORY, "out of memory");
+    return copy;
+}
+
+static const char *new_name(qn_onnx_exporter *e)
+{
+    const char *name = qn_arena_printf(&e->arena, "t%d", ++e->made);
+    if (!name)
+        qn_onnx_export_fail(e, QN_ERR_MEMORY, "out of memory");
+    return name ? name : "";
+}
+
+static bool grow(qn_onnx_exporter *e, void **table, int *max, int count, size_t each)
+{
+    if (e->status != QN_OK)
+        return false;
+    if (count < *max)
+        return true;
+    int room = *max ? 2 * *max : 64;
+    void *grown = qn_realloc(*table, (size_t)room * each);
+    if (!grown) {
+        qn_onnx_export_fail(e, QN_ERR_MEMORY, "out of memory");
+        return false;
+    }
+    *table = grown;
+    *max = room;
+    return true;
+}
+
+/* --- nodes --- */
+
+static qn_onnx_attr *copy_attrs(qn_onnx_exporter *e, const qn_onnx_attr *attrs, int count)
+{
+    qn_onnx_attr *copy = keep(e, attrs, count, sizeof *attrs);
+    for (int i = 0; copy && i < count; i++)
+        if (copy[i].kind == QN_ONNX_ATTR_INTS)
+            copy[i].ints = keep(e, copy[i].ints, copy[i].count, sizeof *copy[i].ints);
+    return copy;
+}
+
+void qn_onnx_export_many(qn_onnx_exporter *e, const char *op, const char *const *inputs,
+                         int inputs_count, const qn_onnx_attr *attrs, int attrs_count,
+                         const char **outputs, int outputs_count)
+{
+    void *table = e->nodes;
+    for (int i = 0; i < outputs_count; i++)
+        outputs[i] = new_name(e);
+    bool room = grow(e, &table, &e->nodes_max, e->nodes_count, sizeof *e->nodes);
+    e->nodes = table;
+    if (!room)
+        return;
+    while (inputs_count > 0 && inputs[inputs_count - 1][0] == 0)
+        inputs_count--;
+    qn_onnx_node node = {.op = op,
+                         .domain = "",
+                         .name = new_name(e),
+                         .inputs = keep(e, inputs, inputs_count, sizeof *inputs),
+                         .outputs = keep(e, outputs, outputs_count, sizeof *outputs),
+                         .attrs = copy_attrs(e, attrs, attrs_count),
+                         .inputs_count = inputs_count,
+                         .outputs_count = outputs_count,
+                         .attrs_count = attrs_count};
+    e->nodes[e->nodes_count++] = node;
+}
+
+const char *qn_onnx_export_emit(qn_onnx_exporter *e, const char *op, const char *const *inputs,
+                                int inputs_count, const qn_onnx_attr *attrs, int attrs_count)
+{
+    const char *output = "";
+    qn_onnx_export_many(e, op, inputs, inputs_count, attrs, attrs_count, &output, 1);
+    return output;
+}
+
+const char *qn_onnx_export_turn(qn_onnx_exporter *e, const char *x, const int64_t *perm, int rank)
+{
+    return qn_onnx_export_emit(e, "Transpose", &x, 1, &QN_ONNX_INTS("perm", perm, rank), 1);
+}
+
+/* --- tensors --- */
+
+static const char *add_tensor(qn_onnx_exporter *e, const char *name, const qn_tensor *tensor)
+{
+    void *table = e->tensors;
+    bool room = grow(e, &table, &e->tensors_max, e->tensors_count, sizeof *e->tensors);
+    e->tensors = table;
+    if (!room)
+        return "";
+    e->tensors[e->tensors_count++] =
+        (qn_onnx_tensor){name, qn_onnx_elem_of(tensor->dtype), *tensor};
+    return name;
+}
+
+const char *qn_onnx_export_tensor(qn_onnx_exporter *e, const qn_tensor *tensor)
+{
+    qn_tensor copy = *tensor;
+    copy.data = keep(e, tensor->data, (int64_t)qn_tensor_bytes(tensor), 1);
+    return add_tensor(e, new_name(e), &copy);
+}
+
+const char *qn_onnx_export_ints(qn_onnx_exporter *e, const int64_t *numbers, int count)
+{
+    qn_tensor tensor = qn_tensor_of((void *)(uintptr_t)numbers, QN_DTYPE_I64, QN_SHAPE(count));
+    return qn_onnx_export_tensor(e, &tensor);
+}
+
+const char *qn_onnx_export_number(qn_onnx_exporter *e, double number)
+{
+    float narrow = (float)number;
+    qn_tensor tensor = qn_tensor_of(&narrow, QN_DTYPE_F32, QN_SCALAR);
+    return qn_onnx_export_tensor(e, &tensor);
+}
+
+bool qn_onnx_export_read(qn_onnx_exporter *e, qn_value value, qn_tensor *ret)
+{
+    if (qn_graph_kind(e->graph, value) == QN_VALUE_CONST)
+        return qn_graph_const_read(e->graph, value, ret);
+    if (qn_graph_kind(e->graph, value) != QN_VALUE_STATE)
+        return false;
+    const qn_named_tensor *found = qn_state_find(e->state, qn_graph_name(e->graph, value));
+    if (!found)
+        return false;
+    *ret = found->tensor;
+    return true;
+}
+
+/* --- values --- */
+
+const char *qn_onnx_export_plain(qn_onnx_exporter *e, qn_value value)
+{
+    qn_tensor tensor;
+    int64_t perm[QN_RANK_MAX] = {0};
+    if (value == QN_NONE || e->status != QN_OK)
+        return "";
+    qn_onnx_names *names = &e->names[value];
+    int rank = qn_graph_type(e->graph, value)->shape.rank;
+    if (!names->plain && names->first) {
+        for (int i = 1; i < rank; i++)
+            perm[i] = i + 1 < rank ? i + 1 : 1;
+        names->plain = qn_onnx_export_turn(e, names->first, perm, rank);
+    } else if (!names->plain && qn_onnx_export_read(e, value, &tensor)) {
+        const char *name = qn_graph_name(e->graph, value);
+        names->plain = add_tensor(e, name ? name : new_name(e), &tensor);
+    }
+    if (!names->plain)
+        qn_onnx_export_fail(e, QN_ERR_INTERNAL, "a value of the graph was never made");
+    return names->plain ? names->plain : "";
+}
+
+const char *qn_onnx_export_first(qn_onnx_exporter *e, qn_value value)
+{
+    int64_t perm[QN_RANK_MAX] = {0};
+    if (e->status != QN_OK)
+        return "";
+    int rank = qn_graph_type(e->graph, value)->shape.rank;
+    if (rank < 3)
+        return qn_onnx_export_plain(e, value);
+    if (!e->names[value].first) {
+        perm[1] = rank - 1;
+        for (int i = 2; i < rank; i++)
+            perm[i] = i - 1;
+        e->names[value].first = qn_onnx_export_turn(e, qn_onnx_export_plain(e, value), perm, rank);
+    }
+    return e->names[value].first;
+}
+
+/* --- attributes --- */
+
+const qn_attr *qn_onnx_export_attr(qn_onnx_view node, const char *name)
+{
+    for (int i = 0; i < node->attrs_count; i++)
+        if (strcmp(node->attrs[i].name, name) == 0)
+            return &node->attrs[i];
+    return NULL;
+}
+
+int64_t qn_onnx_export_i(qn_onnx_view node, const char *name, int64_t fallback)
+{
+    const qn_attr *attr = qn_onnx_export_attr(node, name);
+    return attr ? attr->i : fallback;
+}
+
+double qn_onnx_export_f(qn_onnx_view node, const char *name, double fallback)
+{
+    const qn_attr *attr = qn_onnx_export_attr(node, name);
+    return attr ? attr->f : fallback;
+}
+
+const char *qn_onnx_export_s(qn_onnx_view node, const char *name, const char *fallback)
+{
+    const qn_attr *attr = qn_onnx_export_attr(node, name);
+    return attr ? attr->s : fallback;
+}
+
+/* --- the model --- */
+
+static qn_onnx_info info_of(const qn_graph *graph, qn_value value, const char *name)
+{
+    const qn_type *type = qn_graph_type(graph, value);
+    qn_onnx_info info = {
+        .name = name, .elem = qn_onnx_elem_of(type->dtype), .rank = type->shape.rank};
+    for (int i = 0; i < info.rank; i++) {
+        int64_t size = type->shape.dims[i];
+        info.dims[i] = size < 0 ? -1 : size;
+        info.params[i] = size == QN_DIM_BATCH ? "batch" : "time";
+    }
+    return info;
+}
+
+static int take_inputs(qn_onnx_exporter *e, qn_onnx_info *infos)
+{
+    int count = 0;
+    for (qn_value v = 0; v < qn_graph_values_count(e->graph); v++)
+        if (qn_graph_kind(e->graph, v) == QN_VALUE_INPUT) {
+            e->names[v].plain = qn_graph_name(e->graph, v);
+            infos[count++] = info_of(e->graph, v, e->names[v].plain);
+        }
+    return count;
+}
+
+/* Outputs get their names by one node more each: a value may be two of them, or an input. */
+static int name_outputs(qn_onnx_exporter *e, qn_onnx_info *infos)
+{
+    int count = qn_graph_outputs_count(e->graph);
+    for (int i = 0; i < count && e->status == QN_OK; i++) {
+        qn_value value;
+        const char *name = qn_graph_output_at(e->graph, i, &value),
+                   *from = qn_onnx_export_plain(e, value);
+        (void)qn_onnx_export_emit(e, "Identity", &from, 1, NULL, 0);
+        if (e->status == QN_OK)
+            e->nodes[e->nodes_count - 1].outputs = keep(e, &name, 1, sizeof name);
+        infos[i] = info_of(e->graph, value, name);
+    }
+    return count;
+}
+
+static qn_status write(qn_onnx_exporter *e, qn_buf *dst, const char *name, qn_error *err)
+{
+    static const qn_onnx_opset opset = {"", QN_ONNX_EXPORT_OPSET};
+    int values = qn_graph_values_count(e->graph);
+    qn_onnx_info *infos =
+        QN_NEW(&e->arena, qn_onnx_info, values + qn_graph_outputs_count(e->graph) + 1);
+    e->names = QN_NEW(&e->arena, qn_onnx_names, values + 1);
+    if (!infos || !e->names)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    int inputs = take_inputs(e, infos);
+    for (int i = 0; i < qn_graph_nodes_count(e->graph) && e->status == QN_OK; i++) {
+        qn_graph_node_view node = qn_graph_node_at(e->graph, i);
+        qn_onnx_export_node(e, &node);
+    }
+    int outputs = name_outputs(e, infos + inputs);
+    if (e->status != QN_OK && err)
+        *err = e->err;
+    QN_TRY(e->status);
+    qn_onnx_model model = {.ir_version = 10, /* of opset 21 */
+                           .producer = "quern",
+                           .producer_version = QN_VERSION,
+                           .graph_name = name,
+                           .opsets = &opset,
+                           .nodes = e->nodes,
+                           .initializers = e->tensors,
+                           .inputs = infos,
+                           .outputs = infos + inputs,
+                           .opsets_count = 1,
+                           .nodes_count = e->nodes_count,
+                           .initializers_count = e->tensors_count,
+                           .inputs_count = inputs,
+                           .outputs_count = outputs};
+    return qn_onnx_write(dst, &model, err);
+}
+
+qn_status qn_onnx_export(qn_buf *dst, const qn_graph *graph, const qn_state *state,
+                         const char *name, qn_error *err)
+{
+    qn_onnx_exporter e = {.graph = graph, .state = state};
+    qn_arena_init(&e.arena, 0);
+    qn_status status = write(&e, dst, name, err);
+    qn_free(e.nodes);
+    qn_free(e.tensors);
+    qn_arena_deinit(&e.arena);
+    return status;
+}

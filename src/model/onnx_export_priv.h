@@ -1,0 +1,65 @@
+/*
+ * Between the files of the ONNX exporter. Names of values are made in order; the first error sticks, as in the importer.
+ */
+#ifndef QN_MODEL_ONNX_EXPORT_PRIV_H
+#define QN_MODEL_ONNX_EXPORT_PRIV_H
+
+#include "base/arena.h"
+#include "format/onnx.h"
+#include "model/onnx_export.h"
+
+/* A value's name as the graph has it, and with channels first; NULL = not made yet. */
+typedef struct {
+    const char *plain, *first;
+} qn_onnx_names;
+
+typedef struct {
+    const qn_graph *graph;
+    const qn_state *state;
+    qn_arena arena;
+    qn_onnx_names *names; /* [values] */
+    qn_onnx_node *nodes;
+    qn_onnx_tensor *tensors;
+    int nodes_count, nodes_max, tensors_count, tensors_max;
+    int made; /* names so far */
+    qn_status status;
+    qn_error err;
+} qn_onnx_exporter;
+
+typedef const qn_graph_node_view *qn_onnx_view;
+void qn_onnx_export_node(qn_onnx_exporter *e, qn_onnx_view node);
+
+void qn_onnx_export_fail(qn_onnx_exporter *e, qn_status code, const char *format, ...)
+    QN_PRINTF(3, 4);
+const char *qn_onnx_export_plain(qn_onnx_exporter *e, qn_value value); /* "" for QN_NONE */
+const char *qn_onnx_export_first(qn_onnx_exporter *e, qn_value value);
+/* A node of one output whose name is made here; attributes are copied. */
+const char *qn_onnx_export_emit(qn_onnx_exporter *e, const char *op, const char *const *inputs,
+                                int inputs_count, const qn_onnx_attr *attrs, int attrs_count);
+void qn_onnx_export_many(qn_onnx_exporter *e, const char *op, const char *const *inputs,
+                         int inputs_count, const qn_onnx_attr *attrs, int attrs_count,
+                         const char **outputs, int outputs_count);
+const char *qn_onnx_export_tensor(qn_onnx_exporter *e, const qn_tensor *tensor);
+const char *qn_onnx_export_ints(qn_onnx_exporter *e, const int64_t *numbers, int count);
+const char *qn_onnx_export_number(qn_onnx_exporter *e, double number); /* f32 scalar */
+/* A weight or constant's elements; false = it is computed. */
+bool qn_onnx_export_read(qn_onnx_exporter *e, qn_value value, qn_tensor *ret);
+const char *qn_onnx_export_turn(qn_onnx_exporter *e, const char *x, const int64_t *perm, int rank);
+
+/* Attributes of the graph's node. */
+const qn_attr *qn_onnx_export_attr(qn_onnx_view node,
+                                   const char *name); /* NULL = the row has none */
+int64_t qn_onnx_export_i(qn_onnx_view node, const char *name, int64_t fallback);
+double qn_onnx_export_f(qn_onnx_view node, const char *name, double fallback);
+const char *qn_onnx_export_s(qn_onnx_view node, const char *name, const char *fallback);
+
+#define QN_ONNX_I(key, value)                                                                      \
+    ((qn_onnx_attr){.name = (key), .kind = QN_ONNX_ATTR_INT, .i = (value)})
+#define QN_ONNX_F(key, value)                                                                      \
+    ((qn_onnx_attr){.name = (key), .kind = QN_ONNX_ATTR_FLOAT, .f = (float)(value)})
+#define QN_ONNX_S(key, value)                                                                      \
+    ((qn_onnx_attr){.name = (key), .kind = QN_ONNX_ATTR_STRING, .s = (value)})
+#define QN_ONNX_INTS(key, list, n)                                                                 \
+    ((qn_onnx_attr){.name = (key), .kind = QN_ONNX_ATTR_INTS, .ints = (list), .count = (n)})
+
+#endif
