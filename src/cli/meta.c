@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/verbs.h"
+#include "model/onnx_import.h"
 #include "nn/layers.h"
 
 static qn_status print_and_free(qn_buf *text, qn_status status, qn_error *err)
@@ -27,16 +28,34 @@ static void print_layer(const qn_nn_layer *layer, qn_buf *dst)
     }
 }
 
+/* A line for each ONNX operator: name, opsets, what is not read of it. */
+static void print_operators(qn_buf *dst)
+{
+    qn_onnx_support row;
+    for (int i = 0; qn_onnx_support_at(i, &row); i++) {
+        int first = row.since > QN_ONNX_OPSET_MIN || row.domain[0] ? row.since : QN_ONNX_OPSET_MIN;
+        qn_buf_printf(dst, "%s%s%s %d", row.domain, row.domain[0] ? "." : "", row.op, first);
+        if (row.until)
+            qn_buf_printf(dst, " to %d", row.until);
+        qn_buf_printf(dst, "%s%s\n", row.note ? ": " : "", row.note ? row.note : "");
+    }
+}
+
 static qn_status run_schema(qn_cli *cli, qn_error *err)
 {
     qn_buf text;
     qn_json_writer w;
     bool layers = strcmp(cli->arguments[0], "layers") == 0;
-    if (!layers && strcmp(cli->arguments[0], "recipe") != 0)
+    bool onnx = strcmp(cli->arguments[0], "onnx") == 0;
+    if (!layers && !onnx && strcmp(cli->arguments[0], "recipe") != 0)
         QN_FAIL(err, QN_ERR_ARG,
-                "unknown schema '%s'; there are those of a 'recipe' and of 'layers'",
+                "unknown schema '%s'; there are those of a 'recipe', of 'layers' and of 'onnx'",
                 cli->arguments[0]);
     qn_buf_init(&text, 0);
+    if (onnx) {
+        print_operators(&text);
+        return print_and_free(&text, QN_OK, err);
+    }
     if (layers) {
         for (int i = 0; qn_nn_layer_at(i); i++)
             print_layer(qn_nn_layer_at(i), &text);
@@ -75,12 +94,14 @@ static qn_status run_help(qn_cli *cli, qn_error *err)
 
 const qn_verb qn_verb_schema = {
     .name = "schema",
-    .arguments = "recipe|layers",
-    .summary = "prints the JSON Schema of a recipe, or the layers",
-    .about = "Prints the JSON Schema (2020-12) of a recipe: every key, its type, range, choices "
-             "and default.\n"
-             "Editors use it to complete and check recipes.\n"
-             "With layers: every layer of model.layers with its attributes and their defaults.",
+    .arguments = "recipe|layers|onnx",
+    .summary = "prints the JSON Schema of a recipe, the layers, or the ONNX operators",
+    .about =
+        "Prints the JSON Schema (2020-12) of a recipe: every key, its type, range, choices "
+        "and default.\n"
+        "Editors use it to complete and check recipes.\n"
+        "With layers: every layer of model.layers with its attributes and their defaults.\n"
+        "With onnx: every ONNX operator that is read, its first opset, and what is not read of it.",
     .arguments_min = 1,
     .arguments_max = 1,
     .examples = {"quern schema recipe > recipe.schema.json", "a schema for an editor",
