@@ -154,6 +154,18 @@ static void run_gemm_bf16(bench *b, void *context)
     qn_gemm_bf16(b->pool, g, left, right, b->arena + at);
 }
 
+static void report_gemm(bench *b, qn_gemm *g)
+{
+    double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
+    char sizes[64], name[80];
+    snprintf(sizes, sizeof sizes, "%c%c_%dx%dx%d", g->trans_a ? 't' : 'n', g->trans_b ? 't' : 'n',
+             (int)g->m, (int)g->n, (int)g->k);
+    snprintf(name, sizeof name, "gemm_%s", sizes);
+    report(b, name, run_gemm, g, flops, 0);
+    snprintf(name, sizeof name, "gemm_bf16_%s", sizes);
+    report(b, name, run_gemm_bf16, g, flops, 0);
+}
+
 static void bench_gemm(bench *b)
 {
     static const struct {
@@ -219,14 +231,7 @@ static void bench_gemm(bench *b)
                      .ldc = cases[i].n};
         g.lda = g.trans_a ? g.m : g.k;
         g.ldb = g.trans_b ? g.k : g.n;
-        char name[80];
-        snprintf(name, sizeof name, "gemm_%c%c_%dx%dx%d", g.trans_a ? 't' : 'n',
-                 g.trans_b ? 't' : 'n', (int)g.m, (int)g.n, (int)g.k);
-        double flops = 2.0 * (double)g.m * (double)g.n * (double)g.k;
-        report(b, name, run_gemm, &g, flops, 0);
-        memmove(name + 9, name + 4, strlen(name + 4) + 1);
-        memcpy(name + 4, "_bf16", 5);
-        report(b, name, run_gemm_bf16, &g, flops, 0);
+        report_gemm(b, &g);
     }
 }
 
