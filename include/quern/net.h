@@ -190,11 +190,12 @@ typedef struct {
     float clip_norm;           /* gradients of a larger global norm are scaled to it; 0 = off */
     float clip_value;          /* each gradient into [-v, v]; 0 = off */
     int accumulate;            /* batches per update; 1 */
-    float label_smoothing;     /* CROSS_ENTROPY: 0 to 1 */
-    float quantile;            /* QUANTILE: 0 to 1; 0 = 0.5 */
-    float margin;              /* HINGE, SQUARED_HINGE, TRIPLET: 0 = 1; COSINE */
-    int64_t blank;             /* CTC: the class that is no label */
-    const qn_group *groups;    /* NULL = all weights alike */
+    bool recompute; /* less memory for more time, the same bits: inner values are made again */
+    float label_smoothing;  /* CROSS_ENTROPY: 0 to 1 */
+    float quantile;         /* QUANTILE: 0 to 1; 0 = 0.5 */
+    float margin;           /* HINGE, SQUARED_HINGE, TRIPLET: 0 = 1; COSINE */
+    int64_t blank;          /* CTC: the class that is no label */
+    const qn_group *groups; /* NULL = all weights alike */
     int groups_count;
     float
         ema; /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */

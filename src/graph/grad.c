@@ -8,13 +8,14 @@
  * beyond need is dead code, which planning removes.
  */
 #include "base/alloc.h"
-#include "graph/graph_priv.h"
+#include "graph/recompute.h"
 
 typedef struct {
     qn_graph *graph;
     qn_value *grads; /* of the values that exist at the start */
     bool *wanted;    /* a `wrt` value, or made from one */
     int values_count;
+    qn_recompute *again; /* NULL = every value is kept */
 } grad_walk;
 
 static void mark_wanted(grad_walk *walk, const qn_value *wrt, int wrt_count)
@@ -50,8 +51,8 @@ static void add_grad(grad_walk *walk, const qn_node *node, int input, qn_value g
     *sum = *sum == QN_NONE ? grad : qn_graph_op2(graph, "Add", *sum, grad);
 }
 
-/* `node` is a copy: building moves the graph's tables. */
-static void visit(grad_walk *walk, qn_node node)
+/* `index` is the node's own; `node` is a copy: building moves the graph's tables. */
+static void visit(grad_walk *walk, int index, qn_node node)
 {
     qn_graph *graph = walk->graph;
     bool flows = false;
@@ -63,22 +64,26 @@ static void visit(grad_walk *walk, qn_node node)
         qn_graph_fail(graph, QN_ERR_UNSUPPORTED, "%s has no gradient", node.op->name);
         return;
     }
+    qn_recompute_enter(walk->again, graph, index);
     qn_value outputs[QN_OP_OUTPUTS_MAX], grads[QN_OP_OUTPUTS_MAX];
     for (int k = 0; k < node.op->outputs_count; k++) {
-        outputs[k] = node.first + k;
+        outputs[k] = qn_recompute_value(walk->again, node.first + k);
         grads[k] = walk->grads[node.first + k];
     }
-    qn_value *input_grads = qn_alloc((size_t)(node.inputs_count + 1) * sizeof *input_grads);
+    qn_value *input_grads = qn_alloc((size_t)(node.inputs_count + 1) * 2 * sizeof *input_grads);
+    qn_value *inputs = input_grads ? input_grads + node.inputs_count + 1 : NULL;
     qn_node_types types;
     if (!input_grads || !qn_node_types_init(&types, graph, &node)) {
         qn_free(input_grads);
         qn_graph_fail_memory(graph);
         return;
     }
-    for (int k = 0; k < node.inputs_count; k++)
+    for (int k = 0; k < node.inputs_count; k++) {
         input_grads[k] = QN_NONE;
+        inputs[k] = qn_recompute_value(walk->again, node.inputs[k]);
+    }
     graph->scope = node.scope;
-    node.op->vjp(&(qn_op_vjp){graph, &types.types, node.inputs, outputs, grads}, input_grads);
+    node.op->vjp(&(qn_op_vjp){graph, &types.types, inputs, outputs, grads}, input_grads);
     for (int k = 0; k < node.inputs_count; k++)
         add_grad(walk, &node, k, input_grads[k]);
     qn_node_types_deinit(&types);
@@ -116,14 +121,14 @@ static qn_value seed_one(qn_graph *graph, const qn_type *type)
     return qn_graph_const(graph, &seed);
 }
 
-qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt, int wrt_count,
-                        qn_value *ret_grads, qn_error *err)
+static qn_status differentiate(qn_graph *graph, qn_value loss, const qn_value *wrt, int wrt_count,
+                               qn_recompute *again, qn_value *ret_grads, qn_error *err)
 {
     if (graph->error.code == QN_OK)
         check_request(graph, loss, wrt, wrt_count);
     QN_TRY(qn_graph_check(graph, err));
     int count = graph->values_count;
-    grad_walk walk = {.graph = graph, .values_count = count};
+    grad_walk walk = {.graph = graph, .values_count = count, .again = again};
     walk.grads = qn_alloc((size_t)count * sizeof *walk.grads);
     walk.wanted = qn_alloc_zero(count, sizeof *walk.wanted);
     const char *scope = graph->scope;
@@ -134,7 +139,7 @@ qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt, int
         qn_type loss_type = graph->values[loss].type;
         walk.grads[loss] = seed_one(graph, &loss_type);
         for (int i = graph->nodes_count - 1; i >= 0 && graph->error.code == QN_OK; i--)
-            visit(&walk, graph->nodes[i]);
+            visit(&walk, i, graph->nodes[i]);
         for (int i = 0; i < wrt_count && graph->error.code == QN_OK; i++)
             ret_grads[i] = walk.grads[wrt[i]] != QN_NONE ? walk.grads[wrt[i]]
                                                          : qn_graph_op1(graph, "ZerosLike", wrt[i]);
@@ -145,4 +150,24 @@ qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt, int
     qn_free(walk.grads);
     qn_free(walk.wanted);
     return qn_graph_check(graph, err);
+}
+
+qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt, int wrt_count,
+                        qn_value *ret_grads, qn_error *err)
+{
+    return differentiate(graph, loss, wrt, wrt_count, NULL, ret_grads, err);
+}
+
+qn_status qn_graph_grad_recompute(qn_graph *graph, qn_value loss, const qn_value *wrt,
+                                  int wrt_count, qn_value *ret_grads, qn_error *err)
+{
+    qn_recompute again;
+    QN_TRY(qn_graph_check(graph, err));
+    if (!qn_recompute_init(&again, graph))
+        qn_graph_fail_memory(graph);
+    qn_status status = qn_graph_check(graph, err);
+    if (status == QN_OK)
+        status = differentiate(graph, loss, wrt, wrt_count, &again, ret_grads, err);
+    qn_recompute_deinit(&again);
+    return status;
 }

@@ -26,6 +26,7 @@ void qn_graph_destroy(qn_graph *graph)
     qn_free(graph->nodes);
     qn_free(graph->assigns);
     qn_free(graph->outputs);
+    qn_free(graph->marks);
     qn_arena_deinit(&graph->arena);
     qn_free(graph);
 }
@@ -196,6 +197,18 @@ qn_value qn_graph_scalar(qn_graph *graph, qn_dtype dtype, double value)
     qn_tensor_convert(&element, dtype, &wide);
     qn_tensor narrow = qn_tensor_of(&element, dtype, QN_SCALAR);
     return qn_graph_const(graph, &narrow);
+}
+
+void qn_graph_mark(qn_graph *graph, qn_value value)
+{
+    if (graph->error.code != QN_OK || value == QN_NONE)
+        return;
+    void *table = graph->marks;
+    if (!qn_graph_grow(graph, &table, &graph->marks_room, graph->marks_count + 1,
+                       sizeof *graph->marks))
+        return;
+    graph->marks = table;
+    graph->marks[graph->marks_count++] = value;
 }
 
 void qn_graph_assign(qn_graph *graph, qn_value state, qn_value value)

@@ -104,6 +104,13 @@ void qn_graph_output(qn_graph *graph, const char *name, qn_value value);
 QN_MUST_USE qn_status qn_graph_grad(qn_graph *graph, qn_value loss, const qn_value *wrt,
                                     int wrt_count, qn_value *ret_grads, qn_error *err);
 
+/* The end of a block: a value that the gradients may keep while what lies before it is computed again. */
+void qn_graph_mark(qn_graph *graph, qn_value value);
+/* The same gradients, to the bit, by computing most values of the forward pass a second time: the activations
+ * of a deep network then need memory as the square root of its marked blocks. Source: Chen et al. 2016. */
+QN_MUST_USE qn_status qn_graph_grad_recompute(qn_graph *graph, qn_value loss, const qn_value *wrt,
+                                              int wrt_count, qn_value *ret_grads, qn_error *err);
+
 /* Reading the graph. */
 const qn_type *qn_graph_type(const qn_graph *graph, qn_value value);
 qn_value_kind qn_graph_kind(const qn_graph *graph, qn_value value);

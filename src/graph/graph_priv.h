@@ -34,8 +34,9 @@ typedef struct {
     int inputs_count;
     qn_value first;    /* outputs are first .. first + op->outputs_count - 1 */
     const char *scope; /* "" = none */
-    uint32_t stream;   /* RANDOM: which stream of random numbers; kept by all passes */
-    bool narrow;       /* its bf16 inputs among op->factors stand for f32 */
+    uint32_t again;  /* computed once more for the gradients of this segment (from 1); 0 = not so */
+    uint32_t stream; /* RANDOM: which stream of random numbers; kept by all passes */
+    bool narrow;     /* its bf16 inputs among op->factors stand for f32 */
 } qn_node;
 
 typedef struct {
@@ -53,8 +54,9 @@ struct qn_graph {
     qn_node *nodes;
     qn_assign *assigns;
     qn_output *outputs;
-    int values_count, nodes_count, assigns_count, outputs_count;
-    int values_room, nodes_room, assigns_room, outputs_room;
+    qn_value *marks; /* where the forward pass may be cut (recompute.c) */
+    int values_count, nodes_count, assigns_count, outputs_count, marks_count;
+    int values_room, nodes_room, assigns_room, outputs_room, marks_room;
     uint32_t streams_count;
     const char *scope;
     qn_error error;

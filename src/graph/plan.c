@@ -67,12 +67,18 @@ static qn_status check_states(const qn_graph *graph, const qn_state *state, qn_e
 }
 
 /* All of it is touched here: a first touch in the middle of a run costs microseconds a page. */
-static qn_status take_memory(qn_plan *plan, int64_t memory_max, qn_error *err)
+static qn_status take_memory(qn_plan *plan, const qn_plan_options *options, qn_error *err)
 {
+    int64_t memory_max = options->memory_max;
     plan->memory_bytes = plan->buffers_bytes + plan->scratch_bytes + QN_PLAN_ALIGNMENT;
     if (memory_max > 0 && plan->memory_bytes > (size_t)memory_max)
         QN_FAIL(err, QN_ERR_BUDGET, "a plan needs %.1f MiB, %.1f MiB are allowed",
                 (double)plan->memory_bytes / 1048576, (double)memory_max / 1048576);
+    if (options->memory_of && options->memory_of->memory_bytes >= plan->memory_bytes) {
+        plan->memory = options->memory_of->memory;
+        plan->borrowed = true;
+        return QN_OK;
+    }
     plan->memory = qn_alloc_aligned(plan->memory_bytes, QN_PLAN_ALIGNMENT);
     if (!plan->memory)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory: a plan needs %.1f MiB",
@@ -109,7 +115,7 @@ static qn_status build(qn_plan *plan, const qn_graph *graph, const qn_state *sta
     QN_TRY(check_states(graph, state, err));
     QN_TRY(qn_layout_make(graph, state, &plan->arena, &layout, err));
     QN_TRY(qn_steps_measure(plan, &layout, err));
-    QN_TRY(take_memory(plan, options->memory_max, err));
+    QN_TRY(take_memory(plan, options, err));
     QN_TRY(qn_steps_make(plan, &layout, err));
     return find_guards(plan, options, err);
 }
@@ -140,7 +146,8 @@ void qn_plan_destroy(qn_plan *plan)
 {
     if (!plan)
         return;
-    qn_free(plan->memory);
+    if (!plan->borrowed)
+        qn_free(plan->memory);
     qn_arena_deinit(&plan->arena);
     qn_free(plan);
 }
@@ -275,7 +282,7 @@ bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size)
 
 int64_t qn_plan_bytes(const qn_plan *plan)
 {
-    return (int64_t)plan->memory_bytes;
+    return plan->borrowed ? 0 : (int64_t)plan->memory_bytes;
 }
 
 int64_t qn_plan_flops(const qn_plan *plan)

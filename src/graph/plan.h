@@ -25,6 +25,9 @@ typedef struct {
     bool training;      /* random ops and batch norm behave as in training */
     bool bf16;          /* products read their factors from bf16; sums and all else are f32 */
     int64_t memory_max; /* 0 = none; ERR_BUDGET says what the plan would need */
+    /* Uses the memory of this plan where it is large enough: another batch size of the same graph, which
+     * never runs at the same time and lives longer. NULL = its own. */
+    const qn_plan *memory_of;
     /* Scalar outputs (loss, gradient norm) that must be finite before any state is changed:
      * otherwise the run ends there, qn_plan_stopped says so and the states are as they were before
      * the run. */
@@ -62,7 +65,7 @@ bool qn_plan_stopped(const qn_plan *plan);
  * Re-runs node by node on the same inputs and step, without assigns. False = all finite. */
 bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size);
 
-int64_t qn_plan_bytes(const qn_plan *plan); /* arena */
+int64_t qn_plan_bytes(const qn_plan *plan); /* arena; 0 when it is another plan's */
 int64_t qn_plan_flops(const qn_plan *plan); /* estimate per run */
 int qn_plan_calls(const qn_plan *plan);
 /* For people: nodes, shapes, bytes, kernel chosen, one line a call. */

@@ -87,7 +87,8 @@ struct qn_plan {
     const qn_tensor **guards;
     int guards_count;
     bool stopped;
-    char *memory; /* buffers, then scratch */
+    char *memory;  /* buffers, then scratch */
+    bool borrowed; /* it is another plan's */
     size_t memory_bytes, buffers_bytes, scratch_bytes;
     qn_bind_context context;
 };

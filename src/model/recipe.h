@@ -153,7 +153,8 @@ typedef struct qn_recipe {
         double clip_norm;    /* 0 = off */
         double clip_value;   /* 0 = off */
         int64_t accumulate;
-        double ema; /* what the average of weights keeps at each step; 0 = off */
+        double ema;     /* what the average of weights keeps at each step; 0 = off */
+        bool recompute; /* activations inside blocks are computed again for the gradients */
         double swa; /* share of the epochs, the last ones, whose weights are averaged; 0 = off */
         double dropout;     /* QN_AUTO */
         int64_t early_stop; /* epochs without progress; 0 = off */

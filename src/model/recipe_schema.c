@@ -103,6 +103,8 @@ const qn_recipe_key qn_recipe_keys[] = {
      .doc = "share that a running average of the weights keeps at each step; 0 = none"},
     {"train.swa", QN_KEY_FLOAT, FIELD(train.swa), "0", .high = 1,
      .doc = "share of the epochs, the last ones, whose weights are averaged; 0 = none"},
+    {"train.recompute", QN_KEY_BOOL, FIELD(train.recompute), "false",
+     .doc = "less memory for more time: inner values are computed again for the gradients"},
     {"train.dropout", QN_KEY_FLOAT, FIELD(train.dropout), "auto", "auto", .high = 0.99,
      .doc = "share of units left out between layers of mlp and cnn"},
     {"train.early_stop", QN_KEY_INT, FIELD(train.early_stop), "5", .high = 1e6,

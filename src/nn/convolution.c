@@ -130,6 +130,7 @@ static bool add_states(const qn_nn_scope *at, qn_value x, int rank,
     weight.dims[rank + 1] = out;
     inputs[0] = x;
     inputs[1] = qn_nn_state(at, "weight", x, weight, init, true);
+    inputs[1] = qn_nn_reparametrise(at, inputs[1], options->reparam, &init);
     inputs[2] = QN_NONE;
     if (!options->no_bias)
         inputs[2] = qn_nn_state(at, "bias", x, QN_SHAPE(options->filters), (qn_init){0}, true);

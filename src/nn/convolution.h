@@ -28,6 +28,7 @@ typedef struct {
     const char *activation;
     qn_nn_init init;
     bool no_bias;
+    qn_nn_reparam reparam; /* of conv alone */
 } qn_nn_conv_options;
 qn_value qn_nn_conv(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_conv_options *options);
 

@@ -35,6 +35,7 @@ static qn_value conv(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
 {
     qn_nn_conv_options options = options_of(b, s[0].i, s + 1, s + 6);
     options.groups = s[5].i;
+    options.reparam = qn_nn_slot_reparam(&s[9]);
     return qn_nn_conv(at, x, rank, &options);
 }
 
@@ -163,7 +164,9 @@ BUILD(build_padding3d, padding(at, x, s, 3))
 
 /* All attributes for a rank; `many` is the kind of a number for each dimension. */
 #define ATTRS(rank, many)                                                                          \
-    static const qn_nn_attr conv##rank##d_attrs[] = {FILTERS, WINDOW(rank, many), GROUPS, ENDING}; \
+    static const qn_nn_attr conv##rank##d_attrs[] = {                                              \
+        FILTERS,         WINDOW(rank, many), GROUPS, QN_NN_ATTR_ACTIVATION, QN_NN_ATTR_BIAS,       \
+        QN_NN_ATTR_INIT, QN_NN_ATTR_REPARAM, {0}};                                                 \
     static const qn_nn_attr transposed##rank##d_attrs[] = {                                        \
         FILTERS,                                                                                   \
         WINDOW(rank, many),                                                                        \

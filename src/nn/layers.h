@@ -43,12 +43,17 @@ qn_init qn_nn_init_of(qn_nn_init init, int64_t fan_in, int64_t fan_out);
  * a sticky error with the nearest one. */
 qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation);
 
+/* Weights made of others while the graph runs (reparam.c): by direction and gain, or divided by the largest singular value.
+ * States: NAME.gain; NAME.spectral_u and NAME.spectral_v (not trained). Source: Salimans and Kingma 2016; Miyato et al. 2018. */
+typedef enum { QN_NN_REPARAM_NONE, QN_NN_REPARAM_WEIGHT, QN_NN_REPARAM_SPECTRAL } qn_nn_reparam;
+
 /* y = activation(x weight + bias). Shapes: x [..., in], weight [in, units], bias [units]. */
 typedef struct {
     int64_t units;
     const char *activation;
     qn_nn_init init;
     bool no_bias;
+    qn_nn_reparam reparam;
 } qn_nn_dense_options;
 qn_value qn_nn_dense(const qn_nn_scope *at, qn_value x, const qn_nn_dense_options *options);
 

@@ -29,5 +29,8 @@ qn_value qn_nn_state(const qn_nn_scope *at, const char *what, qn_value like, qn_
                      qn_init init, bool trainable);
 qn_value qn_nn_state_of(const qn_nn_scope *at, const char *what, qn_dtype dtype, qn_shape shape,
                         qn_init init, bool trainable);
+/* The weight that a layer uses for the state `weight`, which begins as `init`. */
+qn_value qn_nn_reparametrise(const qn_nn_scope *at, qn_value weight, qn_nn_reparam reparam,
+                             const qn_init *init);
 
 #endif

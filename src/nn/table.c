@@ -34,13 +34,21 @@ qn_nn_init qn_nn_slot_init(const qn_nn_slot *s)
     return init;
 }
 
+qn_nn_reparam qn_nn_slot_reparam(const qn_nn_slot *s)
+{
+    return s->word[0] == 'w'   ? QN_NN_REPARAM_WEIGHT
+           : s->word[0] == 's' ? QN_NN_REPARAM_SPECTRAL
+                               : QN_NN_REPARAM_NONE;
+}
+
 static qn_value build_dense(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                             const qn_nn_slot *s)
 {
     qn_nn_dense_options options = {.units = s[0].i,
                                    .activation = qn_nn_slot_activation(b, &s[1]),
                                    .no_bias = !s[2].i,
-                                   .init = qn_nn_slot_init(&s[3])};
+                                   .init = qn_nn_slot_init(&s[3]),
+                                   .reparam = qn_nn_slot_reparam(&s[4])};
     return qn_nn_dense(at, x, &options);
 }
 
@@ -114,6 +122,7 @@ static const qn_nn_attr dense_attrs[] = {
     QN_NN_ATTR_ACTIVATION,
     QN_NN_ATTR_BIAS,
     QN_NN_ATTR_INIT,
+    QN_NN_ATTR_REPARAM,
     {0},
 };
 static const qn_nn_attr batch_norm_attrs[] = {
@@ -323,6 +332,7 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
     for (int64_t i = 0; i < count; i++) {
         qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL, 0};
         QN_TRY(build_one(graph, &b, "layers", path, &layers->items[i], i, &x, err));
+        qn_graph_mark(graph, x);
     }
     *ret = x;
     if (ret_closing)

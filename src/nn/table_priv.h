@@ -34,6 +34,7 @@ qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const 
 /* Of slots: an activation, NULL where it is left to the loss; an initialiser. */
 const char *qn_nn_slot_activation(const qn_nn_building *b, const qn_nn_slot *slot);
 qn_nn_init qn_nn_slot_init(const qn_nn_slot *slot);
+qn_nn_reparam qn_nn_slot_reparam(const qn_nn_slot *slot);
 
 /* Attributes that many rows have. */
 #define QN_NN_ACTIVATION_WORDS                                                                     \
@@ -56,6 +57,13 @@ qn_nn_init qn_nn_slot_init(const qn_nn_slot *slot);
     {                                                                                              \
         .name = "init", .kind = QN_NN_ATTR_CHOICE, .fallback = "glorot_uniform",                   \
         .choices = QN_NN_INIT_WORDS, .doc = "how weights begin"                                    \
+    }
+
+#define QN_NN_ATTR_REPARAM                                                                         \
+    {                                                                                              \
+        .name = "reparametrize", .kind = QN_NN_ATTR_CHOICE, .fallback = "none",                    \
+        .choices = "none weight_norm spectral_norm",                                               \
+        .doc = "weights by direction and gain, or divided by the largest singular value"           \
     }
 
 /* A row of the table: what people see, and the function that turns slots into a call of layers.h. */

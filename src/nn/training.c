@@ -118,7 +118,10 @@ static qn_status add_backward(qn_graph *graph, qn_value loss, const qn_nn_traini
                               qn_value *params, int count, qn_graph **ret_apply, qn_error *err)
 {
     qn_value *grads = params + count;
-    QN_TRY(qn_graph_grad(graph, loss, params, count, grads, err));
+    if (training->recompute)
+        QN_TRY(qn_graph_grad_recompute(graph, loss, params, count, grads, err));
+    else
+        QN_TRY(qn_graph_grad(graph, loss, params, count, grads, err));
     if (training->gradients)
         output_grads(graph, params, grads, count);
     if (training->loss_only)

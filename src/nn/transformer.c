@@ -280,6 +280,7 @@ static qn_value blocks(const qn_nn_scope *at, qn_value x, const stack *s)
         for (branch_kind kind = 0; kind < BRANCHES; kind++)
             if (kind != BRANCH_CROSS || s->memory)
                 x = branch(&block.at, s, kind, x);
+        qn_graph_mark(at->graph, x);
     }
     return o->post_norm ? x : norm(at, "norm", x, o->rms);
 }

@@ -389,6 +389,7 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
                  .margin = recipe->train.margin},
         .accumulate = (int)recipe->train.accumulate,
         .lbfgs = recipe->train.optimizer == QN_RECIPE_LBFGS,
+        .recompute = recipe->train.recompute,
         .average = recipe->train.ema > 0 || recipe->train.swa > 0,
         .ema = recipe->train.ema,
         .seed = (uint64_t)recipe->train.seed,

@@ -86,10 +86,17 @@ static qn_status start_learner(qn_candidate_run *run, qn_error *err)
     return QN_OK;
 }
 
-static qn_status check_memory(const qn_candidate_run *run, qn_error *err)
+/* Says what the steps will hold, all of which is in memory by now, and checks it with the best weights to come. */
+static qn_status check_memory(const qn_candidate_run *run, int64_t batch, qn_error *err)
 {
+    qn_learner_memory memory = qn_learner_memory_of(&run->learner);
     int64_t limit = run->fit->options->memory_max_bytes;
-    int64_t needed = qn_rss_bytes() + qn_learner_bytes(&run->learner);
+    int64_t needed = qn_rss_bytes() + memory.weights + memory.optimizer;
+    qn_fit_note(run->fit, QN_FIT_NOTE,
+                "plan: %.1f MB weights, %.1f MB optimizer state, %.1f MB gradients and activations "
+                "of %lld rows, %.1f MB for answers",
+                (double)memory.weights / 1e6, (double)memory.optimizer / 1e6,
+                (double)memory.step / 1e6, (long long)batch, (double)memory.answers / 1e6);
     if (limit > 0 && needed > limit) {
         (void)qn_error_set(err, QN_ERR_BUDGET, NULL,
                            "training needs about %lld MiB; the memory budget is %lld MiB",
@@ -106,7 +113,8 @@ static qn_status start_steps(qn_candidate_run *run, qn_error *err)
     int64_t batch = qn_min_i64(recipe->train.batch, train->rows);
     run->epochs = recipe->train.epochs;
     QN_TRY(qn_learner_open(&run->learner, train, batch, err));
-    QN_TRY(check_memory(run, err));
+    QN_TRY(qn_learner_open_answers(&run->learner, train, err));
+    QN_TRY(check_memory(run, batch, err));
     qn_loader_options loading = {
         .batch = batch, .seed = (uint64_t)recipe->train.seed, .shuffle = true};
     QN_TRY(qn_loader_init(&run->loader, train, &loading, &run->arena, err));
@@ -412,12 +420,21 @@ static bool lbfgs_progress(void *context, const qn_lbfgs_report *report)
     return should_stop(run) == GO_ON;
 }
 
+/* Plans for whole-data steps, in batches that are added up. */
+static qn_status open_whole(qn_candidate_run *run, qn_error *err)
+{
+    const qn_packed *train = &run->parts[QN_PART_TRAIN];
+    int64_t batch = qn_min_i64(LBFGS_BATCH, train->rows);
+    QN_TRY(qn_learner_open(&run->learner, train, batch, err));
+    QN_TRY(qn_learner_open_answers(&run->learner, train, err));
+    return check_memory(run, batch, err);
+}
+
 static qn_status run_lbfgs(qn_candidate_run *run, qn_error *err)
 {
     const qn_packed *train = &run->parts[QN_PART_TRAIN];
     qn_lbfgs_report report;
-    QN_TRY(qn_learner_open(&run->learner, train, qn_min_i64(LBFGS_BATCH, train->rows), err));
-    QN_TRY(check_memory(run, err));
+    QN_TRY(open_whole(run, err));
     qn_model_type type = run->candidate->recipe.model.type;
     qn_learner_lbfgs_options options = {.l2 = run->candidate->recipe.train.weight_decay,
                                         .from_zero =
@@ -497,17 +514,14 @@ static qn_status print_plan(const qn_candidate_run *run, int64_t batch, qn_error
 
 static qn_status check(qn_candidate_run *run, qn_error *err)
 {
-    const qn_packed *train_part = &run->parts[QN_PART_TRAIN];
     QN_TRY(start_learner(run, err));
     announce(run, false);
     if (!run->learner.options.lbfgs) {
         QN_TRY(start_steps(run, err));
         return print_plan(run, run->loader.options.batch, err);
     }
-    int64_t batch = qn_min_i64(LBFGS_BATCH, train_part->rows);
-    QN_TRY(qn_learner_open(&run->learner, train_part, batch, err));
-    QN_TRY(check_memory(run, err));
-    return print_plan(run, batch, err);
+    QN_TRY(open_whole(run, err));
+    return print_plan(run, run->learner.full.batch, err);
 }
 
 static void end_run(qn_candidate_run *run)

@@ -42,6 +42,7 @@ static qn_status build_training(qn_learner *learner, qn_error *err)
     qn_nn_training training = {.loss = *loss,
                                .optimizer = options->optimizer,
                                .accumulate = options->accumulate,
+                               .recompute = options->recompute,
                                .loss_only = options->lbfgs,
                                .gradients = options->lbfgs};
     if (options->lbfgs && qn_graph_is_random(learner->graph))
@@ -187,6 +188,7 @@ static qn_status point_inputs(qn_learner *learner, const qn_packed *packed, qn_l
     return QN_OK;
 }
 
+/* The last, smaller batch runs in the memory of the others. */
 static qn_status make_plan(const qn_learner *learner, int64_t batch, qn_plan **ret, qn_error *err)
 {
     const qn_plan_options options = {
@@ -196,6 +198,7 @@ static qn_status make_plan(const qn_learner *learner, int64_t batch, qn_plan **r
         .training = true,
         .bf16 = learner->options.bf16 && !learner->options.lbfgs,
         .memory_max = learner->options.memory_max,
+        .memory_of = learner->options.lbfgs ? NULL : learner->full.plan,
         .guards = &loss_output,
         .guards_count = learner->options.lbfgs ? 0 : 1,
     };
@@ -235,42 +238,11 @@ static qn_status open_average(qn_learner *learner, qn_error *err)
     return QN_OK;
 }
 
-void qn_learner_average(qn_learner *learner, double share)
-{
-    *learner->average_share = (float)share;
-    qn_plan_run(learner->average_plan, 0);
-}
-
-static void swap_bytes(void *a, void *b, size_t size)
-{
-    char part[4096];
-    for (size_t at = 0; at < size; at += sizeof part) {
-        size_t count = size - at < sizeof part ? size - at : sizeof part;
-        memcpy(part, (char *)a + at, count);
-        memcpy((char *)a + at, (char *)b + at, count);
-        memcpy((char *)b + at, part, count);
-    }
-}
-
-void qn_learner_swap_average(qn_learner *learner)
-{
-    char name[256];
-    for (qn_value v = 0; v < qn_graph_values_count(learner->inference); v++) {
-        if (qn_graph_kind(learner->inference, v) != QN_VALUE_STATE)
-            continue;
-        const char *weight = qn_graph_name(learner->inference, v);
-        qn_nn_average_name(weight, name, sizeof name);
-        const qn_named_tensor *average = qn_state_find(learner->state, name);
-        const qn_named_tensor *own = qn_state_find(learner->state, weight);
-        if (average && own)
-            swap_bytes(own->tensor.data, average->tensor.data, qn_tensor_bytes(&own->tensor));
-    }
-}
-
 qn_status qn_learner_open(qn_learner *learner, const qn_packed *packed, int64_t batch,
                           qn_error *err)
 {
     batch = qn_min_i64(batch, packed->rows);
+    close_plan(&learner->tail); /* it may use the memory of the other */
     QN_TRY(open_plan(learner, packed, batch, &learner->full, err));
     if (packed->rows % batch != 0)
         QN_TRY(open_plan(learner, packed, packed->rows % batch, &learner->tail, err));
@@ -298,16 +270,31 @@ qn_status qn_learner_print(const qn_learner *learner, int64_t batch, qn_buf *dst
     return QN_OK;
 }
 
+static int64_t plan_bytes(const qn_plan *plan)
+{
+    return plan ? qn_plan_bytes(plan) : 0;
+}
+
+qn_learner_memory qn_learner_memory_of(const qn_learner *learner)
+{
+    qn_learner_memory memory = {.answers = plan_bytes(learner->answers.plan)};
+    memory.step = plan_bytes(learner->full.plan) + plan_bytes(learner->tail.plan) +
+                  plan_bytes(learner->apply_plan) + plan_bytes(learner->average_plan);
+    for (int i = 0; i < qn_state_count(learner->state); i++) {
+        const qn_named_tensor *named = qn_state_at(learner->state, i);
+        int64_t bytes = (int64_t)qn_tensor_bytes(&named->tensor);
+        if (qn_graph_find(learner->inference, named->name) != QN_NONE)
+            memory.weights += bytes;
+        else
+            memory.optimizer += bytes;
+    }
+    return memory;
+}
+
 int64_t qn_learner_bytes(const qn_learner *learner)
 {
-    const qn_plan *plans[] = {learner->full.plan, learner->tail.plan, learner->answers.plan,
-                              learner->apply_plan, learner->average_plan};
-    int64_t bytes = 0;
-    for (int i = 0; i < 5; i++)
-        bytes += plans[i] ? qn_plan_bytes(plans[i]) : 0;
-    for (int i = 0; i < qn_state_count(learner->state); i++)
-        bytes += (int64_t)qn_tensor_bytes(&qn_state_at(learner->state, i)->tensor);
-    return bytes;
+    qn_learner_memory memory = qn_learner_memory_of(learner);
+    return memory.weights + memory.optimizer + memory.step + memory.answers;
 }
 
 int64_t qn_learner_flops(const qn_learner *learner)
@@ -393,7 +380,7 @@ qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, double rate, i
 
 /* --- answers --- */
 
-static qn_status open_answers(qn_learner *learner, const qn_packed *packed, qn_error *err)
+qn_status qn_learner_open_answers(qn_learner *learner, const qn_packed *packed, qn_error *err)
 {
     qn_learner_plan *plan = &learner->answers;
     if (plan->plan)
@@ -407,7 +394,7 @@ static qn_status open_answers(qn_learner *learner, const qn_packed *packed, qn_e
 
 qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float *dst, qn_error *err)
 {
-    QN_TRY(open_answers(learner, packed, err));
+    QN_TRY(qn_learner_open_answers(learner, packed, err));
     const qn_learner_plan *plan = &learner->answers;
     for (int64_t first = 0; first < packed->rows; first += ANSWER_BATCH) {
         int64_t count = qn_min_i64(ANSWER_BATCH, packed->rows - first);

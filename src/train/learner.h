@@ -25,6 +25,7 @@ typedef struct {
     qn_nn_loss loss;
     qn_nn_optimizer optimizer;
     int accumulate;     /* micro-batches per update; 0 = 1 */
+    bool recompute;     /* of nn/training.h */
     bool average;       /* keeps averages of the weights: qn_learner_average */
     double ema;         /* what they keep at each update; 0 = the caller averages */
     bool lbfgs;         /* whole-data steps by qn_learner_lbfgs instead of qn_learner_step */
@@ -87,8 +88,15 @@ QN_MUST_USE qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, do
 void qn_learner_average(qn_learner *learner, double share);
 /* Exchanges weights and their averages, so that answers, snapshots and models are made with these; once more and all is as before. */
 void qn_learner_swap_average(qn_learner *learner);
-/* Bytes of the plans made so far. */
-int64_t qn_learner_bytes(const qn_learner *learner);
+/* What a learner holds, in bytes, once it is open. Nothing is added by a step: its peak is this. */
+typedef struct {
+    int64_t weights;   /* of the model */
+    int64_t optimizer; /* moments, averages, counters */
+    int64_t step;      /* gradients, activations and scratch of a batch */
+    int64_t answers;   /* the same for answers; 0 until the first are asked for */
+} qn_learner_memory;
+qn_learner_memory qn_learner_memory_of(const qn_learner *learner);
+int64_t qn_learner_bytes(const qn_learner *learner); /* the sum */
 int64_t qn_learner_flops(const qn_learner *learner); /* of one full step */
 
 /* A training step of `batch` rows in words: qn_plan_print of its plan and, with accumulation, of the
@@ -96,6 +104,9 @@ int64_t qn_learner_flops(const qn_learner *learner); /* of one full step */
 QN_MUST_USE qn_status qn_learner_print(const qn_learner *learner, int64_t batch, qn_buf *dst,
                                        qn_error *err);
 
+/* Makes the plan of answers, which the first call of qn_learner_answer would make. */
+QN_MUST_USE qn_status qn_learner_open_answers(qn_learner *learner, const qn_packed *packed,
+                                              qn_error *err);
 /* Answers of all rows into dst [rows, answer_count]: probabilities, or numbers in raw units. */
 QN_MUST_USE qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float *dst,
                                         qn_error *err);

@@ -130,6 +130,7 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
         .lbfgs = qn_net_is_lbfgs(&options->optimizer),
         .average = options->ema > 0 && !qn_net_is_lbfgs(&options->optimizer),
         .ema = (double)options->ema,
+        .recompute = options->recompute,
         .seed = options->seed ? options->seed : 1,
         .bf16 = options->bf16};
     QN_TRY(set_groups(run, &chosen.optimizer, err));

@@ -184,6 +184,24 @@ typedef struct {
     qn_plan *plan;
 } golden_session;
 
+static void golden_set_states(golden_case *g, qn_state *state, const qn_json *from)
+{
+    qn_error err = {0};
+    for (int64_t i = 0; i < from->count; i++) {
+        const char *name = qn_arena_strndup(&g->arena, from->keys[i].data, from->keys[i].size);
+        qn_tensor values = golden_tensor(g, &from->items[i]);
+        assert_ok(qn_state_set(state, name, &values, &err), &err);
+    }
+}
+
+static void golden_near_states(golden_case *g, const qn_state *state, const qn_json *want)
+{
+    for (int64_t i = 0; i < want->count; i++) {
+        const char *name = qn_arena_strndup(&g->arena, want->keys[i].data, want->keys[i].size);
+        golden_near(g, name, &qn_state_find(state, name)->tensor, &want->items[i]);
+    }
+}
+
 /* The training graph with the file's weights in place and its inputs filled. */
 static golden_session golden_start(golden_case *g, golden_build build)
 {
@@ -208,12 +226,9 @@ static golden_session golden_start(golden_case *g, golden_build build)
     assert_ok(qn_nn_training_add(s.graph, logits, &training, NULL, &err), &err);
     assert_ok(qn_state_create(&s.state, &err), &err);
     assert_ok(qn_state_add_graph(s.state, s.graph, 1, &err), &err);
-    const qn_json *states = golden_find(&g->root, "states");
-    for (int64_t i = 0; i < states->count; i++) {
-        const char *name = qn_arena_strndup(&g->arena, states->keys[i].data, states->keys[i].size);
-        qn_tensor weights = golden_tensor(g, &states->items[i]);
-        assert_ok(qn_state_set(s.state, name, &weights, &err), &err);
-    }
+    golden_set_states(g, s.state, golden_find(&g->root, "states"));
+    if (qn_json_find(&g->root, "buffers"))
+        golden_set_states(g, s.state, qn_json_find(&g->root, "buffers"));
     qn_plan_options options = {
         .batch = tensors[0].shape.dims[0], .training = true, .reference = g->dtype == QN_DTYPE_F64};
     assert_ok(qn_plan_create(s.graph, s.state, &options, &s.plan, &err), &err);
@@ -267,10 +282,9 @@ static void golden_run(golden_case *g, golden_build build)
         if (step == 0)
             golden_first_step(g, &s);
     }
-    for (int64_t i = 0; i < after->count; i++) {
-        const char *name = qn_arena_strndup(&g->arena, after->keys[i].data, after->keys[i].size);
-        golden_near(g, name, &qn_state_find(s.state, name)->tensor, &after->items[i]);
-    }
+    golden_near_states(g, s.state, after);
+    if (qn_json_find(&g->root, "buffers_after"))
+        golden_near_states(g, s.state, qn_json_find(&g->root, "buffers_after"));
     qn_plan_destroy(s.plan);
     qn_state_destroy(s.state);
     qn_graph_destroy(s.graph);

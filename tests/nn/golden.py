@@ -514,6 +514,49 @@ def optimizer(name, make, **options):
                  clip_norm=case["optimizer"].get("clip_norm", 0.0))
 
 
+def reparametrised(kind):
+    """Weights by direction and gain, or divided by their largest singular value (torch.nn.utils.parametrizations)."""
+    from torch.nn.utils import parametrizations as P
+    first, head = settle(nn.Conv2d(2, 4, 3)), settle(nn.Linear(4 * 16, 3))
+    turn = [lambda w: w.permute(2, 3, 1, 0), lambda w: w.reshape(3, 4, 4, 4).permute(2, 3, 1, 0).reshape(64, 3)]
+    make = P.weight_norm if kind == "weight_norm" else P.spectral_norm
+    layers = [make(first), make(head)]
+    states, buffers = States(), States()
+    for name, layer, by in zip(("layers.0", "layers.2"), layers, turn):
+        own = layer.parametrizations.weight
+        if kind == "weight_norm":
+            with torch.no_grad():  # what f32 holds, and not the norm itself
+                own.original0.copy_((own.original0 * 1.25).float().double())
+            states.add(f"{name}.gain", [own.original0], lambda g: g.reshape(-1))
+            states.add(f"{name}.weight", [own.original1], by)
+        else:
+            states.add(f"{name}.weight", [own.original], by)
+            with torch.no_grad():
+                own[0]._u.copy_(own[0]._u.float().double())
+                own[0]._v.copy_(own[0]._v.float().double())
+            buffers.add(f"{name}.spectral_u", [own[0]._u], lambda u: u[:, None])
+            # v lies as the weight's other dimensions do
+            buffers.add(f"{name}.spectral_v", [own[0]._v],
+                        (lambda v: v.reshape(2, 3, 3).permute(1, 2, 0).reshape(-1, 1)) if layer is layers[0]
+                        else (lambda v: v.reshape(4, 4, 4).permute(1, 2, 0).reshape(-1, 1)))
+        states.add(f"{name}.bias", [layer.bias])
+    module = nn.Sequential(layers[0], nn.Tanh(), nn.Flatten(), layers[1])
+    x, t = data(4, 6, 6, 2), torch.randint(0, 3, (4,))
+    case = {
+        "layers": [{"conv2d": {"filters": 4, "kernel": 3, "activation": "tanh", "reparametrize": kind}}, "flatten",
+                   {"dense": {"units": 3, "reparametrize": kind}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "sgd", "rate": 0.1},
+    }
+    if buffers.rows:
+        case["buffers"] = buffers.write(lambda b: b)
+    train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
+          lambda p: torch.optim.SGD(p, 0.1))
+    if buffers.rows:
+        case["buffers_after"] = buffers.write(lambda b: b)
+    return case
+
+
 OPTIMIZERS = {
     "adagrad": lambda: optimizer("adagrad", lambda p: torch.optim.Adagrad(p, 0.1, lr_decay=0.1, weight_decay=0.01),
                                  rate=0.1, lr_decay=0.1, weight_decay=0.01),
@@ -585,6 +628,8 @@ LOSSES = {
 }
 
 CASES = {
+    "weight_norm": lambda: reparametrised("weight_norm"),
+    "spectral_norm": lambda: reparametrised("spectral_norm"),
     **{f"loss_{name}": make for name, make in LOSSES.items()},
     **{f"optimizer_{name}": make for name, make in OPTIMIZERS.items()},
     "cnn": cnn,

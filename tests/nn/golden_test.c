@@ -96,6 +96,13 @@ static void ten_steps_of_every_optimizer_are_pytorchs(void **unused)
         golden_check(cases[i], NULL);
 }
 
+static void reparametrised_weights_are_pytorchs(void **unused)
+{
+    (void)unused;
+    golden_check("weight_norm", NULL);
+    golden_check("spectral_norm", NULL);
+}
+
 static void every_loss_is_pytorchs(void **unused)
 {
     (void)unused;
@@ -116,6 +123,7 @@ int main(void)
         cmocka_unit_test(decoders_are_pytorchs),
         cmocka_unit_test(ten_steps_of_every_optimizer_are_pytorchs),
         cmocka_unit_test(every_loss_is_pytorchs),
+        cmocka_unit_test(reparametrised_weights_are_pytorchs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

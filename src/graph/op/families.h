@@ -42,6 +42,7 @@ extern const qn_op qn_ops_order[];
 extern const qn_op qn_ops_scan[];
 extern const qn_op qn_ops_index[];
 extern const qn_op qn_ops_scatter[];
+extern const qn_op qn_ops_training[];
 extern const qn_op qn_ops_loss[];
 extern const qn_op qn_ops_loss_embedding[];
 extern const qn_op qn_ops_ctc[];

@@ -45,6 +45,7 @@ static const qn_op *const families[] = {
     qn_ops_scan,
     qn_ops_index,
     qn_ops_scatter,
+    qn_ops_training,
     qn_ops_loss,
     qn_ops_loss_embedding,
     qn_ops_ctc,

@@ -29,7 +29,7 @@ static bool attrs_equal(const qn_attr *a, const qn_attr *b)
 /* Both in the new graph. */
 static bool nodes_equal(const qn_node *a, const qn_node *b)
 {
-    if (a->op != b->op || a->inputs_count != b->inputs_count ||
+    if (a->op != b->op || a->again != b->again || a->inputs_count != b->inputs_count ||
         memcmp(a->inputs, b->inputs, (size_t)a->inputs_count * sizeof *a->inputs) != 0)
         return false;
     for (int i = 0; a->op->attrs && a->op->attrs[i].name; i++)
