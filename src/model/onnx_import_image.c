@@ -389,6 +389,23 @@ static void map_affine_grid(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_reshape(call, grid, &shape));
 }
 
+/* Before opset 16 regions were not moved by half a pixel. */
+static void map_roi_align(qn_onnx_call *call)
+{
+    const char *moved = call->version < 16 ? "output_half_pixel" : "half_pixel";
+    qn_attr attrs[] = {
+        QN_ATTR_S("mode", qn_onnx_attr_s(call, "mode", "avg")),
+        QN_ATTR_S("coordinate_transformation_mode",
+                  qn_onnx_attr_s(call, "coordinate_transformation_mode", moved)),
+        QN_ATTR_I("output_height", qn_onnx_attr_i(call, "output_height", 1)),
+        QN_ATTR_I("output_width", qn_onnx_attr_i(call, "output_width", 1)),
+        QN_ATTR_I("sampling_ratio", qn_onnx_attr_i(call, "sampling_ratio", 0)),
+        QN_ATTR_F("spatial_scale", qn_onnx_attr_f(call, "spatial_scale", 1)),
+    };
+    qn_value inputs[] = {qn_onnx_in_last(call, 0), qn_onnx_in(call, 1), qn_onnx_in(call, 2)};
+    qn_onnx_out_last(call, 0, qn_onnx_emit(call, "RoiAlign", inputs, 3, attrs, 6));
+}
+
 static void map_col2im(qn_onnx_call *call)
 {
     static const char *const lists[] = {"strides", "pads", "dilations", NULL};
@@ -430,6 +447,7 @@ const qn_onnx_row qn_onnx_rows_image[] = {
     NOTED("LRN", 1, map_lrn, "size up to 64"),
     ROW("MeanVarianceNormalization", 9, map_mean_variance),
     ROW("GridSample", 16, map_grid_sample),
+    ROW("RoiAlign", 10, map_roi_align),
     ROW("Col2Im", 18, map_col2im),
     NOTED("AffineGrid", 20, map_affine_grid, "the size must be a constant"),
     ROW("DepthToSpace", 1, map_depth_to_space),

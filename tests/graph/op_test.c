@@ -190,6 +190,7 @@ static int first_data_input(const qn_op *op)
         {"Huber", 1},
         {"BatchNormalization", 3},
         {"Attention", 3},
+        {"RoiAlign", 1},
         {"PoissonNLLLoss", 1},
         {"QuantileLoss", 1},
         {"HingeLoss", 1},

@@ -36,6 +36,7 @@ extern const qn_op qn_ops_random[];
 extern const qn_op qn_ops_quantize[];
 extern const qn_op qn_ops_signal[];
 extern const qn_op qn_ops_grid[];
+extern const qn_op qn_ops_roi[];
 extern const qn_op qn_ops_det[];
 extern const qn_op qn_ops_normalize[];
 extern const qn_op qn_ops_order[];

@@ -39,6 +39,7 @@ static const qn_op *const families[] = {
     qn_ops_quantize,
     qn_ops_signal,
     qn_ops_grid,
+    qn_ops_roi,
     qn_ops_det,
     qn_ops_normalize,
     qn_ops_order,
