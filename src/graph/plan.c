@@ -28,8 +28,8 @@ static qn_status run_pass(pass_fn pass, qn_graph **graph, qn_error *err)
 static qn_status run_passes(const qn_graph *graph, const qn_plan_options *options, qn_graph **ret,
                             qn_error *err)
 {
-    static const pass_fn passes[] = {qn_pass_fold, qn_pass_share, qn_pass_prune, qn_pass_fuse,
-                                     qn_pass_fuse_pool};
+    static const pass_fn passes[] = {qn_pass_fold,      qn_pass_share, qn_pass_prune,
+                                     qn_pass_fuse_norm, qn_pass_fuse,  qn_pass_fuse_pool};
     qn_pass_sizes sizes = {.batch = options->batch,
                            .time = options->time,
                            .training = options->training,
@@ -39,7 +39,8 @@ static qn_status run_passes(const qn_graph *graph, const qn_plan_options *option
     QN_TRY(qn_pass_resolve(graph, &sizes, &now, err));
     size_t count = options->reference ? 0 : sizeof passes / sizeof passes[0];
     for (size_t i = 0; i < count; i++)
-        QN_TRY(run_pass(passes[i], &now, err));
+        if (passes[i] != qn_pass_fuse_norm || (options->frozen && !options->training))
+            QN_TRY(run_pass(passes[i], &now, err));
     if (options->bf16)
         QN_TRY(run_pass(qn_pass_bf16, &now, err));
     *ret = now;
@@ -74,7 +75,9 @@ static qn_status take_memory(qn_plan *plan, const qn_plan_options *options, qn_e
     if (memory_max > 0 && plan->memory_bytes > (size_t)memory_max)
         QN_FAIL(err, QN_ERR_BUDGET, "a plan needs %.1f MiB, %.1f MiB are allowed",
                 (double)plan->memory_bytes / 1048576, (double)memory_max / 1048576);
-    if (options->memory_of && options->memory_of->memory_bytes >= plan->memory_bytes) {
+    /* what was computed once must stay where it lies */
+    bool stays = plan->once_count > 0 || (options->memory_of && options->memory_of->once_count > 0);
+    if (options->memory_of && !stays && options->memory_of->memory_bytes >= plan->memory_bytes) {
         plan->memory = options->memory_of->memory;
         plan->borrowed = true;
         return QN_OK;
@@ -113,7 +116,7 @@ static qn_status build(qn_plan *plan, const qn_graph *graph, const qn_state *sta
                                       .arena = &plan->arena};
     qn_layout layout;
     QN_TRY(check_states(graph, state, err));
-    QN_TRY(qn_layout_make(graph, state, &plan->arena, &layout, err));
+    QN_TRY(qn_layout_make(graph, state, options->frozen, &plan->arena, &layout, err));
     QN_TRY(qn_steps_measure(plan, &layout, err));
     QN_TRY(take_memory(plan, options, err));
     QN_TRY(qn_steps_make(plan, &layout, err));
@@ -219,7 +222,7 @@ static void run_calls(const qn_call *calls, int count, uint32_t step)
 void qn_plan_run(qn_plan *plan, uint32_t step)
 {
     qn_flush_denormals();
-    run_calls(plan->calls, plan->main_count, step);
+    run_calls(plan->calls + plan->once_count, plan->main_count - plan->once_count, step);
     plan->stopped = !guards_hold(plan);
     if (!plan->stopped)
         run_calls(plan->calls + plan->main_count, plan->calls_count - plan->main_count, step);
@@ -282,13 +285,16 @@ bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size)
 
 int64_t qn_plan_bytes(const qn_plan *plan)
 {
-    return plan->borrowed ? 0 : (int64_t)plan->memory_bytes;
+    int64_t bytes = plan->borrowed ? 0 : (int64_t)plan->memory_bytes;
+    for (int i = 0; i < plan->calls_count; i++)
+        bytes += (int64_t)plan->steps[i].bound.kept_bytes;
+    return bytes;
 }
 
 int64_t qn_plan_flops(const qn_plan *plan)
 {
     int64_t flops = 0;
-    for (int i = 0; i < plan->calls_count; i++)
+    for (int i = plan->once_count; i < plan->calls_count; i++)
         flops += qn_step_flops(&plan->steps[i]);
     return flops;
 }

@@ -17,13 +17,17 @@
 typedef struct qn_plan qn_plan;
 
 typedef struct {
-    int64_t batch;      /* what QN_DIM_BATCH stands for */
-    int64_t time;       /* what QN_DIM_TIME stands for; 0 = none */
-    uint64_t seed;      /* random ops */
-    qn_pool *pool;      /* may be NULL: serial */
-    bool reference;     /* use op references only: tests */
-    bool training;      /* random ops and batch norm behave as in training */
-    bool bf16;          /* products read their factors from bf16; sums and all else are f32 */
+    int64_t batch;  /* what QN_DIM_BATCH stands for */
+    int64_t time;   /* what QN_DIM_TIME stands for; 0 = none */
+    uint64_t seed;  /* random ops */
+    qn_pool *pool;  /* may be NULL: serial */
+    bool reference; /* use op references only: tests */
+    bool training;  /* random ops and batch norm behave as in training */
+    bool bf16;      /* products read their factors from bf16; sums and all else are f32 */
+    /* States keep the values they have now for as long as the plan lives, and nothing is assigned:
+     * what depends on them alone is computed once, while the plan is made, batch norm goes into the
+     * convolution before it, and kernels may keep weights in their own order. */
+    bool frozen;
     int64_t memory_max; /* 0 = none; ERR_BUDGET says what the plan would need */
     /* Uses the memory of this plan where it is large enough: another batch size of the same graph, which
      * never runs at the same time and lives longer. NULL = its own. */

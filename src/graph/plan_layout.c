@@ -27,6 +27,8 @@ typedef struct {
     const qn_graph *graph;
     int *position;    /* by node: its place in the order */
     int *merged_into; /* by buffer: itself, or the buffer that took it over */
+    bool frozen;
+    bool *once; /* by node: runs while the plan is made */
     flat_range *flats;
     int flats_count;
 } layout_work;
@@ -60,12 +62,43 @@ static int phase_of(const layout_work *work, const int *assigned, const qn_node 
     return node->op->flags & QN_OP_FLAT ? 1 : 2;
 }
 
+/* Whether a node reads only what stays: states, constants, and nodes of which that holds. */
+static bool is_fixed(const layout_work *work, const bool *once, const qn_node *node)
+{
+    if (node->op->flags & (QN_OP_RANDOM | QN_OP_INPLACE))
+        return false;
+    for (int k = 0; k < node->inputs_count; k++) {
+        if (node->inputs[k] == QN_NONE)
+            continue;
+        const qn_value_info *value = &work->graph->values[node->inputs[k]];
+        if (value->kind == QN_VALUE_INPUT || (value->kind == QN_VALUE_NODE && !once[value->node]))
+            return false;
+    }
+    return true;
+}
+
+static void order_once(layout_work *work)
+{
+    qn_layout *layout = work->layout;
+    const qn_graph *graph = work->graph;
+    for (int i = 0; i < graph->nodes_count && graph->assigns_count == 0; i++) {
+        work->once[i] = is_fixed(work, work->once, &graph->nodes[i]);
+        if (!work->once[i])
+            continue;
+        work->position[i] = layout->order_count;
+        layout->order[layout->order_count++] = i;
+    }
+    layout->once_count = layout->order_count;
+}
+
 static void make_order(layout_work *work, const int *assigned)
 {
     qn_layout *layout = work->layout;
+    if (work->frozen)
+        order_once(work);
     for (int phase = 0; phase < 3; phase++) {
         for (int i = 0; i < work->graph->nodes_count; i++) {
-            if (phase_of(work, assigned, &work->graph->nodes[i]) != phase)
+            if (work->once[i] || phase_of(work, assigned, &work->graph->nodes[i]) != phase)
                 continue;
             work->position[i] = layout->order_count;
             layout->order[layout->order_count++] = i;
@@ -118,6 +151,15 @@ static void make_buffers(layout_work *work)
     }
     for (int i = 0; i < graph->outputs_count; i++)
         read_at(layout, graph->outputs[i].value, layout->order_count);
+    for (int b = 0; b < layout->buffers_count; b++) {
+        qn_plan_buffer *buffer = &layout->buffers[b];
+        const qn_value_info *value = &graph->values[buffer->value];
+        bool made = value->kind == QN_VALUE_NODE && work->once[value->node];
+        bool kept = buffer->kind == QN_BUFFER_STATE && work->frozen && graph->assigns_count == 0;
+        buffer->fixed = buffer->kind == QN_BUFFER_CONST || made || kept;
+        if (made)
+            buffer->last = layout->order_count + 1;
+    }
 }
 
 static bool is_assigned_state(const qn_graph *graph, qn_value state)
@@ -387,7 +429,7 @@ static void count_assigned(const qn_graph *graph, int *assigned)
         assigned[graph->assigns[i].value]++;
 }
 
-qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, qn_arena *arena,
+qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, bool frozen, qn_arena *arena,
                          qn_layout *ret, qn_error *err)
 {
     int values = graph->values_count,
@@ -399,15 +441,16 @@ qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, qn_arena 
     layout.uses = QN_NEW(arena, int, values + 1);
     layout.direct = QN_NEW(arena, bool, graph->assigns_count + 1);
     layout.buffers = QN_NEW(arena, qn_plan_buffer, buffers + 1);
-    layout_work work = {.layout = &layout, .graph = graph};
+    layout_work work = {.layout = &layout, .graph = graph, .frozen = frozen};
+    work.once = QN_NEW(arena, bool, graph->nodes_count + 1);
     work.position = QN_NEW(arena, int, graph->nodes_count + 1);
     work.merged_into = QN_NEW(arena, int, buffers + 1);
     work.flats = QN_NEW(arena, flat_range, graph->nodes_count + 1);
     int *assigned = QN_NEW(arena, int, values + 1), *items = QN_NEW(arena, int, buffers + 1);
     int *placed = QN_NEW(arena, int, buffers + 1);
     if (!layout.order || !layout.buffer_of || !layout.copy_of || !layout.uses || !layout.direct ||
-        !layout.buffers || !work.position || !work.merged_into || !work.flats || !assigned ||
-        !items || !placed)
+        !layout.buffers || !work.position || !work.once || !work.merged_into || !work.flats ||
+        !assigned || !items || !placed)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
     for (int v = 0; v < values; v++)
         layout.copy_of[v] = -1;

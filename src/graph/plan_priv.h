@@ -32,13 +32,16 @@ typedef struct {
     size_t bytes;
     int first, last; /* positions in the order, inclusive: while the contents matter */
     size_t offset;   /* in the plan's memory: ARENA, FLAT, INPUT */
+    bool fixed;      /* holds the same from the making of the plan on */
 } qn_plan_buffer;
 
 typedef struct {
     const qn_graph *graph;
     const qn_state *state;
-    int *order; /* node indices; the first main_count run before any state is written */
-    int main_count, order_count;
+    int *
+        order; /* node indices; the first main_count run before any state is written, and of those the
+                   first once_count only while the plan is made */
+    int once_count, main_count, order_count;
     int *buffer_of; /* by value */
     bool *direct;   /* by assignment: the node writes the state itself */
     int *copy_of;   /* by value: the buffer that keeps it although its state changes, or -1 */
@@ -50,8 +53,8 @@ typedef struct {
 } qn_layout;
 
 /* All tables lie in `arena`. */
-QN_MUST_USE qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, qn_arena *arena,
-                                     qn_layout *ret, qn_error *err);
+QN_MUST_USE qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, bool frozen,
+                                     qn_arena *arena, qn_layout *ret, qn_error *err);
 
 enum { QN_SOURCE_PLAN = -1, QN_SOURCE_STATE = -2 }; /* of memory that is no plan input */
 
@@ -63,6 +66,7 @@ typedef struct {
     const char *scope;
     qn_tensor *inputs, *outputs;
     bool *wanted;       /* by output: something reads it */
+    bool *fixed;        /* by input: it never changes */
     int *input_sources; /* by input: which plan input its memory is, or a QN_SOURCE */
     uint32_t stream;
     bool narrow; /* see qn_node */
@@ -79,9 +83,9 @@ typedef struct {
 
 struct qn_plan {
     qn_arena arena;
-    qn_call *calls; /* main_count of them, then the tail */
+    qn_call *calls; /* once_count that ran already, up to main_count, then the tail */
     qn_plan_step *steps;
-    int main_count, calls_count;
+    int once_count, main_count, calls_count;
     qn_plan_name *inputs, *outputs;
     int inputs_count, outputs_count;
     const qn_tensor **guards;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "graph/plan_priv.h"
+#include "os/cpu.h"
 
 /* Under this estimate waking a worker costs more than it saves (measured: a wake-up is 5 to 10 us). */
 enum { SERIAL_NS = 15000, FLOPS_PER_NS = 100, BYTES_PER_NS = 20 };
@@ -71,6 +72,7 @@ static qn_bind make_bind(qn_plan *plan, qn_plan_step *step)
                      .inputs = step->inputs,
                      .outputs = step->outputs,
                      .wanted = step->wanted,
+                     .fixed = step->fixed,
                      .scratch = plan->memory ? plan->memory + plan->buffers_bytes : NULL,
                      .stream = step->stream,
                      .bound = &step->bound};
@@ -134,6 +136,7 @@ static bool alloc_step(step_work *work, qn_plan_step *step, const qn_op *op, int
     step->outputs = QN_NEW(arena, qn_tensor, op->outputs_count + 1);
     step->wanted = QN_NEW(arena, bool, op->outputs_count + 1);
     step->input_sources = QN_NEW(arena, int, inputs_count + 1);
+    step->fixed = QN_NEW(arena, bool, inputs_count + 1);
     step->types = (qn_op_types){.op = op,
                                 .inputs_count = inputs_count,
                                 .outputs_count = op->outputs_count,
@@ -141,8 +144,8 @@ static bool alloc_step(step_work *work, qn_plan_step *step, const qn_op *op, int
                                 .outputs = outputs};
     step->joined = 1;
     step->scope = "";
-    bool made =
-        inputs && outputs && step->inputs && step->outputs && step->wanted && step->input_sources;
+    bool made = inputs && outputs && step->inputs && step->outputs && step->wanted &&
+                step->input_sources && step->fixed;
     work->failed = work->failed || !made;
     return made;
 }
@@ -193,6 +196,7 @@ static void push_node(step_work *work, const qn_node *node)
         int buffer = work->layout->buffer_of[value];
         step->input_sources[i] = work->sources[buffer];
         step->inputs[i].data = work->input_data[buffer];
+        step->fixed[i] = work->layout->buffers[buffer].fixed;
     }
     for (int i = 0; i < node->op->outputs_count; i++) {
         step->outputs[i].data = work->input_data[work->layout->buffer_of[node->first + i]];
@@ -399,6 +403,8 @@ static void push_all(step_work *work)
     qn_plan *plan = work->plan;
     for (int p = 0; p < layout->order_count; p++) {
         const qn_node *node = &layout->graph->nodes[layout->order[p]];
+        if (p == layout->once_count)
+            plan->once_count = plan->calls_count;
         if (p == layout->main_count) {
             push_early_copies(work);
             plan->main_count = plan->calls_count;
@@ -406,6 +412,8 @@ static void push_all(step_work *work)
         if (!(node->op->flags & QN_OP_VIEW))
             push_node(work, node);
     }
+    if (layout->once_count == layout->order_count)
+        plan->once_count = plan->calls_count;
     if (layout->main_count == layout->order_count) {
         push_early_copies(work);
         plan->main_count = plan->calls_count;
@@ -478,7 +486,11 @@ qn_status qn_steps_make(qn_plan *plan, const qn_layout *layout, qn_error *err)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
     if (!plan->context.reference)
         join_updates(plan);
-    for (int i = 0; i < plan->calls_count; i++)
+    qn_flush_denormals();
+    for (int i = 0; i < plan->calls_count; i++) {
         QN_TRY(qn_step_bind(plan, i, err));
+        if (i < plan->once_count) /* later steps may look at what it gives while they are bound */
+            plan->calls[i].fn(plan->calls[i].args, plan->calls[i].pool, 0);
+    }
     return QN_OK;
 }

@@ -235,8 +235,11 @@ static qn_status make_plan(qn_predictor *predictor, int64_t batch, qn_kept_plan 
 {
     const qn_signature *signature = &predictor->signature;
     const char *outputs[1] = {signature->outputs[0].name};
-    qn_plan_options options = {
-        .batch = batch, .pool = predictor->pool, .outputs = outputs, .outputs_count = 1};
+    qn_plan_options options = {.batch = batch,
+                               .pool = predictor->pool,
+                               .frozen = true,
+                               .outputs = outputs,
+                               .outputs_count = 1};
     qn_plan *plan;
     QN_TRY(qn_plan_create(predictor->graph, predictor->state, &options, &plan, err));
     qn_kept_plan *place = free_place(predictor);

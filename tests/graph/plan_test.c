@@ -350,7 +350,7 @@ static void layouts_do_not_overlap(void **unused)
         qn_arena_init(&arena, 0);
         assert_ok(qn_pass_resolve(graph, &(qn_pass_sizes){.batch = 50}, &sized, &err), &err);
         qn_layout layout;
-        assert_ok(qn_layout_make(sized, state, &arena, &layout, &err), &err);
+        assert_ok(qn_layout_make(sized, state, false, &arena, &layout, &err), &err);
         size_t all = 0;
         for (int a = 0; a < layout.buffers_count; a++) {
             const qn_plan_buffer *x = &layout.buffers[a];

@@ -1,10 +1,12 @@
 /* ResNet-18 of the recipe: it builds for small and large pictures, and learns a handful of pictures by heart. */
 #include "testing.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/rng.h"
 #include "graph/plan.h"
+#include "graph/state.h"
 #include "nn/layers.h"
 #include "nn/training.h"
 
@@ -114,11 +116,68 @@ static void it_learns_a_few_pictures_by_heart(void **unused)
     qn_graph_destroy(graph);
 }
 
+/* Weights that stay may be folded and packed: the answers are those of the graph as it was built, for any threads. */
+static void frozen_plans_answer_alike(void **unused)
+{
+    (void)unused;
+    enum { BATCH = 2, SIDE = 32, PLANS = 5 };
+    static const struct {
+        bool frozen, reference;
+        int threads;
+    } kinds[PLANS] = {
+        {false, true, 1}, {false, false, 1}, {true, false, 1}, {true, false, 2}, {true, false, 7}};
+    qn_graph *graph = qn_graph_create();
+    qn_state *state = NULL;
+    const char *outputs[] = {"y"};
+    float answers[PLANS][BATCH * 10];
+    qn_graph_output(graph, "y", build(graph, QN_SHAPE(QN_DIM_BATCH, SIDE, SIDE, 1)));
+    assert_ok(qn_state_create(&state, &err), &err);
+    assert_ok(qn_state_add_graph(state, graph, 3, &err), &err);
+    for (int i = 0; i < qn_state_count(state);
+         i++) { /* running statistics and shifts as after training */
+        const qn_named_tensor *at = qn_state_at(state, i);
+        float *values = at->tensor.data;
+        bool variance = strstr(at->name, "_var") || strstr(at->name, "scale");
+        for (int64_t k = 0; at->tensor.shape.rank == 1 && k < qn_shape_count(&at->tensor.shape);
+             k++)
+            values[k] = (variance ? 0.5F : -0.1F) +
+                        0.2F * qn_rng_uniform((qn_rng){.seed = (uint64_t)i}, (uint64_t)k);
+    }
+    for (int p = 0; p < PLANS; p++) {
+        qn_plan *plan = NULL;
+        qn_pool *pool = NULL;
+        assert_ok(qn_pool_create(kinds[p].threads, &pool, &err), &err);
+        qn_plan_options options = {.batch = BATCH,
+                                   .frozen = kinds[p].frozen,
+                                   .reference = kinds[p].reference,
+                                   .pool = pool,
+                                   .outputs = outputs,
+                                   .outputs_count = 1};
+        assert_ok(qn_plan_create(graph, state, &options, &plan, &err), &err);
+        float *x = qn_plan_input(plan, "x")->data;
+        for (int i = 0; i < BATCH * SIDE * SIDE; i++)
+            x[i] = (float)qn_rng_normal((qn_rng){.seed = 7}, (uint64_t)i);
+        for (uint32_t step = 0; step < 2; step++)
+            qn_plan_run(plan, step);
+        memcpy(answers[p], qn_plan_output(plan, "y")->data, sizeof answers[p]);
+        qn_plan_destroy(plan);
+        qn_pool_destroy(pool);
+        for (int i = 0; i < BATCH * 10; i++)
+            assert_near((double)answers[p][i], (double)answers[0][i],
+                        2e-4 * (1 + fabs((double)answers[0][i])));
+    }
+    assert_memory_equal(answers[3], answers[2], sizeof answers[2]);
+    assert_memory_equal(answers[4], answers[2], sizeof answers[2]);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_builds_for_pictures_of_any_size),
         cmocka_unit_test(it_learns_a_few_pictures_by_heart),
+        cmocka_unit_test(frozen_plans_answer_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

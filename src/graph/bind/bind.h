@@ -37,6 +37,8 @@ typedef struct {
     qn_call_fn fn;
     void *args;
     size_t args_bytes;
+    void *kept; /* what the kernel keeps of fixed inputs, in its own order */
+    size_t kept_bytes;
     const char *kernel; /* for people */
 } qn_bound;
 
@@ -47,6 +49,7 @@ typedef struct {
     const qn_tensor
         *outputs; /* an output may have the address of an input where the op's flags allow it */
     const bool *wanted; /* by output: something reads it */
+    const bool *fixed;  /* by input: it holds now what it will hold in every run */
     void *scratch;      /* 64-byte aligned, as large as was asked for */
     uint32_t stream;
     qn_bound *bound;

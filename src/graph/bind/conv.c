@@ -72,26 +72,36 @@ static qn_conv2d describe_transposed(const qn_bind *bind)
                         qn_op_attr_i(t, "group"));
 }
 
-static size_t scratch_of(const qn_bind *bind, qn_conv2d conv)
+/* Whether the weights may be kept in the kernel's order: they stay as they are. */
+static bool is_packed(const qn_bind *bind, const qn_conv2d *conv)
 {
-    return qn_bind_all_f32(bind) ? qn_conv2d_f32_scratch_bytes(&conv, bind->context->threads) : 0;
+    return bind->fixed && bind->fixed[1] && qn_conv2d_packed_bytes(conv) > 0;
 }
+
 static size_t forward_scratch(const qn_bind *bind)
 {
-    return scratch_of(bind, describe_forward(bind));
+    qn_conv2d conv = describe_forward(bind);
+    if (!qn_bind_all_f32(bind))
+        return 0;
+    return qn_conv2d_forward_scratch_bytes(&conv, is_packed(bind, &conv), bind->context->threads);
 }
 static size_t grad_x_scratch(const qn_bind *bind)
 {
-    return scratch_of(bind, describe_grad_x(bind));
+    qn_conv2d conv = describe_grad_x(bind);
+    return qn_bind_all_f32(bind) ? qn_conv2d_grad_x_scratch_bytes(&conv, bind->context->threads)
+                                 : 0;
 }
 static size_t grad_w_scratch(const qn_bind *bind)
 {
-    return scratch_of(bind, describe_grad_w(bind));
+    qn_conv2d conv = describe_grad_w(bind);
+    return qn_bind_all_f32(bind) ? qn_conv2d_grad_w_scratch_bytes(&conv, bind->context->threads)
+                                 : 0;
 }
-
 static size_t transposed_scratch(const qn_bind *bind)
 {
-    return scratch_of(bind, describe_transposed(bind));
+    qn_conv2d conv = describe_transposed(bind);
+    return qn_bind_all_f32(bind) ? qn_conv2d_grad_x_scratch_bytes(&conv, bind->context->threads)
+                                 : 0;
 }
 
 static forward_args *take_forward(const qn_bind *bind, qn_conv2d conv)
@@ -110,9 +120,27 @@ static forward_args *take_forward(const qn_bind *bind, qn_conv2d conv)
     return args;
 }
 
+/* Packs fixed weights once; bound again, they are there. false = memory is short. */
+static bool keep_packed(const qn_bind *bind, forward_args *args)
+{
+    qn_bound *bound = bind->bound;
+    size_t bytes = qn_conv2d_packed_bytes(&args->conv);
+    if (!bound->kept) {
+        bound->kept = qn_arena_alloc_aligned(bind->context->arena, bytes, 64);
+        bound->kept_bytes = bytes;
+        if (bound->kept)
+            qn_conv2d_pack(&args->conv, bound->kept, args->io.weight);
+    }
+    args->io.packed = bound->kept;
+    return bound->kept != NULL;
+}
+
 static bool bind_forward(const qn_bind *bind)
 {
-    return take_forward(bind, describe_forward(bind)) && qn_bind_to(bind, run_forward, "conv");
+    forward_args *args = take_forward(bind, describe_forward(bind));
+    if (!args || (is_packed(bind, &args->conv) && !keep_packed(bind, args)))
+        return false;
+    return qn_bind_to(bind, run_forward, "conv");
 }
 
 static void run_transposed(const void *args, qn_pool *pool, uint32_t step)

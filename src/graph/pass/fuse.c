@@ -1,30 +1,33 @@
 /*
  * Fusion: a product or convolution takes in the bias added to its result and the activation applied to it, where
- * nothing else reads what lies between. The kernels do both on values that are still in registers.
+ * nothing else reads what lies between. The kernels do both on values that are still in registers. A convolution
+ * also takes in a tensor added to it, as residual blocks do.
  *
- *     MatMul | Gemm | Conv  ->  Add bias  ->  Relu | LeakyRelu | Sigmoid | Tanh | Gelu | Silu
+ *     MatMul | Gemm | Conv  ->  Add bias  ->  (Conv) Add tensor  ->  Relu | LeakyRelu | Sigmoid | Tanh | Gelu | Silu
  */
 #include <string.h>
 
 #include "base/alloc.h"
 #include "graph/pass/pass.h"
 
+/* What a product becomes. */
+typedef struct {
+    qn_value bias;          /* QN_NONE = as it was */
+    qn_value added;         /* QN_NONE = nothing */
+    const char *activation; /* NULL = as it was */
+    double slope;
+    int end; /* the last node taken in */
+} fused_tail;
+
 typedef struct {
     qn_rewrite rewrite;
     int *uses;
     int *
         reader; /* by value: a node that reads it (the only one where uses is 1 and it is no output) */
-    int *chain;     /* by node: the product that ends here after fusion, or -1 */
-    bool *absorbed; /* by node */
+    int *chain;        /* by node: the product that ends here after fusion, or -1 */
+    bool *absorbed;    /* by node */
+    fused_tail *tails; /* by product */
 } fusing;
-
-/* What a product becomes. */
-typedef struct {
-    qn_value bias;          /* QN_NONE = as it was */
-    const char *activation; /* NULL = as it was */
-    double slope;
-    int end; /* the last node taken in */
-} fused_tail;
 
 static bool is_op(const qn_node *node, const char *name)
 {
@@ -84,17 +87,38 @@ static bool read_activation(const qn_node *node, fused_tail *tail)
     return false;
 }
 
+/* What the Add adds to the convolution's whole result, or QN_NONE; an Add that another chain has taken is not free. */
+static qn_value find_added(const fusing *f, const qn_node *node, int add, qn_value value)
+{
+    const qn_graph *graph = f->rewrite.from;
+    const qn_node *sum = &graph->nodes[add];
+    if (!is_op(node, "Conv") || !is_op(sum, "Add") || f->absorbed[add] || f->chain[add] >= 0 ||
+        (node->inputs_count > 3 && node->inputs[3] != QN_NONE))
+        return QN_NONE;
+    qn_value other = sum->inputs[sum->inputs[0] == value ? 1 : 0];
+    const qn_type *a = &graph->values[value].type, *b = &graph->values[other].type;
+    return other != value && qn_shape_equal(&a->shape, &b->shape) ? other : QN_NONE;
+}
+
 static fused_tail look_ahead(const fusing *f, int index)
 {
     const qn_graph *graph = f->rewrite.from;
     const qn_node *node = &graph->nodes[index];
-    fused_tail tail = {.bias = QN_NONE, .end = index};
+    fused_tail tail = {.bias = QN_NONE, .added = QN_NONE, .end = index};
     qn_value value = node->first;
     bool has_bias = node->inputs_count > 2 && node->inputs[2] != QN_NONE;
     int next = only_reader(f, value);
     if (next >= 0 && !has_bias && is_op(&graph->nodes[next], "Add")) {
         tail.bias = find_bias(f, &graph->nodes[next], value);
-        if (tail.bias == QN_NONE)
+        if (tail.bias != QN_NONE) {
+            tail.end = next;
+            value = graph->nodes[next].first;
+            next = only_reader(f, value);
+        }
+    }
+    if (next >= 0 && is_op(&graph->nodes[next], "Add")) {
+        tail.added = find_added(f, node, next, value);
+        if (tail.added == QN_NONE)
             return tail;
         tail.end = next;
         value = graph->nodes[next].first;
@@ -111,6 +135,7 @@ static void mark_chain(fusing *f, int index, const fused_tail *tail)
     for (int at = index; at != tail->end; at = f->reader[graph->nodes[at].first])
         f->absorbed[at] = true;
     f->chain[tail->end] = index;
+    f->tails[index] = *tail;
 }
 
 static void set_text(qn_attr *attrs, int count, const char *name, const char *text)
@@ -145,13 +170,14 @@ static void emit(fusing *f, int start, int end)
 {
     qn_rewrite *rewrite = &f->rewrite;
     const qn_node *node = &rewrite->from->nodes[start];
-    fused_tail tail = look_ahead(f, start);
+    fused_tail tail = f->tails[start];
     qn_attr attrs[QN_OP_ATTRS_MAX + 3];
     int count = collect_attrs(node, attrs);
-    qn_value inputs[3] = {qn_rewrite_get(rewrite, node->inputs[0]),
-                          qn_rewrite_get(rewrite, node->inputs[1]), QN_NONE};
-    if (node->inputs_count > 2)
-        inputs[2] = qn_rewrite_get(rewrite, node->inputs[2]);
+    qn_value inputs[4] = {QN_NONE, QN_NONE, QN_NONE, QN_NONE};
+    for (int i = 0; i < node->inputs_count; i++)
+        inputs[i] = qn_rewrite_get(rewrite, node->inputs[i]);
+    if (tail.added != QN_NONE)
+        inputs[3] = qn_rewrite_get(rewrite, tail.added);
     if (tail.bias != QN_NONE) {
         inputs[2] = qn_rewrite_get(rewrite, tail.bias);
         set_number(attrs, count, "beta", 1);
@@ -162,7 +188,8 @@ static void emit(fusing *f, int start, int end)
     }
     qn_graph_scope(rewrite->to, node->scope[0] ? node->scope : NULL);
     rewrite->map[rewrite->from->nodes[end].first] =
-        qn_graph_node(rewrite->to, is_op(node, "Conv") ? "Conv" : "Gemm", inputs, 3, attrs, count);
+        qn_graph_node(rewrite->to, is_op(node, "Conv") ? "Conv" : "Gemm", inputs,
+                      inputs[3] == QN_NONE ? 3 : 4, attrs, count);
     qn_graph_scope(rewrite->to, NULL);
 }
 
@@ -196,7 +223,8 @@ qn_status qn_pass_fuse(const qn_graph *graph, qn_graph **ret, qn_error *err)
     f.reader = qn_alloc_zero(values, sizeof *f.reader);
     f.chain = qn_alloc_zero(nodes, sizeof *f.chain);
     f.absorbed = qn_alloc_zero(nodes, sizeof *f.absorbed);
-    if (f.uses && f.reader && f.chain && f.absorbed) {
+    f.tails = qn_alloc_zero(nodes, sizeof *f.tails);
+    if (f.uses && f.reader && f.chain && f.absorbed && f.tails) {
         find_chains(&f);
         for (int i = 0; i < graph->nodes_count; i++) {
             if (f.chain[i] >= 0)
@@ -211,5 +239,6 @@ qn_status qn_pass_fuse(const qn_graph *graph, qn_graph **ret, qn_error *err)
     qn_free(f.reader);
     qn_free(f.chain);
     qn_free(f.absorbed);
+    qn_free(f.tails);
     return qn_rewrite_finish(&f.rewrite, ret, err);
 }

@@ -25,8 +25,12 @@ QN_MUST_USE qn_status qn_pass_prune(const qn_graph *graph, qn_graph **ret, qn_er
 QN_MUST_USE qn_status qn_pass_fold(const qn_graph *graph, qn_graph **ret, qn_error *err);
 /* Common subexpressions: equal nodes of equal inputs become one, equal small constants too. */
 QN_MUST_USE qn_status qn_pass_share(const qn_graph *graph, qn_graph **ret, qn_error *err);
-/* Bias and activation into the product or convolution in front of them, where nothing else reads between. */
+/* Bias, an added tensor (convolution) and activation into the product or convolution in front of them, where nothing else
+ * reads between. */
 QN_MUST_USE qn_status qn_pass_fuse(const qn_graph *graph, qn_graph **ret, qn_error *err);
+/* Batch norm by running statistics into the convolution before it, where nothing else reads between: the weights are scaled by
+ * ordinary nodes. Pays where those run once (frozen plans). Before fuse. */
+QN_MUST_USE qn_status qn_pass_fuse_norm(const qn_graph *graph, qn_graph **ret, qn_error *err);
 /* Convolution with ReLU and the 2x2 max pool behind it, and their gradients, as one node each way. After fuse. */
 QN_MUST_USE qn_status qn_pass_fuse_pool(const qn_graph *graph, qn_graph **ret, qn_error *err);
 

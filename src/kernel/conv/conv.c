@@ -282,15 +282,32 @@ void qn_conv2d_transposed_f32(qn_pool *pool, const qn_conv2d *conv, const qn_con
                             pool ? qn_pool_threads(pool) : 1);
 }
 
-size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads)
+size_t qn_conv2d_forward_scratch_bytes(const qn_conv2d *conv, bool packed, int threads)
 {
+    static const float some[1]; /* weights that are packed, whatever they are */
     qn_correlation j = {0};
     qn_carve carve = {0};
-    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){0}, &carve, 1, threads);
-    size_t most = carve.used;
+    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){.packed = packed ? some : NULL}, &carve,
+                           1, threads);
+    return carve.used;
+}
+
+size_t qn_conv2d_grad_x_scratch_bytes(const qn_conv2d *conv, int threads)
+{
     qn_correlation source = {0};
-    size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
-    most = other > most ? other : most;
-    other = qn_conv2d_grad_w_bytes(conv, threads);
-    return other > most ? other : most;
+    return qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
+}
+
+size_t qn_conv2d_grad_w_scratch_bytes(const qn_conv2d *conv, int threads)
+{
+    return qn_conv2d_grad_w_bytes(conv, threads);
+}
+
+size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads)
+{
+    size_t most = qn_conv2d_forward_scratch_bytes(conv, false, threads);
+    size_t to_x = qn_conv2d_grad_x_scratch_bytes(conv, threads);
+    size_t to_w = qn_conv2d_grad_w_scratch_bytes(conv, threads);
+    most = to_x > most ? to_x : most;
+    return to_w > most ? to_w : most;
 }

@@ -7,6 +7,7 @@
 #ifndef QN_KERNEL_CONV_H
 #define QN_KERNEL_CONV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,11 @@ typedef struct {
 
 /* The most any of the calls below needs for this shape, 64-byte aligned. */
 size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads);
+/* What each needs: the forward, with weights as they are or packed; the gradient to x and the
+ * transpose; the gradient to the weights. */
+size_t qn_conv2d_forward_scratch_bytes(const qn_conv2d *conv, bool packed, int threads);
+size_t qn_conv2d_grad_x_scratch_bytes(const qn_conv2d *conv, int threads);
+size_t qn_conv2d_grad_w_scratch_bytes(const qn_conv2d *conv, int threads);
 
 /* Weights in the order in which the forward reads them: made once where they do not change, they
  * need not be copied at every call. The bytes are 0 where that saves nothing (groups). */
