@@ -92,11 +92,13 @@ static qn_status check_memory(const qn_candidate_run *run, int64_t batch, qn_err
     qn_learner_memory memory = qn_learner_memory_of(&run->learner);
     int64_t limit = run->fit->options->memory_max_bytes;
     int64_t needed = qn_rss_bytes() + memory.weights + memory.optimizer;
-    qn_fit_note(run->fit, QN_FIT_NOTE,
-                "plan: %.1f MB weights, %.1f MB optimizer state, %.1f MB gradients and activations "
-                "of %lld rows, %.1f MB for answers",
-                (double)memory.weights / 1e6, (double)memory.optimizer / 1e6,
-                (double)memory.step / 1e6, (long long)batch, (double)memory.answers / 1e6);
+    double unit = memory.weights + memory.optimizer + memory.step < 10000000 ? 1e3 : 1e6;
+    qn_fit_note(
+        run->fit, QN_FIT_NOTE,
+        "plan, in %s: %.1f weights, %.1f optimizer state, %.1f gradients and activations of "
+        "%lld rows, %.1f for answers",
+        unit > 1e3 ? "MB" : "kB", (double)memory.weights / unit, (double)memory.optimizer / unit,
+        (double)memory.step / unit, (long long)batch, (double)memory.answers / unit);
     if (limit > 0 && needed > limit) {
         (void)qn_error_set(err, QN_ERR_BUDGET, NULL,
                            "training needs about %lld MiB; the memory budget is %lld MiB",
