@@ -199,9 +199,10 @@ int qn_onnx_axis(qn_onnx_call *call, int64_t axis, int rank, bool end)
 
 qn_attr qn_onnx_list(const char *name, const int64_t *numbers, int count)
 {
-    qn_attr attr = {.name = name, .kind = QN_ATTR_INTS, .count = count};
-    memcpy(attr.ints, numbers,
-           (size_t)(count < QN_RANK_MAX ? count : QN_RANK_MAX) * sizeof *numbers);
+    /* After an error shapes have no dimensions, and a count made from them may be negative. */
+    qn_attr attr = {.name = name, .kind = QN_ATTR_INTS, .count = count < 0 ? 0 : count};
+    int kept = attr.count < QN_RANK_MAX ? attr.count : QN_RANK_MAX;
+    memcpy(attr.ints, numbers, (size_t)kept * sizeof *numbers);
     return attr;
 }
 
