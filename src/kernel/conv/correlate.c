@@ -239,6 +239,7 @@ static void block_taps(block *b, int64_t image, int64_t slice, int64_t row, int 
     }
     if (begin >= end) {
         b->first = b->last = b->nothing = true;
+        b->source = b->dst; /* never read, but addresses are counted from it */
         block_items(b);
         return;
     }
