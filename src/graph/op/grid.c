@@ -123,7 +123,7 @@ static void find_point(const grid_rules *rules, const qn_shape *x, const qn_tens
     ret->count = 0;
     for (int64_t i = 0; i < all; i++) {
         int64_t at = image, left = i;
-        int pick[SPACE_MAX];
+        int pick[SPACE_MAX] = {0};
         bool inside = true;
         for (int d = space - 1; d >= 0; left /= taps[d].count, d--)
             pick[d] = (int)(left % taps[d].count);

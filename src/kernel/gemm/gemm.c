@@ -90,7 +90,7 @@ static void job_plan_shared(job *j, const qn_gemm *g)
     j->copy_b = true;
     j->copy_a = g->trans_a ? is_far(g->lda) : g->lda * (int64_t)sizeof(float) % FAR_COPY_BYTES == 0;
     j->slice_k = qn_min_i64(g->k, SLICE_K);
-    j->slice = qn_min_i64(j->panels, SLICE_BYTES / (PANEL_MAX * 4 * j->slice_k));
+    j->slice = qn_min_i64(j->panels, SLICE_BYTES / ((int64_t)PANEL_MAX * 4 * j->slice_k));
     j->slice = divide_up(j->panels, divide_up(j->panels, j->slice));
     int64_t rows = SHARED_ROWS, groups = divide_up(j->slice, SHARED_PANELS);
     if (j->copy_a && divide_up(g->m, rows) * groups < SHARED_COPY_CHUNKS)

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "kernel/isa.h"
 #include "kernel/loss/ctc_table.h"
 #include "kernel/split.h"
@@ -116,6 +117,7 @@ static void set_emissions(ctc_row *row, int64_t t, bool reversed)
 static float advance(ctc_row *row, float *to, const float *from)
 {
     size_t bytes = (size_t)row->states * sizeof *to;
+    QN_ASSERT(to && row->states > 0);
     if (from) {
         memcpy(row->from, from, bytes);
         return row->kernels->advance(to, row->from, row->emit, row->skip, row->states);
