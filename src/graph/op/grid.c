@@ -113,7 +113,8 @@ static void find_point(const grid_rules *rules, const qn_shape *x, const qn_tens
                        int64_t point, int64_t image, grid_point *ret)
 {
     int space = x->rank - 2;
-    axis_taps taps[SPACE_MAX];
+    axis_taps taps[SPACE_MAX] = {0};
+    QN_ASSERT(space >= 1 && space <= SPACE_MAX);
     int64_t all = 1, channels = x->dims[x->rank - 1];
     for (int d = 0; d < space; d++) { /* the grid names the last dimension first */
         double place = qn_op_get(grid, point * space + (space - 1 - d));
