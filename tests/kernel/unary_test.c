@@ -419,6 +419,9 @@ static void unary_helpers_clamp_scale_and_add(void **state)
             assert_float_equal(g[i], x[i] >= -1 && x[i] <= 0.5f ? 1.0f : 0.0f, 0);
         }
         x[5] = 0;
+        qn_clamp_f32(NULL, y, x, N, 1, -1);
+        for (int i = 0; i < N; i++)
+            assert_float_equal(y[i], -1, 0); /* bounds that cross: the upper one */
         qn_affine_f32(NULL, y, x, N, 2, 1);
         qn_axpy_f32(NULL, y, x, N, -2);
         qn_scale_by_f32(NULL, g, x, N, &factor);

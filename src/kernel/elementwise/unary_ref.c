@@ -125,8 +125,10 @@ FUNCTIONS(BACKWARD)
 
 static void clamp(float *dst, const float *src, int64_t count, float low, float high)
 {
-    for (int64_t i = 0; i < count; i++)
-        dst[i] = src[i] < low ? low : src[i] > high ? high : src[i];
+    for (int64_t i = 0; i < count; i++) {
+        float raised = src[i] < low ? low : src[i]; /* where the bounds cross, the upper one wins */
+        dst[i] = raised > high ? high : raised;
+    }
 }
 
 static void clamp_grad(float *dx, const float *dy, const float *x, int64_t count, float low,
