@@ -415,10 +415,11 @@ void qn_onnx_emit_many(qn_onnx_call *call, const char *op, const qn_value *input
             outputs[i] = first + i;
     if (first != QN_NONE || call->status != QN_OK)
         return;
-    if (find_narrow(call, inputs, inputs_count, true, &narrow) &&
+    bool may_widen = strcmp(op, "Cast") != 0; /* which is how operands are widened */
+    if (may_widen && find_narrow(call, inputs, inputs_count, true, &narrow) &&
         emit_widened(call, &e, narrow, QN_DTYPE_F32))
         return;
-    if (find_narrow(call, inputs, inputs_count, false, &narrow) &&
+    if (may_widen && find_narrow(call, inputs, inputs_count, false, &narrow) &&
         (emit_widened(call, &e, narrow, QN_DTYPE_I64) ||
          emit_widened(call, &e, narrow, QN_DTYPE_F64)))
         return;

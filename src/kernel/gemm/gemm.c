@@ -387,7 +387,7 @@ void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
     job j;
     job_plan(&j, gemm);
     j.shared = scratch;
-    j.scratch = (char *)scratch + (scratch ? shared_bytes(&j) : 0);
+    j.scratch = scratch ? (char *)scratch + shared_bytes(&j) : NULL;
     if (j.slice) {
         run_slices(pool, &j);
         return;
