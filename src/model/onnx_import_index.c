@@ -167,7 +167,7 @@ static void keep_aspect(const char *policy, const int64_t *axes, int count, cons
 
 static bool read_resizing(qn_onnx_call *call, const qn_shape *x, resizing *r)
 {
-    double scales[QN_RANK_MAX], sizes[QN_RANK_MAX], roi[2 * QN_RANK_MAX];
+    double scales[QN_RANK_MAX], sizes[QN_RANK_MAX] = {0}, roi[2 * QN_RANK_MAX];
     int64_t axes[QN_RANK_MAX];
     bool modern = call->version >= 11 && strcmp(call->node->op, "Resize") == 0;
     int count = qn_onnx_attr_ints(call, "axes", axes, QN_RANK_MAX), scales_at = modern ? 2 : 1;
@@ -186,11 +186,11 @@ static bool read_resizing(qn_onnx_call *call, const qn_shape *x, resizing *r)
     if (by_sizes ? !read_numbers(call, 3, sizes, count)
                  : !read_numbers(call, scales_at, scales, count))
         return false;
-    if (by_sizes)
+    if (by_sizes && count > 0)
         keep_aspect(qn_onnx_attr_s(call, "keep_aspect_ratio_policy", "stretch"), axes, count, x,
                     sizes);
     r->has_roi = modern && !is_empty_input(call, 1);
-    if (r->has_roi && !read_numbers(call, 1, roi, 2 * count))
+    if (r->has_roi && !read_numbers(call, 1, roi, (int64_t)2 * count))
         return false;
     bool crops = strcmp(qn_onnx_attr_s(call, "coordinate_transformation_mode", "half_pixel"),
                         "tf_crop_and_resize") == 0;

@@ -402,7 +402,7 @@ qn_status qn_onnx_session_run(qn_onnx_session *session, const qn_named_tensor *i
                               int inputs_count, qn_arena *request, qn_named_tensor *ret_outputs,
                               qn_error *err)
 {
-    qn_named_tensor taken[INPUTS_MAX];
+    qn_named_tensor taken[INPUTS_MAX] = {{0}};
     kept_plan *place = NULL;
     QN_TRY(take_inputs(session, inputs, inputs_count, request, taken, err));
     QN_TRY(get_plan(session, taken, &place, err));

@@ -60,8 +60,10 @@ static double restarts(const qn_nn_schedule *s, int64_t step)
     double growth = s->growth > 1 ? s->growth : 1, at = (double)(step - s->steps_warmup);
     if (growth <= 1)
         at = fmod(at, length);
-    for (; at >= length; length = floor(length * growth))
+    while (at >= length) {
         at -= length;
+        length = floor(length * growth);
+    }
     return cosine(s->lr, s->lr_min, at / length);
 }
 

@@ -21,8 +21,8 @@ typedef struct {
     qn_loader loader;
     qn_net_samples train, valid;
     bool has_valid;
-    const qn_view *targets; /* NULL = none are known: a plan is asked for */
-    float *answers;         /* of the validation samples */
+    qn_view targets; /* rank 0 = none are known: a plan is asked for */
+    float *answers;  /* of the validation samples */
     int64_t begin_ns;
     int64_t step; /* of the whole fit: the schedule reads it */
     qn_nn_schedule schedule;
@@ -89,7 +89,7 @@ static qn_nn_loss loss_of(const qn_net_fit_run *run)
                        .margin = (double)options->margin,
                        .blank = options->blank};
     if (loss.kind == QN_NN_LOSS_CTC) /* a plan that is only shown: for a label each */
-        loss.labels_max = run->targets && run->targets->rank == 2 ? run->targets->dims[1] : 1;
+        loss.labels_max = run->targets.rank == 2 ? run->targets.dims[1] : 1;
     return loss;
 }
 
@@ -145,7 +145,7 @@ static qn_status start_learner(qn_net_fit_run *run, qn_view inputs, qn_view targ
 {
     const qn_net *net = run->net;
     const qn_fit_options *options = run->options;
-    run->targets = &targets;
+    run->targets = targets;
     QN_TRY(build_learner(run, err));
     const qn_nn_loss *loss = &run->learner.options.loss;
     QN_TRY(keep_weights(net, &run->learner, err));

@@ -60,7 +60,7 @@ static int code_of(const narrow_format *f, double x)
 {
     int e = 0;
     if (x == 0)
-        return 0; /* which has no exponent */
+        return 0;       /* which has no exponent */
     (void)frexp(x, &e); /* x = fraction in [1/2, 1) times 2^e */
     e = e - 1 < 1 - f->bias ? 1 - f->bias : e - 1;
     double steps = nearbyint(ldexp(x, f->mantissa - e));

@@ -79,7 +79,7 @@ static void run_transform(const transform *t, const signal_side *out, const sign
                 sum_bin(t, in, line, k, sum);
             double scale = t->scale * weight_of(t, t->half_out, k);
             int64_t at = qn_op_line_at(&out->lines, line) + k * out->lines.inner;
-            for (int64_t part = 0; part < out->parts; part++)
+            for (int64_t part = 0; part < 2 && part < out->parts; part++)
                 qn_op_put(out->tensor, at * out->parts + part, scale * sum[part]);
         }
 }
