@@ -408,8 +408,9 @@ qn_status qn_onnx_session_run(qn_onnx_session *session, const qn_named_tensor *i
     QN_TRY(get_plan(session, taken, &place, err));
     for (int i = 0; i < session->inputs_count; i++) {
         const qn_tensor *input = qn_plan_input(place->plan, taken[i].name);
-        if (input && qn_tensor_bytes(input) > 0)
-            memcpy(input->data, taken[i].tensor.data, qn_tensor_bytes(input));
+        const void *data = taken[i].tensor.data; /* none of an empty tensor */
+        if (input && data && qn_tensor_bytes(input) > 0)
+            memcpy(input->data, data, qn_tensor_bytes(input));
     }
     qn_plan_run(place->plan, 0);
     return give_outputs(session, place->plan, request, ret_outputs, err);
