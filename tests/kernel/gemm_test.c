@@ -123,6 +123,18 @@ static void gemm_follows_its_definition_at_every_size(void **state)
     }
 }
 
+/* Nothing to write: no scratch is asked for, and nothing is touched. */
+static void gemm_of_no_rows_or_columns_does_nothing(void **state)
+{
+    (void)state;
+    const qn_gemm empty[] = {{.m = 3, .n = 0, .k = 4, .alpha = 1},
+                             {.m = 0, .n = 3, .k = 4, .alpha = 1}};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(qn_gemm_f32_scratch_bytes(&empty[i], 2), 0);
+        qn_gemm_f32(NULL, &empty[i], NULL);
+    }
+}
+
 static void gemm_follows_its_definition_on_blocked_paths(void **state)
 {
     (void)state;
@@ -313,6 +325,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(gemm_follows_its_definition_at_every_size, levels_reset),
         cmocka_unit_test_teardown(gemm_follows_its_definition_on_blocked_paths, levels_reset),
+        cmocka_unit_test(gemm_of_no_rows_or_columns_does_nothing),
         cmocka_unit_test(gemm_of_large_sizes_equals_its_rows),
         cmocka_unit_test_teardown(gemm_gives_the_same_bits_for_any_thread_count_and_batch,
                                   levels_reset),

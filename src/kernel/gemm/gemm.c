@@ -149,6 +149,8 @@ static size_t shared_bytes(const job *j)
 
 size_t qn_gemm_f32_scratch_bytes(const qn_gemm *gemm, int threads)
 {
+    if (gemm->m <= 0 || gemm->n <= 0)
+        return 0;
     job j;
     job_plan(&j, gemm);
     return shared_bytes(&j) + j.worker_bytes * (size_t)threads;
