@@ -422,35 +422,26 @@ static void map_col2im(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_emit(call, "Col2Im", &x, 1, attrs, count));
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
-
 const qn_onnx_row qn_onnx_rows_image[] = {
-    NOTED("Conv", 1, map_conv, "one to three dimensions"),
-    NOTED("ConvTranspose", 1, map_conv, "one to three dimensions"),
-    ROW("MaxPool", 1, map_pool),
-    ROW("AveragePool", 1, map_pool),
-    ROW("LpPool", 2, map_pool),
-    ROW("GlobalAveragePool", 1, map_global_pool),
-    ROW("GlobalMaxPool", 1, map_global_pool),
-    ROW("GlobalLpPool", 2, map_global_pool),
-    ROW("MaxUnpool", 9, map_unpool),
-    NOTED("BatchNormalization", 1, map_batch_norm, "spatial 1"),
-    ROW("InstanceNormalization", 1, map_instance_norm),
-    ROW("GroupNormalization", 18, map_group_norm),
-    NOTED("LRN", 1, map_lrn, "size up to 64"),
-    ROW("MeanVarianceNormalization", 9, map_mean_variance),
-    ROW("GridSample", 16, map_grid_sample),
-    ROW("RoiAlign", 10, map_roi_align),
-    ROW("Col2Im", 18, map_col2im),
-    NOTED("AffineGrid", 20, map_affine_grid, "the size must be a constant"),
-    ROW("DepthToSpace", 1, map_depth_to_space),
-    ROW("SpaceToDepth", 1, map_space_to_depth),
+    QN_ONNX_NOTED("Conv", 1, map_conv, "one to three dimensions"),
+    QN_ONNX_NOTED("ConvTranspose", 1, map_conv, "one to three dimensions"),
+    QN_ONNX_ROW("MaxPool", 1, map_pool),
+    QN_ONNX_ROW("AveragePool", 1, map_pool),
+    QN_ONNX_ROW("LpPool", 2, map_pool),
+    QN_ONNX_ROW("GlobalAveragePool", 1, map_global_pool),
+    QN_ONNX_ROW("GlobalMaxPool", 1, map_global_pool),
+    QN_ONNX_ROW("GlobalLpPool", 2, map_global_pool),
+    QN_ONNX_ROW("MaxUnpool", 9, map_unpool),
+    QN_ONNX_NOTED("BatchNormalization", 1, map_batch_norm, "spatial 1"),
+    QN_ONNX_ROW("InstanceNormalization", 1, map_instance_norm),
+    QN_ONNX_ROW("GroupNormalization", 18, map_group_norm),
+    QN_ONNX_NOTED("LRN", 1, map_lrn, "size up to 64"),
+    QN_ONNX_ROW("MeanVarianceNormalization", 9, map_mean_variance),
+    QN_ONNX_ROW("GridSample", 16, map_grid_sample),
+    QN_ONNX_ROW("RoiAlign", 10, map_roi_align),
+    QN_ONNX_ROW("Col2Im", 18, map_col2im),
+    QN_ONNX_NOTED("AffineGrid", 20, map_affine_grid, "the size must be a constant"),
+    QN_ONNX_ROW("DepthToSpace", 1, map_depth_to_space),
+    QN_ONNX_ROW("SpaceToDepth", 1, map_space_to_depth),
     {0},
 };

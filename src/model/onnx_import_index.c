@@ -564,35 +564,26 @@ static void map_suppression(qn_onnx_call *call)
         qn_onnx_out(call, 0, whole_constant(call, s.chosen, QN_SHAPE(s.count, 3)));
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
-
 const qn_onnx_row qn_onnx_rows_index[] = {
-    ROW("GatherElements", 11, map_by_places),
-    ROW("GatherND", 11, map_by_places),
-    ROW("ScatterElements", 11, map_by_places),
-    ROW("Scatter", 9, map_by_places),
-    ROW("ScatterND", 11, map_by_places),
-    NOTED("TopK", 1, map_top_k, "k is a constant"),
-    NOTED("CumSum", 11, map_scan, "the axis is a constant"),
-    NOTED("CumProd", 26, map_scan, "the axis is a constant"),
-    ROW("ReverseSequence", 10, map_reverse),
-    ROW("HannWindow", 17, map_window),
-    ROW("HammingWindow", 17, map_window),
-    ROW("BlackmanWindow", 17, map_window),
-    ROW("TensorScatter", 24, map_tensor_scatter),
-    NOTED("Resize", 10, map_resize, "the form must be a constant"),
-    NOTED("Upsample", 7, map_resize, "the form must be a constant"),
-    NOTED("CenterCropPad", 18, map_center_crop_pad, "the form must be a constant"),
-    NOTED("NonZero", 9, map_non_zero, "of constants"),
-    NOTED("Compress", 9, map_compress, "the condition is a constant"),
-    NOTED("Unique", 11, map_unique, "of constants"),
-    NOTED("NonMaxSuppression", 10, map_suppression, "of constants"),
+    QN_ONNX_ROW("GatherElements", 11, map_by_places),
+    QN_ONNX_ROW("GatherND", 11, map_by_places),
+    QN_ONNX_ROW("ScatterElements", 11, map_by_places),
+    QN_ONNX_ROW("Scatter", 9, map_by_places),
+    QN_ONNX_ROW("ScatterND", 11, map_by_places),
+    QN_ONNX_NOTED("TopK", 1, map_top_k, "k is a constant"),
+    QN_ONNX_NOTED("CumSum", 11, map_scan, "the axis is a constant"),
+    QN_ONNX_NOTED("CumProd", 26, map_scan, "the axis is a constant"),
+    QN_ONNX_ROW("ReverseSequence", 10, map_reverse),
+    QN_ONNX_ROW("HannWindow", 17, map_window),
+    QN_ONNX_ROW("HammingWindow", 17, map_window),
+    QN_ONNX_ROW("BlackmanWindow", 17, map_window),
+    QN_ONNX_ROW("TensorScatter", 24, map_tensor_scatter),
+    QN_ONNX_NOTED("Resize", 10, map_resize, "the form must be a constant"),
+    QN_ONNX_NOTED("Upsample", 7, map_resize, "the form must be a constant"),
+    QN_ONNX_NOTED("CenterCropPad", 18, map_center_crop_pad, "the form must be a constant"),
+    QN_ONNX_NOTED("NonZero", 9, map_non_zero, "of constants"),
+    QN_ONNX_NOTED("Compress", 9, map_compress, "the condition is a constant"),
+    QN_ONNX_NOTED("Unique", 11, map_unique, "of constants"),
+    QN_ONNX_NOTED("NonMaxSuppression", 10, map_suppression, "of constants"),
     {0},
 };

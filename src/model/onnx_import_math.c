@@ -344,10 +344,6 @@ static void map_lp_norm(qn_onnx_call *call)
     {                                                                                              \
         NULL, name, 1, 0, map_reduce, NULL, NULL, NULL                                             \
     }
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
 
 const qn_onnx_row qn_onnx_rows_math[] = {
     BINARY("Add"),
@@ -361,7 +357,7 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     BINARY("And"),
     BINARY("Or"),
     BINARY("Xor"),
-    ROW("PRelu", 1, map_prelu),
+    QN_ONNX_ROW("PRelu", 1, map_prelu),
     EACH("Mod"),
     EACH("Min"),
     EACH("Max"),
@@ -416,9 +412,9 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     EACH("ThresholdedRelu"),
     EACH("Mish"),
     EACH("Shrink"),
-    ROW("Clip", 6, map_clip),
+    QN_ONNX_ROW("Clip", 6, map_clip),
     REDUCE("ReduceSum"),
-    ROW("ReduceMean", 1, map_mean),
+    QN_ONNX_ROW("ReduceMean", 1, map_mean),
     REDUCE("ReduceMax"),
     REDUCE("ReduceMin"),
     REDUCE("ReduceProd"),
@@ -427,17 +423,17 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     REDUCE("ReduceSumSquare"),
     REDUCE("ReduceL1"),
     REDUCE("ReduceL2"),
-    ROW("ArgMax", 1, map_arg),
-    ROW("ArgMin", 1, map_arg),
-    ROW("Softmax", 1, map_softmax),
-    ROW("LogSoftmax", 1, map_softmax),
-    ROW("Hardmax", 1, map_hardmax),
-    ROW("MatMul", 1, map_matmul),
-    ROW("Gemm", 6, map_gemm),
+    QN_ONNX_ROW("ArgMax", 1, map_arg),
+    QN_ONNX_ROW("ArgMin", 1, map_arg),
+    QN_ONNX_ROW("Softmax", 1, map_softmax),
+    QN_ONNX_ROW("LogSoftmax", 1, map_softmax),
+    QN_ONNX_ROW("Hardmax", 1, map_hardmax),
+    QN_ONNX_ROW("MatMul", 1, map_matmul),
+    QN_ONNX_ROW("Gemm", 6, map_gemm),
     {NULL, "Dropout", 1, 0, map_dropout, NULL, NULL,
      "training_mode with a ratio above 0 is refused"},
-    ROW("LayerNormalization", 17, map_layer_norm),
-    ROW("RMSNormalization", 23, map_layer_norm),
-    ROW("LpNormalization", 1, map_lp_norm),
+    QN_ONNX_ROW("LayerNormalization", 17, map_layer_norm),
+    QN_ONNX_ROW("RMSNormalization", 23, map_layer_norm),
+    QN_ONNX_ROW("LpNormalization", 1, map_lp_norm),
     {0},
 };

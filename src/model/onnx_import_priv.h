@@ -146,4 +146,11 @@ void qn_onnx_out_last(qn_onnx_call *call, int output, qn_value value);
 void qn_onnx_map_same(qn_onnx_call *call);        /* attributes and inputs as they are */
 void qn_onnx_map_elementwise(qn_onnx_call *call); /* the same, in whichever layout the inputs are */
 
+/* A row whose node is mapped by a function; a note says what of the operator is read. */
+#define QN_ONNX_ROW(name, since, map) QN_ONNX_NOTED(name, since, map, NULL)
+#define QN_ONNX_NOTED(name, since, map, note)                                                      \
+    {                                                                                              \
+        NULL, name, since, 0, map, NULL, NULL, note                                                \
+    }
+
 #endif

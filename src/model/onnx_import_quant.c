@@ -318,21 +318,16 @@ static void map_qlinear_conv(qn_onnx_call *call)
     out_quantised(call, convolve(call, x, weight, bias), 6);
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-
 const qn_onnx_row qn_onnx_rows_quant[] = {
-    ROW("Cast", 6, map_cast),
-    ROW("CastLike", 15, map_cast),
-    ROW("BitCast", 26, map_bit_cast),
-    ROW("QuantizeLinear", 10, map_quantise),
-    ROW("DequantizeLinear", 10, map_dequantise),
-    ROW("DynamicQuantizeLinear", 11, map_dynamic),
-    ROW("QLinearMatMul", 10, map_qlinear_matmul),
-    ROW("MatMulInteger", 10, map_matmul_integer),
-    ROW("ConvInteger", 10, map_conv_integer),
-    ROW("QLinearConv", 10, map_qlinear_conv),
+    QN_ONNX_ROW("Cast", 6, map_cast),
+    QN_ONNX_ROW("CastLike", 15, map_cast),
+    QN_ONNX_ROW("BitCast", 26, map_bit_cast),
+    QN_ONNX_ROW("QuantizeLinear", 10, map_quantise),
+    QN_ONNX_ROW("DequantizeLinear", 10, map_dequantise),
+    QN_ONNX_ROW("DynamicQuantizeLinear", 11, map_dynamic),
+    QN_ONNX_ROW("QLinearMatMul", 10, map_qlinear_matmul),
+    QN_ONNX_ROW("MatMulInteger", 10, map_matmul_integer),
+    QN_ONNX_ROW("ConvInteger", 10, map_conv_integer),
+    QN_ONNX_ROW("QLinearConv", 10, map_qlinear_conv),
     {0},
 };

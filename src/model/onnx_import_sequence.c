@@ -534,22 +534,14 @@ static void map_causal_conv(qn_onnx_call *call)
                 qn_onnx_slice(call, padded, 2, type.shape.dims[2], type.shape.dims[2] + before));
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
-
 const qn_onnx_row qn_onnx_rows_sequence[] = {
-    ROW("LSTM", 7, map_rnn),
-    ROW("GRU", 7, map_rnn),
-    ROW("RNN", 7, map_rnn),
-    ROW("RotaryEmbedding", 23, map_rotary),
-    ROW("Attention", 23, map_attention),
-    NOTED("LinearAttention", 26, map_linear_attention, "up to 512 steps, one after the other"),
-    ROW("CausalConvWithState", 26, map_causal_conv),
+    QN_ONNX_ROW("LSTM", 7, map_rnn),
+    QN_ONNX_ROW("GRU", 7, map_rnn),
+    QN_ONNX_ROW("RNN", 7, map_rnn),
+    QN_ONNX_ROW("RotaryEmbedding", 23, map_rotary),
+    QN_ONNX_ROW("Attention", 23, map_attention),
+    QN_ONNX_NOTED("LinearAttention", 26, map_linear_attention,
+                  "up to 512 steps, one after the other"),
+    QN_ONNX_ROW("CausalConvWithState", 26, map_causal_conv),
     {0},
 };

@@ -655,37 +655,29 @@ static void map_one_hot(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_emit(call, "Where", (qn_value[]){hot, on, off}, 3, NULL, 0));
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
 #define FORM "the form must be a constant"
 
 const qn_onnx_row qn_onnx_rows_shape[] = {
-    ROW("Shape", 1, map_shape),
-    ROW("Size", 1, map_size),
-    ROW("Constant", 1, map_constant),
-    NOTED("ConstantOfShape", 9, map_constant_of_shape, FORM),
-    NOTED("Expand", 8, map_expand, FORM),
-    NOTED("Reshape", 1, map_reshape, FORM),
-    NOTED("Squeeze", 1, map_squeeze, FORM),
-    NOTED("Unsqueeze", 1, map_unsqueeze, FORM),
-    ROW("Flatten", 1, map_flatten),
-    ROW("Transpose", 1, map_transpose),
-    ROW("Identity", 1, map_identity),
-    ROW("Concat", 1, map_concat),
-    NOTED("Slice", 1, map_slice, FORM),
-    NOTED("Split", 2, map_split, FORM),
-    NOTED("Tile", 6, map_tile, "at most 64 repeats, constant"),
-    NOTED("Pad", 1, map_pad, FORM),
-    NOTED("Range", 11, map_range, "of constants"),
-    ROW("EyeLike", 9, map_eye_like),
-    NOTED("Trilu", 14, map_trilu, "matrices of known sizes"),
-    ROW("Gather", 1, map_gather),
-    NOTED("OneHot", 9, map_one_hot, "depth and values are constants"),
+    QN_ONNX_ROW("Shape", 1, map_shape),
+    QN_ONNX_ROW("Size", 1, map_size),
+    QN_ONNX_ROW("Constant", 1, map_constant),
+    QN_ONNX_NOTED("ConstantOfShape", 9, map_constant_of_shape, FORM),
+    QN_ONNX_NOTED("Expand", 8, map_expand, FORM),
+    QN_ONNX_NOTED("Reshape", 1, map_reshape, FORM),
+    QN_ONNX_NOTED("Squeeze", 1, map_squeeze, FORM),
+    QN_ONNX_NOTED("Unsqueeze", 1, map_unsqueeze, FORM),
+    QN_ONNX_ROW("Flatten", 1, map_flatten),
+    QN_ONNX_ROW("Transpose", 1, map_transpose),
+    QN_ONNX_ROW("Identity", 1, map_identity),
+    QN_ONNX_ROW("Concat", 1, map_concat),
+    QN_ONNX_NOTED("Slice", 1, map_slice, FORM),
+    QN_ONNX_NOTED("Split", 2, map_split, FORM),
+    QN_ONNX_NOTED("Tile", 6, map_tile, "at most 64 repeats, constant"),
+    QN_ONNX_NOTED("Pad", 1, map_pad, FORM),
+    QN_ONNX_NOTED("Range", 11, map_range, "of constants"),
+    QN_ONNX_ROW("EyeLike", 9, map_eye_like),
+    QN_ONNX_NOTED("Trilu", 14, map_trilu, "matrices of known sizes"),
+    QN_ONNX_ROW("Gather", 1, map_gather),
+    QN_ONNX_NOTED("OneHot", 9, map_one_hot, "depth and values are constants"),
     {0},
 };

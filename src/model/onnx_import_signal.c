@@ -99,26 +99,18 @@ static void map_random(qn_onnx_call *call)
     qn_onnx_out(call, 0, qn_onnx_emit(call, op, &x, like, attrs, count));
 }
 
-#define ROW(name, since, map)                                                                      \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, NULL                                                \
-    }
-#define NOTED(name, since, map, note)                                                              \
-    {                                                                                              \
-        NULL, name, since, 0, map, NULL, NULL, note                                                \
-    }
 #define STREAM "other numbers than elsewhere: a stream of this program's"
 
 const qn_onnx_row qn_onnx_rows_signal[] = {
-    ROW("Einsum", 12, map_einsum),
-    NOTED("DFT", 17, map_dft, "length and axis are constants"),
-    NOTED("STFT", 17, map_stft, "step and length are constants"),
-    NOTED("MelWeightMatrix", 17, map_mel, "of constants"),
-    NOTED("Det", 11, map_det, "up to 64 x 64"),
-    NOTED("RandomUniform", 1, map_random, STREAM),
-    NOTED("RandomUniformLike", 1, map_random, STREAM),
-    NOTED("RandomNormal", 1, map_random, STREAM),
-    NOTED("RandomNormalLike", 1, map_random, STREAM),
-    NOTED("Bernoulli", 15, map_random, STREAM),
+    QN_ONNX_ROW("Einsum", 12, map_einsum),
+    QN_ONNX_NOTED("DFT", 17, map_dft, "length and axis are constants"),
+    QN_ONNX_NOTED("STFT", 17, map_stft, "step and length are constants"),
+    QN_ONNX_NOTED("MelWeightMatrix", 17, map_mel, "of constants"),
+    QN_ONNX_NOTED("Det", 11, map_det, "up to 64 x 64"),
+    QN_ONNX_NOTED("RandomUniform", 1, map_random, STREAM),
+    QN_ONNX_NOTED("RandomUniformLike", 1, map_random, STREAM),
+    QN_ONNX_NOTED("RandomNormal", 1, map_random, STREAM),
+    QN_ONNX_NOTED("RandomNormalLike", 1, map_random, STREAM),
+    QN_ONNX_NOTED("Bernoulli", 15, map_random, STREAM),
     {0},
 };

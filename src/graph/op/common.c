@@ -357,3 +357,11 @@ qn_value qn_op_activation_vjp(const qn_op_vjp *in)
     const char *op = strcmp(activation, "leaky_relu") == 0 ? "LeakyReluGrad" : "GeluGrad";
     return qn_graph_node(graph, op, (qn_value[]){dy, x}, 2, &attr, 1);
 }
+
+qn_shape qn_op_attr_shape(const qn_op_types *types)
+{
+    qn_shape shape = {0};
+    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
+    memcpy(shape.dims, dims, sizeof(shape.dims));
+    return shape;
+}

@@ -186,4 +186,7 @@ double qn_op_activate(const char *activation, double slope, double x);
  * derivative needs its input has the node rebuilt without it. */
 qn_value qn_op_activation_vjp(const qn_op_vjp *in);
 
+/* The attribute "shape": of an input that a gradient gives back. */
+qn_shape qn_op_attr_shape(const qn_op_types *types);
+
 #endif

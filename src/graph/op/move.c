@@ -282,17 +282,9 @@ static void slice_grad_ref(const qn_op_run *run)
     copy_to(&run->outputs[0], &run->inputs[0], base, strides);
 }
 
-static qn_shape attr_shape(const qn_op_types *types)
-{
-    qn_shape shape = {0};
-    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
-    memcpy(shape.dims, dims, sizeof(shape.dims));
-    return shape;
-}
-
 static qn_status slice_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    qn_shape shape = attr_shape(types);
+    qn_shape shape = qn_op_attr_shape(types);
     qn_op_range range;
     QN_TRY(qn_op_slice_read(types, &shape, &range, err));
     QN_TRY(qn_op_want_shape(types, 0, &range.shape, err));

@@ -128,17 +128,9 @@ static void pad_ref(const qn_op_run *run)
     spread(run, &map, qn_op_attr_f(run->types, "value"));
 }
 
-static qn_shape attr_shape(const qn_op_types *types)
-{
-    qn_shape shape = {0};
-    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
-    memcpy(shape.dims, dims, sizeof(shape.dims));
-    return shape;
-}
-
 static qn_status pad_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    qn_shape shape = attr_shape(types), large;
+    qn_shape shape = qn_op_attr_shape(types), large;
     QN_TRY(qn_op_want_kind(types, 0, OP_KIND_FLOAT, err));
     QN_TRY(padded(types, &shape, &large, err));
     QN_TRY(qn_op_want_shape(types, 0, &large, err));

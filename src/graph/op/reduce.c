@@ -357,18 +357,10 @@ static void prod_vjp(const qn_op_vjp *in, qn_value *ret)
     ret[0] = qn_op_like_node(in, "ReduceProdGrad", (qn_value[]){in->grads[0], in->inputs[0]}, 2);
 }
 
-static qn_shape attr_shape(const qn_op_types *types)
-{
-    qn_shape shape = {0};
-    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
-    memcpy(shape.dims, dims, sizeof(shape.dims));
-    return shape;
-}
-
 static qn_status mean_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
     bool axes[QN_RANK_MAX];
-    qn_shape shape = attr_shape(types);
+    qn_shape shape = qn_op_attr_shape(types);
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(read_axes(types, &shape, axes, err));
     qn_shape reduced = reduced_shape(&shape, axes, qn_op_attr_i(types, "keepdims") != 0);

@@ -152,17 +152,9 @@ static void dft_ref(const qn_op_run *run)
     run_transform(&t, &out, &in);
 }
 
-static qn_shape attr_shape(const qn_op_types *types)
-{
-    qn_shape shape = {0};
-    const int64_t *dims = qn_op_attr_ints(types, "shape", &shape.rank);
-    memcpy(shape.dims, dims, sizeof(shape.dims));
-    return shape;
-}
-
 static qn_status dft_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
-    qn_shape shape = attr_shape(types), own;
+    qn_shape shape = qn_op_attr_shape(types), own;
     QN_TRY(qn_op_want_kind(types, 0, OP_KIND_FLOAT, err));
     QN_TRY(transformed(types, &shape, &own, err));
     QN_TRY(qn_op_want_shape(types, 0, &own, err));
