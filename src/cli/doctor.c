@@ -98,7 +98,8 @@ const qn_verb qn_verb_doctor = {
     .summary = "what this machine offers, and a self-test",
     .about = "Prints CPU features, the kernels chosen, threads, memory and disk, and trains a line "
              "on synthetic data.\n"
-             "QUERN_CPU=portable, neon, avx2, avx512 or amx limits the kernels to that level.",
+             "QUERN_CPU=portable, neon, avx2, avx512, avx512bf16 or amx limits the kernels to that "
+             "level.",
     .arguments_min = 0,
     .arguments_max = 0,
     .common = QN_FLAG_JSON | QN_FLAG_QUIET,

@@ -44,12 +44,10 @@ void qn_batch_pixels(float *dst, const uint8_t *src, const int64_t *rows, int64_
                      int64_t count, int64_t row_count, float scale)
 {
 #if defined(__x86_64__)
-    static void (*const table[QN_CPU_LEVELS])(float *, const uint8_t *, int64_t,
-                                              float) = {[QN_CPU_PORTABLE] = qn_widen_pixels_ref,
-                                                        [QN_CPU_NEON] = qn_widen_pixels_ref,
-                                                        [QN_CPU_AVX2] = qn_widen_pixels_avx2,
-                                                        [QN_CPU_AVX512] = qn_widen_pixels_avx512,
-                                                        [QN_CPU_AMX] = qn_widen_pixels_avx512};
+    static void (*const table[QN_CPU_LEVELS])(float *, const uint8_t *, int64_t, float) = {
+        [QN_CPU_PORTABLE] = qn_widen_pixels_ref,       [QN_CPU_NEON] = qn_widen_pixels_ref,
+        [QN_CPU_AVX2] = qn_widen_pixels_avx2,          [QN_CPU_AVX512] = qn_widen_pixels_avx512,
+        [QN_CPU_AVX512_BF16] = qn_widen_pixels_avx512, [QN_CPU_AMX] = qn_widen_pixels_avx512};
     void (*widen)(float *, const uint8_t *, int64_t, float) = table[qn_cpu_level()];
 #else
     void (*widen)(float *, const uint8_t *, int64_t, float) = qn_widen_pixels_ref;

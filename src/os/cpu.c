@@ -102,6 +102,7 @@ static qn_cpu_level_id machine_level(const cpu_features *f, qn_cpu_level_id most
     const bool has[QN_CPU_LEVELS] = {[QN_CPU_NEON] = neon,
                                      [QN_CPU_AVX2] = avx2,
                                      [QN_CPU_AVX512] = avx512,
+                                     [QN_CPU_AVX512_BF16] = avx512 && f->avx512bf16,
                                      [QN_CPU_AMX] = avx512 && f->amx_bf16 && qn_cpu_allow_tiles()};
     int level = (int)most;
     while (level > QN_CPU_PORTABLE && !has[level])
@@ -109,7 +110,8 @@ static qn_cpu_level_id machine_level(const cpu_features *f, qn_cpu_level_id most
     return (qn_cpu_level_id)level;
 }
 
-static const char *const level_names[QN_CPU_LEVELS] = {"portable", "neon", "avx2", "avx512", "amx"};
+static const char *const level_names[QN_CPU_LEVELS] = {"portable", "neon",       "avx2",
+                                                       "avx512",   "avx512bf16", "amx"};
 
 /* What QUERN_CPU allows; an unknown word masks nothing (qn_cpu_describe says so). */
 static qn_cpu_level_id mask_level(void)
@@ -158,7 +160,9 @@ static void describe_mask(qn_cpu_level_id machine, char *dst, int size)
     if (level != machine)
         snprintf(dst, (size_t)size, ", limited to %s", qn_cpu_level_name(level));
     else if (mask && *mask && strcmp(mask, level_names[mask_level()]) != 0)
-        snprintf(dst, (size_t)size, ", QUERN_CPU=%.20s is not one of portable neon avx2 avx512 amx",
+        snprintf(dst, (size_t)size,
+                 ", QUERN_CPU=%.20s is not one of portable neon avx2 avx512 "
+                 "avx512bf16 amx",
                  mask);
 }
 

@@ -1,6 +1,6 @@
 /*
  * CPU features by feature bits (the model number is masked on some machines), with a mask for tests
- * and users: QUERN_CPU=portable|neon|avx2|avx512|amx limits what qn_cpu_level reports.
+ * and users: QUERN_CPU=portable|neon|avx2|avx512|avx512bf16|amx limits what qn_cpu_level reports.
  */
 #ifndef QN_OS_CPU_H
 #define QN_OS_CPU_H
@@ -10,10 +10,11 @@
 /* In rising order; a machine has NEON or some of the others. */
 typedef enum {
     QN_CPU_PORTABLE,
-    QN_CPU_NEON,   /* aarch64 */
-    QN_CPU_AVX2,   /* AVX2, FMA, F16C and BMI2 */
-    QN_CPU_AVX512, /* F, BW, DQ and VL */
-    QN_CPU_AMX,    /* AVX512 and tiles of bf16 that the operating system allows */
+    QN_CPU_NEON,        /* aarch64 */
+    QN_CPU_AVX2,        /* AVX2, FMA, F16C and BMI2 */
+    QN_CPU_AVX512,      /* F, BW, DQ and VL */
+    QN_CPU_AVX512_BF16, /* AVX512 and its dot products of bf16 */
+    QN_CPU_AMX,         /* AVX512 and tiles of bf16 that the operating system allows */
     QN_CPU_LEVELS
 } qn_cpu_level_id;
 

@@ -1,10 +1,14 @@
 /*
  * The micro-kernel's body for any vector width: the including file sets TILE_ROWS and TILE_VECS
  * (the register tile) after a vec_*.h header. One always-inlined function takes the tile's size as
- * constants; a table holds its copies.
+ * constants; a table holds its copies. TILE_MULTIPLY, set before, is what joins two vectors and a sum.
  */
 #include "kernel/gemm/tile.h"
 #include "kernel/vec_math.h"
+
+#ifndef TILE_MULTIPLY
+#define TILE_MULTIPLY(a, b, sum) vf_fma(a, b, sum)
+#endif
 
 typedef void tile_fn(const qn_strip *s, int64_t first, vm tail);
 
@@ -37,7 +41,7 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
             UNROLL for (int i = 0; i < R; i++)
             {
                 vf y = vf_set(p[i][at]);
-                UNROLL for (int j = 0; j < V; j++) acc[i][j] = vf_fma(y, x[j], acc[i][j]);
+                UNROLL for (int j = 0; j < V; j++) acc[i][j] = TILE_MULTIPLY(y, x[j], acc[i][j]);
             }
         }
     }
