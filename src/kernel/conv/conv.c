@@ -82,7 +82,7 @@ static void lay_weights(qn_correlation *j, const qn_conv2d *c, const qn_conv2d_f
     j->weight = panels;
 }
 
-qn_plane qn_conv2d_plane(const qn_conv2d *c)
+qn_plane qn_conv2d_plane(const qn_conv2d *c, bool copied)
 {
     qn_plane plane = (qn_plane){.h = c->h,
                                 .w = c->w,
@@ -94,7 +94,8 @@ qn_plane qn_conv2d_plane(const qn_conv2d *c)
                                 .rows_span = (c->kh - 1) * c->dilation_h + 1,
                                 .cols_span = (c->kw - 1) * c->dilation_w + 1,
                                 .out_h = c->oh,
-                                .out_w = c->ow};
+                                .out_w = c->ow,
+                                .copied = copied};
     qn_plane_finish(&plane);
     return plane;
 }
@@ -104,7 +105,7 @@ void qn_conv2d_plan_forward(qn_correlation *j, const qn_conv2d *conv, const qn_c
 {
     qn_conv2d depth = qn_conv2d_with_depth(conv);
     const qn_conv2d *c = &depth;
-    j->plane = qn_conv2d_plane(c);
+    j->plane = qn_conv2d_plane(c, j->fetch != NULL);
     j->slices = (qn_slices){c->d, c->od, c->kd, c->stride_d, -c->pad_front, c->dilation_d};
     j->images = c->n;
     j->groups = c->groups;
@@ -300,7 +301,8 @@ size_t qn_conv2d_grad_x_scratch_bytes(const qn_conv2d *conv, int threads)
 
 size_t qn_conv2d_grad_w_scratch_bytes(const qn_conv2d *conv, int threads)
 {
-    return qn_conv2d_grad_w_bytes(conv, threads);
+    qn_conv2d_grad_w plain = {.row_multiple = 1};
+    return qn_conv2d_grad_w_bytes(conv, &plain, threads);
 }
 
 size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads)

@@ -10,23 +10,29 @@
 /* Planes as volumes of one slice: kd 0 becomes a depth of 1. */
 qn_conv2d qn_conv2d_with_depth(const qn_conv2d *conv);
 /* x as the filter reads it, one slice of depth at a time. */
-qn_plane qn_conv2d_plane(const qn_conv2d *c);
+qn_plane qn_conv2d_plane(const qn_conv2d *c, bool copied);
 
-/* The forward correlation of a convolution; fetch and emit stay as the caller set them. */
+/* The forward correlation of a convolution; tile, fetch and emit stay as the caller set them. */
 void qn_conv2d_plan_forward(qn_correlation *job, const qn_conv2d *conv, const qn_conv2d_forward *io,
                             qn_carve *carve, int64_t row_multiple, int threads);
 
-/* dx from what `source` says about dy (src, or fetch and context). Without dx only measures. */
+/* dx from what `source` says about dy (src, or fetch and context) and the tile. Without dx only measures. */
 size_t qn_conv2d_grad_x_phases(qn_pool *pool, const qn_conv2d *conv, float *dx, const float *weight,
                                const qn_correlation *source, void *scratch, int threads);
 
 /* Gives the contiguous rows [row, row + rows) of dy of an image, in place or made in `room`. */
 typedef const float *(*qn_rows_fetch)(const void *context, int64_t image, int64_t row, int64_t rows,
                                       float *room);
+/* As qn_plane_block: the block of x for output rows [row, row + rows), made in `pad`. plane counts images and slices. */
+typedef const float *(*qn_block_make)(const void *context, const qn_plane *block, int64_t plane,
+                                      int64_t row, int64_t rows, float *pad);
 
 typedef struct {
     float *dweight, *dbias; /* dbias may be NULL */
     const float *x;
+    qn_block_make make; /* instead of x; NULL = from x */
+    const qn_tile_kernels
+        *pairs; /* NULL = f32; else x and dy are made of words: an image is two, side by side */
     qn_rows_fetch fetch;
     const void *context;
     bool made;            /* fetch writes to room */
@@ -34,6 +40,10 @@ typedef struct {
 } qn_conv2d_grad_w;
 void qn_conv2d_grad_w_run(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_grad_w *io,
                           void *scratch);
-size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, int threads);
+size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, const qn_conv2d_grad_w *io, int threads);
+
+/* The 2x2 pool over finished rows [row, row + rows) of an image, row even: to y and choice of the whole batch. */
+void qn_conv2d_pool_rows(const qn_conv2d *c, float *y, uint8_t *choice, int64_t image, int64_t row,
+                         int64_t rows, const float *block);
 
 #endif

@@ -74,7 +74,8 @@ static void plan_units(qn_correlation *j, int64_t row_multiple)
 void qn_correlation_plan(qn_correlation *j, qn_carve *carve, int64_t row_multiple, int threads)
 {
     const qn_plane *p = &j->plane;
-    j->tile = qn_tile_f32();
+    if (!j->tile)
+        j->tile = qn_tile_f32();
     j->conv = qn_conv_f32_kernels();
     j->depthwise =
         j->group_in == 1 && j->group_out == 1 && j->groups == p->channels && j->groups > 1;

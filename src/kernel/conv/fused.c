@@ -17,17 +17,23 @@ typedef struct {
     const uint8_t *chosen;
 } fused;
 
+void qn_conv2d_pool_rows(const qn_conv2d *c, float *y, uint8_t *choice, int64_t image, int64_t row,
+                         int64_t rows, const float *block)
+{
+    const qn_conv_kernels *kernels = qn_conv_f32_kernels();
+    int64_t width = c->ow / 2, line = c->ow * c->cout;
+    for (int64_t r = 0; r + 1 < rows; r += 2) {
+        int64_t at = (image * (c->oh / 2) + (row + r) / 2) * width * c->cout;
+        kernels->pool(y + at, choice + at, block + r * line, block + (r + 1) * line, width,
+                      c->cout);
+    }
+}
+
 static void emit_pooled(const qn_correlation *j, int64_t image, int64_t row, int64_t rows,
                         const float *block)
 {
     const fused *f = j->context;
-    const qn_conv2d *c = f->c;
-    int64_t width = c->ow / 2, line = c->ow * c->cout;
-    for (int64_t r = 0; r + 1 < rows; r += 2) {
-        int64_t at = (image * (c->oh / 2) + (row + r) / 2) * width * c->cout;
-        f->kernels->pool(f->y + at, f->choice + at, block + r * line, block + (r + 1) * line, width,
-                         c->cout);
-    }
+    qn_conv2d_pool_rows(f->c, f->y, f->choice, image, row, rows, block);
 }
 
 void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uint8_t *choice,
@@ -128,6 +134,7 @@ size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads)
     qn_correlation source = {.fetch = fetch_block};
     size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
     most = other > most ? other : most;
-    other = qn_conv2d_grad_w_bytes(conv, threads);
+    qn_conv2d_grad_w to_w = {.made = true, .row_multiple = 2};
+    other = qn_conv2d_grad_w_bytes(conv, &to_w, threads);
     return other > most ? other : most;
 }

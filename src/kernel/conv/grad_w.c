@@ -70,12 +70,12 @@ static void job_plan(job *j, const qn_conv2d *conv, const qn_conv2d_grad_w *io, 
 {
     *j = (job){.whole = qn_conv2d_with_depth(conv),
                .io = io,
-               .tile = qn_tile_f32(),
+               .tile = io->pairs ? io->pairs : qn_tile_f32(),
                .conv = qn_conv_f32_kernels(),
                .reduce = qn_reduce_f32_kernels()};
     const qn_conv2d *c = j->c = &j->whole;
     int64_t in = c->cin / c->groups;
-    j->plane = qn_conv2d_plane(c);
+    j->plane = qn_conv2d_plane(c, io->make != NULL);
     j->depthwise = in == 1 && c->cout == c->groups && c->groups > 1;
     j->rows = c->kh * c->kw * (j->depthwise ? 1 : in);
     j->block_rows = qn_block_rows(c->oh, c->ow, BLOCK_PIXELS, io->row_multiple);
@@ -96,12 +96,11 @@ static void job_plan(job *j, const qn_conv2d *conv, const qn_conv2d_grad_w *io, 
         job_tables(j);
 }
 
-size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, int threads)
+size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, const qn_conv2d_grad_w *io, int threads)
 {
     job j;
-    qn_conv2d_grad_w io = {.made = true, .row_multiple = 2};
     qn_carve carve = {0};
-    job_plan(&j, conv, &io, &carve, threads);
+    job_plan(&j, conv, io, &carve, threads);
     return carve.used;
 }
 
@@ -140,15 +139,52 @@ static void block_add(const job *j, float *copy, const float *x, const float *dy
     }
 }
 
+/* The bias of pairs: a row of C more, whose A is 1 twice at every pixel. */
+static void bias_add_pairs(const job *j, float *bias, const float *dy, int64_t pixels)
+{
+    static const float ones = 0x1.007fp+0F; /* bits 3f80 3f80 */
+    static const int64_t origin[1] = {0};
+    int64_t cout = j->c->cout, panels = qn_tile_panels(j->tile, cout);
+    for (int64_t p = 0; p < panels; p++) {
+        int64_t col = qn_tile_panel_start(j->tile, cout, p);
+        qn_strip s = {.rows = 1,
+                      .cols = (int)(qn_tile_panel_start(j->tile, cout, p + 1) - col),
+                      .a = &ones,
+                      .row = origin,
+                      .seg = origin,
+                      .segs = 1,
+                      .seg_len = pixels,
+                      .b = dy + col,
+                      .ldb = cout,
+                      .c = bias + col,
+                      .ldc = cout,
+                      .add = true};
+        j->tile->strip(&s);
+    }
+}
+
 static void bias_add(const job *j, float *copy, const float *dy, int64_t pixels)
 {
     int64_t cout = j->c->cout;
     float *bias = copy + j->size, *sums = bias + cout;
     if (!j->io->dbias)
         return;
+    if (j->io->pairs) {
+        bias_add_pairs(j, bias, dy, pixels);
+        return;
+    }
     j->reduce->columns[QN_REDUCE_SUM](sums, dy, pixels, cout, cout);
     for (int64_t o = 0; o < cout; o++)
         bias[o] += sums[o];
+}
+
+static const float *block_source(const job *j, int64_t plane, int64_t row, int64_t rows, int worker)
+{
+    const qn_conv2d *c = j->c;
+    float *pad = j->pad + worker * j->pad_floats;
+    if (j->io->make)
+        return j->io->make(j->io->context, &j->plane, plane, row, rows, pad);
+    return qn_plane_block(&j->plane, j->io->x + plane * c->h * c->w * c->cin, row, rows, pad);
 }
 
 /* One block of rows of one output slice, for every tap of the depth that reaches a slice of x. */
@@ -165,9 +201,7 @@ static void block_run(const job *j, int64_t part, int64_t split, int64_t plane, 
         int64_t from = plane % c->od * c->stride_d - c->pad_front + t * c->dilation_d;
         if (from < 0 || from >= c->d)
             continue;
-        const float *image = j->io->x + (n * c->d + from) * c->h * c->w * c->cin;
-        const float *x =
-            qn_plane_block(&j->plane, image, row, rows, j->pad + worker * j->pad_floats);
+        const float *x = block_source(j, n * c->d + from, row, rows, worker);
         block_add(j, copy + t * j->slice, x, dy, rows, item, end);
     }
     if (split == 0)
