@@ -3,7 +3,7 @@
  * samples in memory, shuffled, every epoch. bench/run runs it in turn with the same networks in
  * other programs. Not for kernels alone: those are in kernel_bench.c.
  *
- * usage: fit_bench CASE FOLDER THREADS [bf16]     FOLDER holds MNIST's four IDX files
+ * usage: fit_bench CASE[_bf16] FOLDER THREADS     FOLDER holds MNIST's four IDX files
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,11 +149,19 @@ static qn_status run(const bench_case *chosen, const char *folder, int threads, 
     return QN_OK;
 }
 
+/* A case and its precision: "NAME" or "NAME_bf16". */
+static bool case_is(const char *word, const char *name, bool *ret_bf16)
+{
+    size_t size = strlen(name);
+    *ret_bf16 = strncmp(word, name, size) == 0 && strcmp(word + size, "_bf16") == 0;
+    return *ret_bf16 || strcmp(word, name) == 0;
+}
+
 int main(int argc, char **argv)
 {
-    bool bf16 = argc == 5 && strcmp(argv[4], "bf16") == 0;
-    for (size_t i = 0; (argc == 4 || bf16) && i < sizeof(cases) / sizeof(cases[0]); i++) {
-        if (strcmp(argv[1], cases[i].name) != 0) {
+    for (size_t i = 0; argc == 4 && i < sizeof(cases) / sizeof(cases[0]); i++) {
+        bool bf16;
+        if (!case_is(argv[1], cases[i].name, &bf16)) {
             continue;
         }
         qn_error err = {0};
@@ -167,6 +175,6 @@ int main(int argc, char **argv)
         }
         return status != QN_OK;
     }
-    fprintf(stderr, "usage: fit_bench linear|mlp|cnn[128]|cnn_deep[128] FOLDER THREADS [bf16]\n");
+    fprintf(stderr, "usage: fit_bench linear|mlp|cnn[128]|cnn_deep[128][_bf16] FOLDER THREADS\n");
     return 2;
 }

@@ -3,7 +3,7 @@
  * layers that recipes use. Also what a plan costs beside its kernels. bench/run runs it in turn with torch_step.py,
  * which has the same networks.
  *
- * usage: step_bench CASE THREADS [SECONDS]     one line of JSON: median and least microseconds of a step
+ * usage: step_bench CASE[_bf16] THREADS [SECONDS]     one line of JSON: median and least microseconds of a step
  */
 #include <math.h>
 #include <stdio.h>
@@ -143,7 +143,15 @@ static timing time_plan(qn_plan *plan, double seconds)
     return (timing){laps[count / 2], laps[0], allocations};
 }
 
-static qn_status run_steps(const bench_case *chosen, qn_graph *graph, qn_state *state,
+/* A case and its precision: "NAME" or "NAME_bf16". */
+static bool case_is(const char *word, const char *name, bool *ret_bf16)
+{
+    size_t size = strlen(name);
+    *ret_bf16 = strncmp(word, name, size) == 0 && strcmp(word + size, "_bf16") == 0;
+    return *ret_bf16 || strcmp(word, name) == 0;
+}
+
+static qn_status run_steps(const bench_case *chosen, bool bf16, qn_graph *graph, qn_state *state,
                            qn_pool *pool, double seconds, qn_error *err)
 {
     qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_CE},
@@ -154,15 +162,15 @@ static qn_status run_steps(const bench_case *chosen, qn_graph *graph, qn_state *
     QN_TRY(qn_state_add_graph(state, graph, 1, err));
     qn_plan *plan = NULL;
     qn_plan_options options = {
-        .batch = chosen->size.batch, .training = true, .seed = 1, .pool = pool};
+        .batch = chosen->size.batch, .training = true, .bf16 = bf16, .seed = 1, .pool = pool};
     QN_TRY(qn_plan_create(graph, state, &options, &plan, err));
     fill(qn_plan_input(plan, "x"), chosen->size.classes);
     fill(qn_plan_input(plan, "train.target"), chosen->size.classes);
     *(float *)qn_plan_input(plan, "train.lr")->data = 1e-4F;
     timing t = time_plan(plan, seconds);
-    printf("{\"case\": \"%s\", \"step_us\": %.3f, \"least_us\": %.3f, \"allocations\": %lld, "
+    printf("{\"case\": \"%s%s\", \"step_us\": %.3f, \"least_us\": %.3f, \"allocations\": %lld, "
            "\"plan_mb\": %.1f, \"gflop\": %.3f, \"loss\": %.4f}\n",
-           chosen->name, t.median_us, t.least_us, (long long)t.allocations,
+           chosen->name, bf16 ? "_bf16" : "", t.median_us, t.least_us, (long long)t.allocations,
            (double)qn_plan_bytes(plan) / 1e6, (double)qn_plan_flops(plan) / 1e9,
            (double)*(const float *)qn_plan_output(plan, "train.loss")->data);
     if (getenv("STEP_BENCH_PLAN")) {
@@ -199,8 +207,9 @@ static qn_status run_chain(qn_graph *graph, qn_state *state, qn_pool *pool, doub
 static qn_status run(const char *name, int threads, double seconds, qn_error *err)
 {
     const bench_case *chosen = NULL;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        if (strcmp(cases[i].name, name) == 0)
+    bool bf16 = false;
+    for (size_t i = 0; !chosen && i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (case_is(name, cases[i].name, &bf16))
             chosen = &cases[i];
     if (!chosen && strcmp(name, "plan") != 0)
         QN_FAIL(err, QN_ERR_ARG, "no case '%s'; there are lstm gru encoder gpt2 char plan", name);
@@ -211,7 +220,7 @@ static qn_status run(const char *name, int threads, double seconds, qn_error *er
     if (status == QN_OK)
         status = qn_state_create(&state, err);
     if (status == QN_OK)
-        status = chosen ? run_steps(chosen, graph, state, pool, seconds, err)
+        status = chosen ? run_steps(chosen, bf16, graph, state, pool, seconds, err)
                         : run_chain(graph, state, pool, seconds, err);
     qn_state_destroy(state);
     qn_graph_destroy(graph);
@@ -222,7 +231,8 @@ static qn_status run(const char *name, int threads, double seconds, qn_error *er
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: step_bench lstm|gru|encoder|gpt2|char|plan THREADS [SECONDS]\n");
+        fprintf(stderr,
+                "usage: step_bench lstm|gru|encoder|gpt2|char[_bf16]|plan THREADS [SECONDS]\n");
         return 2;
     }
     qn_error err = {0};

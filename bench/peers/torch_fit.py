@@ -1,7 +1,8 @@
 """The networks of fit_bench.c in PyTorch, trained by a plain loop over tensors in memory (no DataLoader, which is slower).
 
-usage: torch_fit.py CASE[128] FOLDER THREADS MODE     MODE: eager, fused (fused Adam, channels last) or compiled (and fused Adam)
-128: batches of 128, not 32. Prints one line of JSON: seconds of an epoch and microseconds of a step, the median after a warm-up.
+usage: torch_fit.py CASE[128][_bf16] FOLDER THREADS MODE     MODE: eager, fused (fused Adam, channels last) or compiled (and fused Adam)
+128: batches of 128, not 32; _bf16: the forward pass and the loss under autocast.
+Prints one line of JSON: seconds of an epoch and microseconds of a step, the median after a warm-up.
 """
 import json
 import pathlib
@@ -28,8 +29,9 @@ CASES = {
 
 def main():
     name, folder, threads, mode = sys.argv[1:5]
-    batch = 128 if name.endswith("128") else 32
-    samples, epochs, build = CASES[name.removesuffix("128")]
+    network, bf16 = name.removesuffix("_bf16"), name.endswith("_bf16")
+    batch = 128 if network.endswith("128") else 32
+    samples, epochs, build = CASES[network.removesuffix("128")]
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
     pixels, digits = mnist.load(folder, samples)
@@ -42,7 +44,9 @@ def main():
 
     def step(inputs, labels):
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(inputs), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+        loss.backward()
         optimizer.step()
 
     def run_epoch():

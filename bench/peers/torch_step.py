@@ -1,7 +1,8 @@
 """The networks of step_bench.c in PyTorch, on random data, and matrix products.
 
-usage: torch_step.py CASE THREADS MODE [SECONDS]     MODE: eager, fused (fused AdamW) or compiled (and fused AdamW)
-Prints one line of JSON: the median and least microseconds of a step after a warm-up. CASE may be gemm512, gemm1024, gemm2048.
+usage: torch_step.py CASE[_bf16] THREADS MODE [SECONDS]     MODE: eager, fused (fused AdamW) or compiled (and fused AdamW)
+_bf16: the forward pass and the loss under autocast. CASE may be gemm512, gemm1024, gemm2048.
+Prints one line of JSON: the median and least microseconds of a step after a warm-up.
 """
 import json
 import statistics
@@ -87,15 +88,17 @@ def make_step(name, mode):
         size = int(name[4:])
         a, b, c = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
         return lambda: torch.mm(a, b, out=c)
-    build, inputs, targets = CASES[name]
+    build, inputs, targets = CASES[name.removesuffix("_bf16")]
     net, x, labels = build(), inputs(), targets()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=mode != "eager")
     model = torch.compile(net) if mode == "compiled" else net
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        y = model(x)
-        F.cross_entropy(y.reshape(-1, y.shape[-1]), labels.reshape(-1)).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=name.endswith("_bf16")):
+            y = model(x)
+            loss = F.cross_entropy(y.reshape(-1, y.shape[-1]), labels.reshape(-1))
+        loss.backward()
         optimizer.step()
     return step
 

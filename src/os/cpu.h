@@ -13,7 +13,7 @@ typedef enum {
     QN_CPU_NEON,        /* aarch64 */
     QN_CPU_AVX2,        /* AVX2, FMA, F16C and BMI2 */
     QN_CPU_AVX512,      /* F, BW, DQ and VL */
-    QN_CPU_AVX512_BF16, /* AVX512 and its dot products of bf16 */
+    QN_CPU_AVX512_BF16, /* AVX512 and fast dot products of bf16: those of AMD */
     QN_CPU_AMX,         /* AVX512 and tiles of bf16 that the operating system allows */
     QN_CPU_LEVELS
 } qn_cpu_level_id;
