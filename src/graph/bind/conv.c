@@ -1,8 +1,8 @@
 /*
  * Bindings of convolution and its gradients.
  */
+#include "graph/bind/conv.h"
 #include "graph/bind/bind.h"
-#include "graph/bind/window.h"
 
 typedef struct {
     qn_conv2d conv;
@@ -48,20 +48,20 @@ static qn_conv2d describe(const qn_bind *bind, const qn_type *x, const qn_type *
                         weight->shape.dims[x->shape.rank - 1], qn_op_attr_i(bind->types, "group"));
 }
 
-static qn_conv2d describe_forward(const qn_bind *bind)
+qn_conv2d qn_bind_conv_forward(const qn_bind *bind)
 {
     return describe(bind, &bind->types->inputs[0], &bind->types->inputs[1]);
 }
-static qn_conv2d describe_grad_x(const qn_bind *bind)
+qn_conv2d qn_bind_conv_grad_x(const qn_bind *bind)
 {
     return describe(bind, &bind->types->outputs[0], &bind->types->inputs[1]);
 }
-static qn_conv2d describe_grad_w(const qn_bind *bind)
+qn_conv2d qn_bind_conv_grad_w(const qn_bind *bind)
 {
     return describe(bind, &bind->types->inputs[0], &bind->types->outputs[0]);
 }
 /* The convolution from y back to x. */
-static qn_conv2d describe_transposed(const qn_bind *bind)
+qn_conv2d qn_bind_conv_transposed(const qn_bind *bind)
 {
     const qn_op_types *t = bind->types;
     const qn_shape *x = &t->inputs[0].shape, *y = &t->outputs[0].shape;
@@ -80,26 +80,34 @@ static bool is_packed(const qn_bind *bind, const qn_conv2d *conv)
 
 static size_t forward_scratch(const qn_bind *bind)
 {
-    qn_conv2d conv = describe_forward(bind);
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
+    qn_conv2d conv = qn_bind_conv_forward(bind);
     if (!qn_bind_all_f32(bind))
         return 0;
     return qn_conv2d_forward_scratch_bytes(&conv, is_packed(bind, &conv), bind->context->threads);
 }
 static size_t grad_x_scratch(const qn_bind *bind)
 {
-    qn_conv2d conv = describe_grad_x(bind);
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
+    qn_conv2d conv = qn_bind_conv_grad_x(bind);
     return qn_bind_all_f32(bind) ? qn_conv2d_grad_x_scratch_bytes(&conv, bind->context->threads)
                                  : 0;
 }
 static size_t grad_w_scratch(const qn_bind *bind)
 {
-    qn_conv2d conv = describe_grad_w(bind);
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
+    qn_conv2d conv = qn_bind_conv_grad_w(bind);
     return qn_bind_all_f32(bind) ? qn_conv2d_grad_w_scratch_bytes(&conv, bind->context->threads)
                                  : 0;
 }
 static size_t transposed_scratch(const qn_bind *bind)
 {
-    qn_conv2d conv = describe_transposed(bind);
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
+    qn_conv2d conv = qn_bind_conv_transposed(bind);
     return qn_bind_all_f32(bind) ? qn_conv2d_grad_x_scratch_bytes(&conv, bind->context->threads)
                                  : 0;
 }
@@ -137,7 +145,9 @@ static bool keep_packed(const qn_bind *bind, forward_args *args)
 
 static bool bind_forward(const qn_bind *bind)
 {
-    forward_args *args = take_forward(bind, describe_forward(bind));
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
+    forward_args *args = take_forward(bind, qn_bind_conv_forward(bind));
     if (!args || (is_packed(bind, &args->conv) && !keep_packed(bind, args)))
         return false;
     return qn_bind_to(bind, run_forward, "conv");
@@ -152,7 +162,9 @@ static void run_transposed(const void *args, qn_pool *pool, uint32_t step)
 
 static bool bind_transposed(const qn_bind *bind)
 {
-    return take_forward(bind, describe_transposed(bind)) &&
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
+    return take_forward(bind, qn_bind_conv_transposed(bind)) &&
            qn_bind_to(bind, run_transposed, "conv transposed");
 }
 
@@ -170,13 +182,17 @@ static grad_args *take_grad(const qn_bind *bind, qn_conv2d conv)
 
 static bool bind_grad_x(const qn_bind *bind)
 {
-    return take_grad(bind, describe_grad_x(bind)) &&
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
+    return take_grad(bind, qn_bind_conv_grad_x(bind)) &&
            qn_bind_to(bind, run_grad_x, "conv data gradient");
 }
 
 static bool bind_grad_w(const qn_bind *bind)
 {
-    grad_args *args = take_grad(bind, describe_grad_w(bind));
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
+    grad_args *args = take_grad(bind, qn_bind_conv_grad_w(bind));
     if (!args)
         return false;
     args->dbias = bind->wanted[1] ? bind->outputs[1].data : NULL;
@@ -208,33 +224,33 @@ static void run_pooled_grad(const void *args, qn_pool *pool, uint32_t step)
     qn_conv2d_relu_pool_grad_f32(pool, &a->conv, &a->grad, a->scratch);
 }
 
-/* x and the weights stand at input `x_at`. */
-static qn_conv2d describe_pooled(const qn_bind *bind, int x_at)
+/* The gradient has three outputs, and x and the weights behind dy, y and the choice. */
+qn_conv2d qn_bind_conv_pooled(const qn_bind *bind)
 {
-    return describe(bind, &bind->types->inputs[x_at], &bind->types->inputs[x_at + 1]);
-}
-
-static bool is_pooled_grad(const qn_bind *bind)
-{
-    return bind->types->outputs_count == 3;
+    const qn_type *x = &bind->types->inputs[bind->types->outputs_count == 3 ? 3 : 0];
+    return describe(bind, x, x + 1);
 }
 
 static size_t pooled_scratch(const qn_bind *bind)
 {
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
     if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
         return 0;
-    qn_conv2d conv = describe_pooled(bind, is_pooled_grad(bind) ? 3 : 0);
+    qn_conv2d conv = qn_bind_conv_pooled(bind);
     return qn_conv2d_relu_pool_scratch_bytes(&conv, bind->context->threads);
 }
 
 static bool bind_pooled(const qn_bind *bind)
 {
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
     if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
         return false;
     pooled_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
-    *args = (pooled_args){.conv = describe_pooled(bind, 0),
+    *args = (pooled_args){.conv = qn_bind_conv_pooled(bind),
                           .x = bind->inputs[0].data,
                           .weight = bind->inputs[1].data,
                           .bias = bind->types->inputs_count > 2 ? bind->inputs[2].data : NULL,
@@ -246,13 +262,15 @@ static bool bind_pooled(const qn_bind *bind)
 
 static bool bind_pooled_grad(const qn_bind *bind)
 {
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16(bind);
     if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
         return false;
     pooled_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
     bool bias = bind->wanted[1] || bind->wanted[2]; /* the kernel gives dbias beside dweight */
-    args->conv = describe_pooled(bind, 3);
+    args->conv = qn_bind_conv_pooled(bind);
     args->scratch = bind->scratch;
     args->grad = (qn_conv2d_pool_grad){.dx = bind->wanted[0] ? bind->outputs[0].data : NULL,
                                        .dweight = bias ? bind->outputs[1].data : NULL,

@@ -13,9 +13,12 @@ bool qn_bind_takes_bf16(const qn_bind *bind)
     static const struct {
         const char *op;
         bool (*takes)(const qn_bind *bind);
-    } rows[] = {{"MatMul", qn_bind_product_takes_bf16},
-                {"Gemm", qn_bind_product_takes_bf16},
-                {"MatMulGradWeight", qn_bind_product_takes_bf16}};
+    } rows[] = {
+        {"MatMul", qn_bind_product_takes_bf16},           {"Gemm", qn_bind_product_takes_bf16},
+        {"MatMulGradWeight", qn_bind_product_takes_bf16}, {"Conv", qn_bind_conv_takes_bf16},
+        {"ConvTranspose", qn_bind_conv_takes_bf16},       {"ConvGradData", qn_bind_conv_takes_bf16},
+        {"ConvGradWeight", qn_bind_conv_takes_bf16},      {"ConvReluPool", qn_bind_conv_takes_bf16},
+        {"ConvReluPoolGrad", qn_bind_conv_takes_bf16}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].op, bind->types->op->name) == 0)
             return rows[i].takes(bind);

@@ -42,6 +42,22 @@ void qn_conv2d_grad_w_run(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_
                           void *scratch);
 size_t qn_conv2d_grad_w_bytes(const qn_conv2d *conv, const qn_conv2d_grad_w *io, int threads);
 
+/* The gradient before a fused ReLU and pool, made by pairs of rows just before it is used. */
+typedef struct qn_unfolding qn_unfolding;
+struct qn_unfolding {
+    int64_t rows, line; /* of an image of the convolution: rows, and numbers (or words) of one */
+    /* Makes rows `row` (even) and row + 1, both of which exist. */
+    void (*pair)(const qn_unfolding *unfolding, int64_t image, int64_t row, float *top,
+                 float *bottom);
+    const void *context;
+};
+/* A qn_rows_fetch and a qn_block_fetch whose context is a qn_unfolding. */
+const float *qn_unfolding_rows(const void *context, int64_t image, int64_t row, int64_t rows,
+                               float *room);
+/* As qn_plane_block: the pairs of rows that the block touches are made behind it, then copied between margins. */
+const float *qn_unfolding_block(const qn_correlation *job, int64_t image, int64_t row, int64_t rows,
+                                float *pad);
+
 /* The 2x2 pool over finished rows [row, row + rows) of an image, row even: to y and choice of the whole batch. */
 void qn_conv2d_pool_rows(const qn_conv2d *c, float *y, uint8_t *choice, int64_t image, int64_t row,
                          int64_t rows, const float *block);

@@ -47,10 +47,11 @@ void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uin
     qn_correlation_run(pool, &j);
 }
 
-/* One pair of rows of the convolution's gradient, `pitch` floats apart, columns [0, ow). A row or column that the pool
- * dropped has none. */
-static void unfold_pair(const fused *f, int64_t image, int64_t row, float *top, float *bottom)
+/* Columns [0, ow) of both rows. A column that the pool dropped has no gradient. */
+static void unfold_pair(const qn_unfolding *u, int64_t image, int64_t row, float *top,
+                        float *bottom)
 {
+    const fused *f = u->context;
     const qn_conv2d *c = f->c;
     int64_t width = c->ow / 2, at = (image * (c->oh / 2) + row / 2) * width * c->cout;
     size_t rest = (size_t)((c->ow - 2 * width) * c->cout) * sizeof(float);
@@ -60,36 +61,33 @@ static void unfold_pair(const fused *f, int64_t image, int64_t row, float *top, 
 }
 
 /* Rows [row, end) of an image's gradient to dst, row even. An odd last row was dropped by the pool, so pairs are whole. */
-static void unfold_rows(const fused *f, int64_t image, int64_t row, int64_t end, float *dst)
+static void unfold_rows(const qn_unfolding *u, int64_t image, int64_t row, int64_t end, float *dst)
 {
-    int64_t line = f->c->ow * f->c->cout;
-    for (; row < end; row += 2, dst += 2 * line) {
-        if (row / 2 < f->c->oh / 2)
-            unfold_pair(f, image, row, dst, dst + line);
+    for (; row < end; row += 2, dst += 2 * u->line) {
+        if (row / 2 < u->rows / 2)
+            u->pair(u, image, row, dst, dst + u->line);
         else
-            memset(dst, 0, (size_t)line * sizeof(float));
+            memset(dst, 0, (size_t)u->line * sizeof(float));
     }
 }
 
-static const float *fetch_rows(const void *context, int64_t image, int64_t row, int64_t rows,
+const float *qn_unfolding_rows(const void *context, int64_t image, int64_t row, int64_t rows,
                                float *room)
 {
     unfold_rows(context, image, row, row + rows, room);
     return room;
 }
 
-/* As qn_plane_block: the pairs of rows that the block touches are unfolded behind it, then copied between margins. */
-static const float *fetch_block(const qn_correlation *j, int64_t image, int64_t row, int64_t rows,
+const float *qn_unfolding_block(const qn_correlation *j, int64_t image, int64_t row, int64_t rows,
                                 float *pad)
 {
-    const fused *f = j->context;
     const qn_plane *p = &j->plane;
     int64_t count = qn_plane_rows(p, rows), source = row * p->row_step + p->row_first;
     int64_t first = qn_max_i64(source, 0) / 2 * 2, end = qn_min_i64(source + count, p->h);
     float *room = pad + count * p->pitch;
     if (first < end) {
         end = qn_min_i64((end + 1) / 2 * 2, p->h);
-        unfold_rows(f, image, first, end, room);
+        unfold_rows(j->context, image, first, end, room);
     }
     qn_plane_copy(p, pad, room, first, end, source, count);
     return pad;
@@ -108,18 +106,20 @@ void qn_conv2d_relu_pool_grad_f32(qn_pool *pool, const qn_conv2d *conv,
                                   const qn_conv2d_pool_grad *io, void *scratch)
 {
     fused f = fused_of(conv, io);
+    qn_unfolding u = {
+        .rows = conv->oh, .line = conv->ow * conv->cout, .pair = unfold_pair, .context = &f};
     if (io->dweight) {
         qn_conv2d_grad_w to_w = {.dweight = io->dweight,
                                  .dbias = io->dbias,
                                  .x = io->x,
-                                 .fetch = fetch_rows,
-                                 .context = &f,
+                                 .fetch = qn_unfolding_rows,
+                                 .context = &u,
                                  .made = true,
                                  .row_multiple = 2};
         qn_conv2d_grad_w_run(pool, conv, &to_w, scratch);
     }
     if (io->dx) {
-        qn_correlation source = {.fetch = fetch_block, .context = &f};
+        qn_correlation source = {.fetch = qn_unfolding_block, .context = &u};
         qn_conv2d_grad_x_phases(pool, conv, io->dx, io->weight, &source, scratch,
                                 pool ? qn_pool_threads(pool) : 1);
     }
@@ -131,7 +131,7 @@ size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads)
     qn_carve carve = {0};
     qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){0}, &carve, 2, threads);
     size_t most = carve.used;
-    qn_correlation source = {.fetch = fetch_block};
+    qn_correlation source = {.fetch = qn_unfolding_block};
     size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
     most = other > most ? other : most;
     qn_conv2d_grad_w to_w = {.made = true, .row_multiple = 2};

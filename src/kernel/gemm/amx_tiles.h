@@ -12,6 +12,7 @@
 
 /* GCC 12 does not say that a tile load reads memory: what was packed must be written before the first one. */
 #define TILES                                __asm__ volatile("" ::: "memory")
+#define TILES_WROTE                          __asm__ volatile("" ::: "memory") /* and so must what is packed later */
 #define TILE_ZERO(tile)                      _tile_zero(tile)
 #define TILE_LOAD(tile, address, row_bytes)  _tile_loadd(tile, (address), (size_t)(row_bytes))
 #define TILE_STORE(tile, address, row_bytes) _tile_stored(tile, (address), (size_t)(row_bytes))

@@ -16,6 +16,7 @@ typedef union {
 } soft_tile;
 
 #define TILES                                soft_tile tiles[8]
+#define TILES_WROTE                          ((void)0)
 #define TILE_ZERO(tile)                      memset(&tiles[tile], 0, sizeof(soft_tile))
 #define TILE_LOAD(tile, address, row_bytes)  soft_load(&tiles[tile], (address), (row_bytes))
 #define TILE_STORE(tile, address, row_bytes) soft_store(&tiles[tile], (address), (row_bytes))

@@ -13,15 +13,6 @@ const qn_tile_kernels *qn_tile_f32(void)
     return rows[qn_cpu_level()];
 }
 
-const qn_tile_kernels *qn_tile_bf16(void)
-{
-#if defined(__x86_64__)
-    if (qn_cpu_level() == QN_CPU_AVX512_BF16)
-        return &qn_tile_bf16_avx512bf16;
-#endif
-    return NULL;
-}
-
 int64_t qn_tile_panels(const qn_tile_kernels *kernels, int64_t total)
 {
     int64_t vecs = (total + kernels->lanes - 1) / kernels->lanes;

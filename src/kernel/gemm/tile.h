@@ -49,15 +49,9 @@ typedef struct {
 } qn_tile_kernels;
 
 extern const qn_tile_kernels qn_tile_f32_ref, qn_tile_f32_neon, qn_tile_f32_avx2,
-    qn_tile_f32_avx512;
+    qn_tile_f32_avx512, qn_tile_bf16_avx512bf16; /* the last over pairs of bf16: see pairs.h */
 /* Those of the CPU level in force. */
 const qn_tile_kernels *qn_tile_f32(void);
-
-/* The same over pairs of bf16. A number of A and B is a word then: two bf16 that follow each other in the sum's order, the
- * earlier one low. C, bias and added are f32. Steps, offsets and strides count words; transpose moves words. NULL where
- * the level in force has no instruction for it. Order: of a pair the later product is added first. */
-extern const qn_tile_kernels qn_tile_bf16_avx512bf16;
-const qn_tile_kernels *qn_tile_bf16(void);
 
 /* Columns [0, total) cut into panels of at most vecs_max vectors, as equal as whole vectors allow.
  */
