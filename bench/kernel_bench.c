@@ -148,10 +148,12 @@ static void run_gemm_bf16(bench *b, void *context)
 {
     qn_gemm *g = context;
     size_t at = 0;
-    const void *left = take(b, &at, (g->m * g->k + 1) / 2);
-    const void *right = take(b, &at, (g->n * g->k + 1) / 2);
+    /* As training has them: weights, and what their gradients are made of, in f32. */
+    qn_bf16_product product = {.gemm = g, .wide_b = !g->trans_a, .wide_a = g->trans_a};
+    product.a = take(b, &at, (g->m * g->k + 1) / (product.wide_a ? 1 : 2));
+    product.b = take(b, &at, (g->n * g->k + 1) / (product.wide_b ? 1 : 2));
     g->c = take(b, &at, g->m * g->n);
-    qn_gemm_bf16(b->pool, g, left, right, b->arena + at);
+    qn_gemm_bf16(b->pool, &product, b->arena + at);
 }
 
 static void report_gemm(bench *b, qn_gemm *g)

@@ -115,7 +115,8 @@ static qn_cpu_level_id machine_level(const cpu_features *f, qn_cpu_level_id most
                                      [QN_CPU_AVX2] = avx2,
                                      [QN_CPU_AVX512] = avx512,
                                      [QN_CPU_AVX512_BF16] = avx512 && f->avx512bf16 && f->amd,
-                                     [QN_CPU_AMX] = avx512 && f->amx_bf16 && qn_cpu_allow_tiles()};
+                                     [QN_CPU_AMX] = avx512 && f->avx512bf16 && f->amx_bf16 &&
+                                                    qn_cpu_allow_tiles()};
     int level = (int)most;
     while (level > QN_CPU_PORTABLE && !has[level])
         level--;

@@ -1,6 +1,6 @@
 /*
- * Products of bf16 against double: widening at every level, tiles in plain C, and AMX where there is any. The bound is
- * that of a chain of k roundings: products are exact.
+ * Products of bf16 against double: widening at every level, tiles and pairs in plain C, and by their instructions where
+ * there are any; factors in bf16 and in f32. The bound is that of a chain of k roundings: products are exact.
  */
 #include "kernel_testing.h"
 
@@ -13,24 +13,32 @@ typedef struct {
     qn_act act;
     int64_t gap; /* between rows, in all three */
     int batches;
+    bool wide_a, wide_b; /* f32 in memory, rounded on the way */
 } product;
 
 typedef struct {
-    guarded a, b, c, bias; /* a and b hold bf16, two to a float */
+    guarded a, b, c, bias; /* a and b may hold bf16, two to a float */
     float *wide_a, *wide_b, *before;
+    qn_bf16_product product;
     qn_gemm gemm;
     int64_t a_size, b_size, c_size;
 } setting;
 
-static uint16_t *half_matrix(guarded *g, float **ret_wide, int64_t count, uint64_t seed)
+/* Random numbers as they lie in memory, f32 or bf16, and what they are in the precision of bf16. */
+static void half_matrix(guarded *g, float **ret_wide, int64_t count, uint64_t seed, bool wide)
 {
-    *g = guarded_make((count + 1) / 2, 1);
+    *g = guarded_make(wide ? count : (count + 1) / 2, 1);
     *ret_wide = calloc((size_t)count + 1, sizeof **ret_wide);
-    uint16_t *half = (uint16_t *)(void *)g->at;
+    uint16_t *half = wide ? malloc((size_t)count * 2 + 2) : (uint16_t *)(void *)g->at;
     values_uniform(*ret_wide, count, seed, -1, 1);
     qn_bf16_of_f32(NULL, half, *ret_wide, count);
+    if (wide) {
+        memcpy(g->at, *ret_wide, (size_t)count * sizeof **ret_wide);
+        qn_f32_of_bf16(NULL, *ret_wide, half, count);
+        free(half);
+        return;
+    }
     qn_f32_of_bf16(NULL, *ret_wide, half, count);
-    return half;
 }
 
 static void setting_init(setting *s, const product *p)
@@ -40,8 +48,8 @@ static void setting_init(setting *s, const product *p)
     s->a_size = lda * (p->trans_a ? p->k : p->m);
     s->b_size = ldb * (p->trans_b ? p->n : p->k);
     s->c_size = ldc * p->m;
-    half_matrix(&s->a, &s->wide_a, s->a_size * count, 1);
-    half_matrix(&s->b, &s->wide_b, s->b_size * count, 2);
+    half_matrix(&s->a, &s->wide_a, s->a_size * count, 1, p->wide_a);
+    half_matrix(&s->b, &s->wide_b, s->b_size * count, 2, p->wide_b);
     s->c = guarded_uniform(s->c_size * count, 3, 3, -1, 1);
     s->bias = guarded_uniform(p->n, 2, 4, -1, 1);
     s->before = calloc((size_t)(s->c_size * count) + 1, sizeof *s->before);
@@ -66,6 +74,7 @@ static void setting_init(setting *s, const product *p)
         s->gemm.batch_b[0] = s->b_size;
         s->gemm.batch_c[0] = s->c_size;
     }
+    s->product = (qn_bf16_product){&s->gemm, s->a.at, s->b.at, p->wide_a, p->wide_b};
 }
 
 static void setting_deinit(setting *s)
@@ -79,12 +88,22 @@ static void setting_deinit(setting *s)
     free(s->before);
 }
 
-static void run(const setting *s, const qn_bf16_kernels *kernels, qn_pool *pool, int threads)
+/* One way to compute: blocks by kernels, or pairs. */
+typedef struct {
+    const qn_bf16_kernels *blocks;
+    const qn_pairs_kernels *pairs;
+} way;
+
+static void run(const setting *s, way w, qn_pool *pool, int threads)
 {
-    void *scratch = scratch_of(qn_gemm_bf16_scratch_by(kernels, &s->gemm, threads) + 64);
-    qn_gemm_bf16_by(kernels, pool, &s->gemm, (const uint16_t *)(const void *)s->a.at,
-                    (const uint16_t *)(const void *)s->b.at, scratch);
-    free(scratch);
+    size_t bytes = w.blocks ? qn_gemm_bf16_scratch_by(w.blocks, &s->product, threads)
+                            : qn_gemm_pairs_scratch_bytes(w.pairs, &s->product, threads);
+    guarded scratch = guarded_make((int64_t)((bytes + 3) / 4), 0);
+    if (w.blocks)
+        qn_gemm_bf16_by(w.blocks, pool, &s->product, scratch.at);
+    else
+        qn_gemm_pairs(w.pairs, pool, &s->product, scratch.at);
+    guarded_free(&scratch);
 }
 
 static void check_element(const setting *s, const product *p, int64_t batch, int64_t i, int64_t j)
@@ -115,11 +134,11 @@ static void check_element(const setting *s, const product *p, int64_t batch, int
                  qn_cpu_level_name(qn_cpu_level()));
 }
 
-static void check(const product *p, const qn_bf16_kernels *kernels)
+static void check(const product *p, way w)
 {
     setting s;
     setting_init(&s, p);
-    run(&s, kernels, NULL, 1);
+    run(&s, w, NULL, 1);
     for (int64_t batch = 0; batch < (p->batches ? p->batches : 1); batch++)
         for (int64_t i = 0; i < p->m; i++) {
             for (int64_t j = 0; j < p->n; j++)
@@ -131,15 +150,19 @@ static void check(const product *p, const qn_bf16_kernels *kernels)
     setting_deinit(&s);
 }
 
-static void check_both(const product *p, qn_cpu_level_id level)
+static void check_all(const product *p, qn_cpu_level_id level)
 {
-    check(p, &qn_bf16_widen);
-    check(p, &qn_bf16_tiles_soft);
+    check(p, (way){.blocks = &qn_bf16_widen});
+    if (level == QN_CPU_PORTABLE) { /* the same at every level */
+        check(p, (way){.blocks = &qn_bf16_tiles_soft});
+        check(p, (way){.pairs = &qn_pairs_ref});
+    }
+    if (qn_pairs())
+        check(p, (way){.pairs = qn_pairs()});
 #if defined(__x86_64__)
     if (level == QN_CPU_AMX)
-        check(p, &qn_bf16_tiles_amx);
+        check(p, (way){.blocks = &qn_bf16_tiles_amx});
 #endif
-    (void)level;
 }
 
 static void products_match_double_at_every_size(void **state)
@@ -157,8 +180,10 @@ static void products_match_double_at_every_size(void **state)
                      .beta = i % 4 == 1,
                      .bias = i % 2,
                      .act = i % 5 == 2 ? QN_ACT_RELU : QN_ACT_NONE,
-                     .gap = i % 3};
-        check_both(&p, level);
+                     .gap = i % 3,
+                     .wide_a = i % 11 < 5,
+                     .wide_b = i % 13 < 6};
+        check_all(&p, level);
     }
 }
 
@@ -174,36 +199,73 @@ static void products_match_double_in_many_blocks(void **state)
         {.m = 64, .n = 64, .k = 1088, .trans_b = true},
         {.m = 20, .n = 30, .k = 10, .batches = 3, .bias = true},
         {.m = 32, .n = 32, .k = 64, .batches = 2, .trans_b = true},
+        {.m = 21, .n = 33, .k = 12, .batches = 3, .trans_a = true, .wide_a = true, .wide_b = true},
+        {.m = 300, .n = 205, .k = 70, .wide_a = true, .act = QN_ACT_RELU},
+        {.m = 270, .n = 101, .k = 1031, .trans_a = true, .wide_a = true, .wide_b = true},
+        {.m = 200, .n = 400, .k = 512, .wide_a = true, .wide_b = true, .trans_b = true},
+        {.m = 40, .n = 200, .k = 4103, .wide_a = true, .beta = true},
+        {.m = 260, .n = 900, .k = 4100, .bias = true},
     };
     FOR_EACH_LEVEL(level)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        check_both(&cases[i], level);
+        check_all(&cases[i], level);
 }
 
-/* Any thread count gives the same bits, and so does any level that widens. */
-static void products_give_the_same_bits(void **state)
+static void check_bits(const product *p, way w)
+{
+    setting first;
+    setting_init(&first, p);
+    run(&first, w, NULL, 1);
+    for (int i = 0; i < POOLS; i++) {
+        setting s;
+        qn_pool *pool = pool_of(pool_threads[i]);
+        setting_init(&s, p);
+        run(&s, w, pool, pool_threads[i]);
+        if (memcmp(s.c.at, first.c.at, (size_t)s.c_size * sizeof(float)) != 0)
+            fail_msg("other bits with %d threads at %s", pool_threads[i],
+                     qn_cpu_level_name(qn_cpu_level()));
+        setting_deinit(&s);
+        qn_pool_destroy(pool);
+    }
+    setting_deinit(&first);
+}
+
+static void products_give_the_same_bits_on_any_threads(void **state)
 {
     (void)state;
-    static const product p = {.m = 300, .n = 500, .k = 300, .bias = true};
-    static const qn_bf16_kernels *const ways[] = {&qn_bf16_widen, &qn_bf16_tiles_soft};
-    for (int way = 0; way < 2; way++) {
-        setting first;
-        setting_init(&first, &p);
-        run(&first, ways[way], NULL, 1);
+    static const product cases[] = {
+        {.m = 300, .n = 250, .k = 70, .bias = true},
+        {.m = 150, .n = 300, .k = 250, .wide_a = true, .trans_b = true},
+        {.m = 270, .n = 120, .k = 540, .wide_a = true, .wide_b = true, .trans_a = true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        check_bits(&cases[i], (way){.blocks = &qn_bf16_tiles_soft});
+        check_bits(&cases[i], (way){.pairs = &qn_pairs_ref});
         FOR_EACH_LEVEL(level)
-        for (int i = 0; i < POOLS; i++) {
-            setting s;
-            qn_pool *pool = pool_of(pool_threads[i]);
-            setting_init(&s, &p);
-            run(&s, ways[way], pool, pool_threads[i]);
-            if (memcmp(s.c.at, first.c.at, (size_t)s.c_size * sizeof(float)) != 0)
-                fail_msg("other bits with %d threads at %s", pool_threads[i],
-                         qn_cpu_level_name(level));
-            setting_deinit(&s);
-            qn_pool_destroy(pool);
+        {
+            check_bits(&cases[i], (way){.blocks = &qn_bf16_widen});
+            if (qn_pairs())
+                check_bits(&cases[i], (way){.pairs = qn_pairs()});
         }
-        setting_deinit(&first);
     }
+}
+
+static void widening_gives_the_same_bits_at_every_level(void **state)
+{
+    (void)state;
+    static const product p = {.m = 300, .n = 500, .k = 300, .bias = true, .wide_b = true};
+    setting first;
+    setting_init(&first, &p);
+    run(&first, (way){.blocks = &qn_bf16_widen}, NULL, 1);
+    FOR_EACH_LEVEL(level)
+    {
+        setting s;
+        setting_init(&s, &p);
+        run(&s, (way){.blocks = &qn_bf16_widen}, NULL, 1);
+        assert_memory_equal(s.c.at, first.c.at, (size_t)s.c_size * sizeof(float));
+        setting_deinit(&s);
+    }
+    setting_deinit(&first);
 }
 
 static void only_plain_cases_are_taken(void **state)
@@ -220,7 +282,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(products_match_double_at_every_size, levels_reset),
         cmocka_unit_test_teardown(products_match_double_in_many_blocks, levels_reset),
-        cmocka_unit_test_teardown(products_give_the_same_bits, levels_reset),
+        cmocka_unit_test_teardown(products_give_the_same_bits_on_any_threads, levels_reset),
+        cmocka_unit_test_teardown(widening_gives_the_same_bits_at_every_level, levels_reset),
         cmocka_unit_test(only_plain_cases_are_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 typedef struct {
     qn_gemm gemm;
     void *scratch;
-    const uint16_t *a, *b; /* of products of bf16 */
+    qn_bf16_product product; /* of bf16 */
 } gemm_args;
 
 static void run_gemm(const void *args, qn_pool *pool, uint32_t step)
@@ -24,7 +24,7 @@ static void run_gemm_bf16(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const gemm_args *a = args;
-    qn_gemm_bf16(pool, &a->gemm, a->a, a->b, a->scratch);
+    qn_gemm_bf16(pool, &a->product, a->scratch);
 }
 
 /* Both factors f32, or both bf16 with the rest f32. */
@@ -164,13 +164,23 @@ bool qn_bind_product_takes_bf16(const qn_bind *bind)
            qn_gemm_bf16_takes(&gemm);
 }
 
+static qn_bf16_product product_of(const qn_bind *bind, const qn_gemm *gemm)
+{
+    return (qn_bf16_product){.gemm = gemm,
+                             .a = bind->inputs[0].data,
+                             .b = bind->inputs[1].data,
+                             .wide_a = bind->types->inputs[0].dtype == QN_DTYPE_F32,
+                             .wide_b = bind->types->inputs[1].dtype == QN_DTYPE_F32};
+}
+
 static size_t scratch_bytes(const qn_bind *bind)
 {
     qn_gemm gemm;
     if (!describe(bind, &gemm))
         return 0;
+    qn_bf16_product product = product_of(bind, &gemm);
     return qn_bind_product_takes_bf16(bind)
-               ? qn_gemm_bf16_scratch_bytes(&gemm, bind->context->threads)
+               ? qn_gemm_bf16_scratch_bytes(&product, bind->context->threads)
                : qn_gemm_f32_scratch_bytes(&gemm, bind->context->threads);
 }
 
@@ -183,7 +193,7 @@ static bool bind_gemm(const qn_bind *bind)
     gemm_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
-    *args = (gemm_args){gemm, bind->scratch, bind->inputs[0].data, bind->inputs[1].data};
+    *args = (gemm_args){gemm, bind->scratch, product_of(bind, &args->gemm)};
     return halves ? qn_bind_to(bind, run_gemm_bf16, "gemm bf16")
                   : qn_bind_to(bind, run_gemm, "gemm");
 }

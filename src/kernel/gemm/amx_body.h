@@ -28,8 +28,8 @@ enum {
 typedef struct {
     const qn_bf16_block *block;
     uint16_t *packed_a, *panel;
-    uint32_t *pairs;
-    float *corner; /* 32 x 32 sums at the edges */
+    uint32_t *pairs; /* of A transposed, before they are turned */
+    float *corner;   /* 32 x 32 sums at the edges */
 } amx_work;
 
 static int64_t round_up(int64_t size)
@@ -42,10 +42,11 @@ static int64_t deepest(const qn_gemm *gemm)
     return round_up(qn_min_i64(gemm->k, DEPTH_MAX));
 }
 
-static size_t amx_scratch_bytes(const qn_gemm *gemm)
+static size_t amx_scratch_bytes(const qn_bf16_product *product)
 {
+    const qn_gemm *gemm = product->gemm;
     int64_t depth = deepest(gemm), rows = round_up(qn_min_i64(gemm->m, QN_BF16_ROWS_MAX));
-    int64_t halves = (rows + UNIT) * depth + depth * qn_max_i64(rows, UNIT);
+    int64_t halves = (rows + UNIT) * depth + depth * (gemm->trans_a ? rows : 0);
     return (size_t)halves * sizeof(uint16_t) + UNIT * UNIT * sizeof(float);
 }
 
@@ -85,34 +86,23 @@ static void amx_unit(const uint16_t *a, int64_t a_bytes, const uint16_t *b, int6
     TILE_STORE(3, c_low + 64, c_bytes);
 }
 
-/* dst[k / 2][i] = (src[k][i], src[k + 1][i]), the second 0 past the end. */
-static void join_pairs(uint32_t *dst, int64_t dst_row, const uint16_t *src, int64_t src_row,
-                       int64_t depth, int64_t count)
-{
-    for (int64_t k = 0; k + 1 < depth; k += 2, dst += dst_row) {
-        const uint16_t *low = src + k * src_row, *high = low + src_row;
-        for (int64_t i = 0; i < count; i++)
-            dst[i] = (uint32_t)high[i] << 16 | low[i];
-    }
-    for (int64_t i = 0; depth % 2 && i < count; i++)
-        dst[i] = src[(depth - 1) * src_row + i];
-}
-
 /* Rows of op(A) from k on, zeros behind `depth` and below the last row. */
 static void pack_a(const amx_work *w, int64_t k, int64_t depth)
 {
     const qn_bf16_block *b = w->block;
+    const qn_pairs_pack *pack = b->wide_a ? &TILE_PAIRS.of_f32 : &TILE_PAIRS.of_bf16;
     int64_t lda = b->gemm->lda, wide = round_up(depth), rows = round_up(b->rows);
+    uint32_t *dst = (uint32_t *)(void *)w->packed_a;
     if (rows > b->rows || wide > depth)
-        memset(w->packed_a, 0, (size_t)(rows * wide) * sizeof *w->packed_a);
+        memset(dst, 0, (size_t)(rows * wide) * sizeof *w->packed_a);
     if (!b->gemm->trans_a) {
         for (int64_t i = 0; i < b->rows; i++)
-            memcpy(w->packed_a + i * wide, b->a + i * lda + k, (size_t)depth * sizeof *b->a);
+            pack->line(dst + i * wide / 2, qn_bf16_at(b->a, b->wide_a, i * lda + k), depth);
         return;
     }
-    join_pairs(w->pairs, b->rows, b->a + k * lda, lda, depth, b->rows);
+    pack->join(w->pairs, b->rows, qn_bf16_at(b->a, b->wide_a, k * lda), lda, depth, b->rows);
     /* Pairs are turned as if they were floats: only their bits move. */
-    b->f32->transpose((float *)(void *)w->packed_a, wide / 2, (const float *)(const void *)w->pairs,
+    b->f32->transpose((float *)(void *)dst, wide / 2, (const float *)(const void *)w->pairs,
                       b->rows, b->rows, (depth + 1) / 2);
 }
 
@@ -120,21 +110,15 @@ static void pack_a(const amx_work *w, int64_t k, int64_t depth)
 static void pack_b(const amx_work *w, int64_t k, int64_t depth, int64_t col, int64_t cols)
 {
     const qn_bf16_block *b = w->block;
+    const qn_pairs_pack *pack = b->wide_b ? &TILE_PAIRS.of_f32 : &TILE_PAIRS.of_bf16;
     int64_t ldb = b->gemm->ldb, wide = round_up(depth);
+    uint32_t *dst = (uint32_t *)(void *)w->panel;
     if (cols < UNIT || wide > depth)
-        memset(w->panel, 0, (size_t)(wide * UNIT) * sizeof *w->panel);
-    if (!b->gemm->trans_b) {
-        join_pairs((uint32_t *)(void *)w->panel, UNIT, b->b + k * ldb + col, ldb, depth, cols);
-        return;
-    }
-    uint16_t *lines = (uint16_t *)w->pairs; /* the rows of B side by side, an even number each */
-    int64_t even = depth + depth % 2;
-    for (int64_t i = 0; i < cols; i++) {
-        lines[i * even + even - 1] = 0;
-        memcpy(lines + i * even, b->b + (col + i) * ldb + k, (size_t)depth * sizeof *lines);
-    }
-    b->f32->transpose((float *)(void *)w->panel, UNIT, (const float *)(const void *)lines, even / 2,
-                      even / 2, cols);
+        memset(dst, 0, (size_t)(wide * UNIT) * sizeof *w->panel);
+    if (b->gemm->trans_b)
+        pack->turn(dst, UNIT, qn_bf16_at(b->b, b->wide_b, col * ldb + k), ldb, depth, cols);
+    else
+        pack->join(dst, UNIT, qn_bf16_at(b->b, b->wide_b, k * ldb + col), ldb, depth, cols);
 }
 
 /* One unit of C at (row, col) of the block. */
@@ -161,9 +145,9 @@ static void amx_depth(const amx_work *w, int64_t k, int64_t depth)
 {
     const qn_bf16_block *b = w->block;
     const qn_gemm *g = b->gemm;
-    bool in_place = !g->trans_a && b->rows % UNIT == 0 && depth % UNIT == 0;
+    bool in_place = !g->trans_a && !b->wide_a && b->rows % UNIT == 0 && depth % UNIT == 0;
     int64_t wide = round_up(depth), pitch = in_place ? g->lda : wide;
-    const uint16_t *a = in_place ? b->a + k : w->packed_a;
+    const uint16_t *a = in_place ? (const uint16_t *)(const void *)b->a + k : w->packed_a;
     if (!in_place)
         pack_a(w, k, depth);
     for (int64_t col = 0; col < b->cols; col += UNIT) {

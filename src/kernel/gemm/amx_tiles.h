@@ -11,6 +11,8 @@
 #include "os/cpu.h"
 
 /* GCC 12 does not say that a tile load reads memory: what was packed must be written before the first one. */
+/* Every CPU with tiles has these instructions, too. */
+#define TILE_PAIRS                           qn_pairs_avx512bf16
 #define TILES                                __asm__ volatile("" ::: "memory")
 #define TILES_WROTE                          __asm__ volatile("" ::: "memory") /* and so must what is packed later */
 #define TILE_ZERO(tile)                      _tile_zero(tile)

@@ -21,9 +21,9 @@ enum {
 };
 
 typedef struct {
+    const qn_bf16_product *product;
     const qn_gemm *gemm;
     const qn_bf16_kernels *kernels;
-    const uint16_t *a, *b;
     int64_t block_rows, block_cols, blocks_m, blocks_n, batches;
     size_t worker_bytes;
     char *scratch;
@@ -38,9 +38,10 @@ static const qn_bf16_kernels *bf16_kernels(void)
     return &qn_bf16_widen;
 }
 
-static void job_plan(job *j, const qn_gemm *g, const qn_bf16_kernels *kernels)
+static void job_plan(job *j, const qn_bf16_product *product, const qn_bf16_kernels *kernels)
 {
-    *j = (job){.gemm = g, .kernels = kernels, .batches = 1};
+    const qn_gemm *g = product->gemm;
+    *j = (job){.product = product, .gemm = g, .kernels = kernels, .batches = 1};
     for (int i = 0; i < g->batch_rank; i++)
         j->batches *= g->batch[i];
     j->block_rows = qn_min_i64(g->m, QN_BF16_ROWS_MAX);
@@ -50,7 +51,7 @@ static void job_plan(job *j, const qn_gemm *g, const qn_bf16_kernels *kernels)
         j->block_cols = QN_BF16_COLS_MAX;
     j->blocks_m = (g->m + j->block_rows - 1) / j->block_rows;
     j->blocks_n = (g->n + j->block_cols - 1) / j->block_cols;
-    j->worker_bytes = (kernels->scratch_bytes(g) + 63) / 64 * 64;
+    j->worker_bytes = (kernels->scratch_bytes(product) + 63) / 64 * 64;
 }
 
 static void job_block(void *context, int64_t chunk, int worker)
@@ -61,9 +62,12 @@ static void job_block(void *context, int64_t chunk, int worker)
     int64_t batch = chunk / (j->blocks_m * j->blocks_n);
     int64_t row = in_batch / j->blocks_n * j->block_rows;
     int64_t col = in_batch % j->blocks_n * j->block_cols;
+    const qn_bf16_product *p = j->product;
     qn_bf16_block b = {.gemm = g,
-                       .a = j->a + row * (g->trans_a ? 1 : g->lda),
-                       .b = j->b + col * (g->trans_b ? g->ldb : 1),
+                       .a = qn_bf16_at(p->a, p->wide_a, row * (g->trans_a ? 1 : g->lda)),
+                       .b = qn_bf16_at(p->b, p->wide_b, col * (g->trans_b ? g->ldb : 1)),
+                       .wide_a = p->wide_a,
+                       .wide_b = p->wide_b,
                        .c = g->c + row * g->ldc + col,
                        .bias = g->bias ? g->bias + col : NULL,
                        .rows = qn_min_i64(j->block_rows, g->m - row),
@@ -72,8 +76,8 @@ static void job_block(void *context, int64_t chunk, int worker)
                        .scratch = j->scratch + (size_t)worker * j->worker_bytes};
     for (int i = g->batch_rank - 1; i >= 0; batch /= g->batch[i], i--) {
         int64_t step = batch % g->batch[i];
-        b.a += step * g->batch_a[i];
-        b.b += step * g->batch_b[i];
+        b.a = qn_bf16_at(b.a, b.wide_a, step * g->batch_a[i]);
+        b.b = qn_bf16_at(b.b, b.wide_b, step * g->batch_b[i]);
         b.c += step * g->batch_c[i];
     }
     j->kernels->block(&b);
@@ -86,51 +90,69 @@ bool qn_gemm_bf16_takes(const qn_gemm *gemm)
     return !(gemm->alpha < 1 || gemm->alpha > 1) && (gemm->beta == 0 || gemm->beta == 1);
 }
 
-size_t qn_gemm_bf16_scratch_by(const qn_bf16_kernels *kernels, const qn_gemm *gemm, int threads)
+size_t qn_gemm_bf16_scratch_by(const qn_bf16_kernels *kernels, const qn_bf16_product *product,
+                               int threads)
 {
-    return (kernels->scratch_bytes(gemm) + 63) / 64 * 64 * (size_t)threads;
+    return (kernels->scratch_bytes(product) + 63) / 64 * 64 * (size_t)threads;
 }
 
-void qn_gemm_bf16_by(const qn_bf16_kernels *kernels, qn_pool *pool, const qn_gemm *gemm,
-                     const uint16_t *a, const uint16_t *b, void *scratch)
+void qn_gemm_bf16_by(const qn_bf16_kernels *kernels, qn_pool *pool, const qn_bf16_product *product,
+                     void *scratch)
 {
+    const qn_gemm *gemm = product->gemm;
     if (gemm->m <= 0 || gemm->n <= 0)
         return;
     job j;
-    job_plan(&j, gemm, kernels);
-    j.a = a;
-    j.b = b;
+    job_plan(&j, product, kernels);
     j.scratch = scratch;
     double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)j.batches;
     qn_pool_run(flops < SERIAL_FLOPS ? NULL : pool, job_block, &j,
                 j.batches * j.blocks_m * j.blocks_n);
 }
 
-size_t qn_gemm_bf16_scratch_bytes(const qn_gemm *gemm, int threads)
+size_t qn_gemm_bf16_scratch_bytes(const qn_bf16_product *product, int threads)
 {
-    return qn_gemm_bf16_scratch_by(bf16_kernels(), gemm, threads);
+    if (qn_pairs())
+        return qn_gemm_pairs_scratch_bytes(qn_pairs(), product, threads);
+    return qn_gemm_bf16_scratch_by(bf16_kernels(), product, threads);
 }
 
-void qn_gemm_bf16(qn_pool *pool, const qn_gemm *gemm, const uint16_t *a, const uint16_t *b,
-                  void *scratch)
+void qn_gemm_bf16(qn_pool *pool, const qn_bf16_product *product, void *scratch)
 {
-    qn_gemm_bf16_by(bf16_kernels(), pool, gemm, a, b, scratch);
+    if (qn_pairs())
+        qn_gemm_pairs(qn_pairs(), pool, product, scratch);
+    else
+        qn_gemm_bf16_by(bf16_kernels(), pool, product, scratch);
 }
 
-/* Without tiles. */
+/* Without tiles and pairs. */
 
 typedef struct {
     const qn_bf16_block *block;
     const qn_half_kernels *half;
     float *a, *panel, *turned; /* widened: of A, of B, of B's rows before they are turned */
+    uint16_t *line;            /* a line of f32, rounded */
     int64_t row[QN_BF16_ROWS_MAX];
 } widening;
 
-static size_t widen_scratch_bytes(const qn_gemm *gemm)
+/* A line is a piece of a row or a column of a block: the greater of BLOCK_K and QN_BF16_ROWS_MAX. */
+enum { LINE_MAX = 256 };
+
+static size_t widen_scratch_bytes(const qn_bf16_product *product)
 {
+    const qn_gemm *gemm = product->gemm;
     int64_t rows = qn_min_i64(gemm->m, QN_BF16_ROWS_MAX), depth = qn_min_i64(gemm->k, BLOCK_K);
     int64_t floats = (rows + PANEL_MAX + (gemm->trans_b ? PANEL_MAX : 0)) * depth;
-    return (size_t)floats * sizeof(float);
+    return (size_t)floats * sizeof(float) + LINE_MAX * sizeof(uint16_t);
+}
+
+/* A line of a factor in the precision of bf16. */
+static void widen_line(const widening *w, float *dst, const char *src, bool wide, int64_t count)
+{
+    const void *halves = src;
+    if (wide)
+        w->half->bf16_of_f32(w->line, (const float *)(const void *)src, count);
+    w->half->f32_of_bf16(dst, wide ? w->line : halves, count);
 }
 
 /* A as it lies: rows of `depth`, or with trans_a `depth` lines of rows. */
@@ -139,9 +161,10 @@ static void widen_a(widening *w, int64_t k, int64_t depth)
     const qn_bf16_block *b = w->block;
     const qn_gemm *g = b->gemm;
     int64_t lines = g->trans_a ? depth : b->rows, width = g->trans_a ? b->rows : depth;
-    const uint16_t *src = b->a + (g->trans_a ? k * g->lda : k);
+    int64_t first = g->trans_a ? k * g->lda : k;
     for (int64_t i = 0; i < lines; i++)
-        w->half->f32_of_bf16(w->a + i * width, src + i * g->lda, width);
+        widen_line(w, w->a + i * width, qn_bf16_at(b->a, b->wide_a, first + i * g->lda), b->wide_a,
+                   width);
     for (int64_t i = 0; i < b->rows; i++)
         w->row[i] = g->trans_a ? i : i * depth;
 }
@@ -149,15 +172,16 @@ static void widen_a(widening *w, int64_t k, int64_t depth)
 static void widen_b(const widening *w, int64_t k, int64_t depth, int64_t col, int64_t cols)
 {
     const qn_gemm *g = w->block->gemm;
-    const uint16_t *src = w->block->b + (g->trans_b ? col * g->ldb + k : k * g->ldb + col);
-    if (!g->trans_b) {
-        for (int64_t i = 0; i < depth; i++)
-            w->half->f32_of_bf16(w->panel + i * PANEL_MAX, src + i * g->ldb, cols);
-        return;
-    }
-    for (int64_t i = 0; i < cols; i++)
-        w->half->f32_of_bf16(w->turned + i * depth, src + i * g->ldb, depth);
-    w->block->f32->transpose(w->panel, PANEL_MAX, w->turned, depth, depth, cols);
+    const qn_bf16_block *b = w->block;
+    int64_t first = g->trans_b ? col * g->ldb + k : k * g->ldb + col;
+    int64_t lines = g->trans_b ? cols : depth, width = g->trans_b ? depth : cols;
+    float *dst = g->trans_b ? w->turned : w->panel;
+    int64_t pitch = g->trans_b ? depth : PANEL_MAX;
+    for (int64_t i = 0; i < lines; i++)
+        widen_line(w, dst + i * pitch, qn_bf16_at(b->b, b->wide_b, first + i * g->ldb), b->wide_b,
+                   width);
+    if (g->trans_b)
+        w->block->f32->transpose(w->panel, PANEL_MAX, w->turned, depth, depth, cols);
 }
 
 static void widen_panel(const widening *w, int64_t k, int64_t depth, int64_t panel)
@@ -192,6 +216,7 @@ static void widen_block(const qn_bf16_block *block)
     w.a = block->scratch;
     w.panel = w.a + qn_min_i64(block->gemm->m, QN_BF16_ROWS_MAX) * widest;
     w.turned = w.panel + PANEL_MAX * widest;
+    w.line = (uint16_t *)(void *)(w.turned + (block->gemm->trans_b ? PANEL_MAX * widest : 0));
     do {
         int64_t depth = qn_min_i64(BLOCK_K, size - k);
         widen_a(&w, k, depth);

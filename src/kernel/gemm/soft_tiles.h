@@ -15,6 +15,7 @@ typedef union {
     uint16_t bf16[16][32];
 } soft_tile;
 
+#define TILE_PAIRS                           qn_pairs_ref
 #define TILES                                soft_tile tiles[8]
 #define TILES_WROTE                          ((void)0)
 #define TILE_ZERO(tile)                      memset(&tiles[tile], 0, sizeof(soft_tile))
