@@ -36,7 +36,7 @@ typedef struct {
     const char *scope; /* "" = none */
     uint32_t again;  /* computed once more for the gradients of this segment (from 1); 0 = not so */
     uint32_t stream; /* RANDOM: which stream of random numbers; kept by all passes */
-    bool narrow;     /* its bf16 inputs among op->factors stand for f32 */
+    bool narrow;     /* its inputs among op->factors count as bf16, in f32 or in bf16 */
 } qn_node;
 
 typedef struct {

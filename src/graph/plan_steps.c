@@ -73,6 +73,7 @@ static qn_bind make_bind(qn_plan *plan, qn_plan_step *step)
                      .outputs = step->outputs,
                      .wanted = step->wanted,
                      .fixed = step->fixed,
+                     .narrow = step->narrow,
                      .scratch = plan->memory ? plan->memory + plan->buffers_bytes : NULL,
                      .stream = step->stream,
                      .bound = &step->bound};
@@ -85,7 +86,7 @@ static const qn_binding *find_binding(const qn_plan *plan, const qn_plan_step *s
     return reference ? NULL : qn_binding_find(step->types.op->name);
 }
 
-/* Stored in bf16, but nothing reads it so. */
+/* Factors of bf16, but no kernel reads them so. */
 static bool is_widened(const qn_bind *bind, const qn_plan_step *step)
 {
     return step->narrow && (bind->context->reference || !qn_bind_takes_bf16(bind));

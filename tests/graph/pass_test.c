@@ -235,6 +235,36 @@ static void fuse_pool_leaves_other_windows_and_readers(void **state)
     qn_graph_destroy(graph);
 }
 
+/* The input dtype of the op's first node. */
+static qn_dtype read_as(const qn_graph *graph, const char *op, int input)
+{
+    for (int i = 0; i < graph->nodes_count; i++)
+        if (strcmp(graph->nodes[i].op->name, op) == 0) {
+            assert_true(graph->nodes[i].narrow);
+            return graph->values[graph->nodes[i].inputs[input]].type.dtype;
+        }
+    fail_msg("no %s", op);
+    return QN_DTYPE_F32;
+}
+
+/* y is read by products only, z by the output too; w lies in f32, too. */
+static void bf16_stores_what_only_products_read(void **state)
+{
+    (void)state;
+    qn_graph *graph = qn_graph_create();
+    qn_value x = matrix(graph, "x", 8, 6), w = matrix(graph, "w", 6, 6);
+    qn_value y = qn_graph_op1(graph, "Exp", x), z = qn_graph_op2(graph, "MatMul", y, w);
+    qn_graph_output(graph, "z", z);
+    qn_graph_output(graph, "yy", qn_graph_op2(graph, "MatMulGradWeight", y, z));
+    graph = after(graph, qn_pass_bf16);
+    assert_int_equal(count_op(graph, "Cast"), 1);
+    assert_int_equal(read_as(graph, "MatMul", 0), QN_DTYPE_BF16);
+    assert_int_equal(read_as(graph, "MatMul", 1), QN_DTYPE_F32);
+    assert_int_equal(read_as(graph, "MatMulGradWeight", 0), QN_DTYPE_BF16);
+    assert_int_equal(read_as(graph, "MatMulGradWeight", 1), QN_DTYPE_F32);
+    qn_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +277,7 @@ int main(void)
         cmocka_unit_test(fuse_leaves_values_that_others_read),
         cmocka_unit_test(fuse_pool_takes_forward_and_backward),
         cmocka_unit_test(fuse_pool_leaves_other_windows_and_readers),
+        cmocka_unit_test(bf16_stores_what_only_products_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,12 +93,32 @@ static void tails_touch_nothing_else(void **state)
     }
 }
 
+/* Whole pieces and tails, in place too. */
+static void rounding_is_there_and_back(void **state)
+{
+    (void)state;
+    FOR_EACH_LEVEL(level)
+    for (int64_t n = 0; n < 1200; n += 37) {
+        guarded x = guarded_uniform(n, 1, 2, -9, 9), y = guarded_make(n, 3);
+        qn_bf16_of_f32(NULL, halves, x.at, n);
+        qn_f32_of_bf16(NULL, wide, halves, n);
+        qn_f32_round_bf16(NULL, y.at, x.at, n);
+        qn_f32_round_bf16(NULL, x.at, x.at, n);
+        assert_memory_equal(y.at, wide, (size_t)n * sizeof *wide);
+        assert_memory_equal(x.at, wide, (size_t)n * sizeof *wide);
+        (void)level;
+        guarded_free(&x);
+        guarded_free(&y);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(every_half_widens_exactly_and_comes_back, levels_reset),
         cmocka_unit_test_teardown(ties_go_to_even, levels_reset),
         cmocka_unit_test_teardown(tails_touch_nothing_else, levels_reset),
+        cmocka_unit_test_teardown(rounding_is_there_and_back, levels_reset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -50,7 +50,8 @@ typedef struct {
         *outputs; /* an output may have the address of an input where the op's flags allow it */
     const bool *wanted; /* by output: something reads it */
     const bool *fixed;  /* by input: it holds now what it will hold in every run */
-    void *scratch;      /* 64-byte aligned, as large as was asked for */
+    bool narrow;   /* the factors (qn_op.factors) are read as bf16, whether stored so or in f32 */
+    void *scratch; /* 64-byte aligned, as large as was asked for */
     uint32_t stream;
     qn_bound *bound;
 } qn_bind;
@@ -72,9 +73,9 @@ const qn_binding *qn_binding_find(const char *op);
 /* The row's reference; false = memory is short. */
 bool qn_bind_reference(const qn_bind *bind);
 
-/* A step whose factors (qn_op.factors) are stored in bf16. Whether its own kernel reads them so: */
+/* A narrow step. Whether its own kernel reads the factors as they are stored: */
 bool qn_bind_takes_bf16(const qn_bind *bind);
-/* Otherwise they are widened in scratch before its f32 binding (NULL: the row's reference); false = memory is short. */
+/* Otherwise they are rounded or widened into scratch before its f32 binding (NULL: the row's reference); false = memory is short. */
 bool qn_bind_widened(const qn_bind *bind, const qn_binding *binding);
 size_t qn_bind_widened_scratch_bytes(const qn_bind *bind, const qn_binding *binding);
 /* MatMul, Gemm, MatMulGradWeight: qn_bind_takes_bf16 of the family. */

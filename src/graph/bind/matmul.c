@@ -27,14 +27,19 @@ static void run_gemm_bf16(const void *args, qn_pool *pool, uint32_t step)
     qn_gemm_bf16(pool, &a->product, a->scratch);
 }
 
-/* Both factors f32, or both bf16 with the rest f32. */
+static bool is_factor(qn_dtype dtype)
+{
+    return dtype == QN_DTYPE_F32 || dtype == QN_DTYPE_BF16;
+}
+
+/* Factors of f32 or bf16, of both types only in a narrow step; the rest f32. */
 static bool is_product(const qn_bind *bind)
 {
     const qn_op_types *types = bind->types;
-    qn_dtype factors = types->inputs[0].dtype;
+    qn_dtype a = types->inputs[0].dtype, b = types->inputs[1].dtype;
     bool bias = types->inputs_count > 2 && types->inputs[2].shape.rank >= 0;
-    return (factors == QN_DTYPE_F32 || factors == QN_DTYPE_BF16) &&
-           types->inputs[1].dtype == factors && types->outputs[0].dtype == QN_DTYPE_F32 &&
+    return is_factor(a) && is_factor(b) && (a == b || bind->narrow) &&
+           types->outputs[0].dtype == QN_DTYPE_F32 &&
            (!bias || types->inputs[2].dtype == QN_DTYPE_F32);
 }
 
@@ -160,8 +165,8 @@ static bool describe(const qn_bind *bind, qn_gemm *gemm)
 bool qn_bind_product_takes_bf16(const qn_bind *bind)
 {
     qn_gemm gemm;
-    return bind->types->inputs[0].dtype == QN_DTYPE_BF16 && describe(bind, &gemm) &&
-           qn_gemm_bf16_takes(&gemm);
+    return (bind->narrow || bind->types->inputs[0].dtype == QN_DTYPE_BF16) &&
+           describe(bind, &gemm) && qn_gemm_bf16_takes(&gemm);
 }
 
 static qn_bf16_product product_of(const qn_bind *bind, const qn_gemm *gemm)

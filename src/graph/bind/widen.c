@@ -1,5 +1,5 @@
 /*
- * Ops whose kernels read f32 only, with factors stored in bf16: the factors are widened into scratch, then the f32
+ * Narrow steps whose kernels read f32 only: the factors are brought into scratch in the precision of bf16, then the f32
  * kernel runs. What is gained is memory between the ops; the arithmetic is that of f32 on rounded factors.
  */
 #include <string.h>
@@ -27,7 +27,8 @@ bool qn_bind_takes_bf16(const qn_bind *bind)
 
 typedef struct {
     float *dst;
-    const uint16_t *src;
+    const void *src;
+    bool wide; /* src is f32, to be rounded */
     int64_t count;
 } factor;
 
@@ -44,8 +45,13 @@ typedef struct {
 static void run_widened(const void *args, qn_pool *pool, uint32_t step)
 {
     const widened_args *a = args;
-    for (int i = 0; i < a->count; i++)
-        qn_f32_of_bf16(pool, a->factors[i].dst, a->factors[i].src, a->factors[i].count);
+    for (int i = 0; i < a->count; i++) {
+        const factor *f = &a->factors[i];
+        if (f->wide)
+            qn_f32_round_bf16(pool, f->dst, f->src, f->count);
+        else
+            qn_f32_of_bf16(pool, f->dst, f->src, f->count);
+    }
     a->inner.fn(a->inner.args, pool, step);
 }
 
@@ -56,13 +62,15 @@ static qn_bind widen(const qn_bind *bind, widened_args *args, qn_carve *carve)
     for (int i = 0; i < bind->types->inputs_count; i++) {
         args->inputs[i] = bind->types->inputs[i];
         args->tensors[i] = bind->inputs[i];
-        if (!(bind->types->op->factors >> i & 1) || args->inputs[i].dtype != QN_DTYPE_BF16)
+        bool wide = args->inputs[i].dtype == QN_DTYPE_F32;
+        if (!(bind->types->op->factors >> i & 1) || args->inputs[i].shape.rank < 0 ||
+            (!wide && args->inputs[i].dtype != QN_DTYPE_BF16))
             continue;
         int64_t count = qn_bind_count(&bind->inputs[i]);
-        float *wide = qn_carve_take(carve, (size_t)count * sizeof *wide);
-        args->factors[args->count++] = (factor){wide, bind->inputs[i].data, count};
+        float *copy = qn_carve_take(carve, (size_t)count * sizeof *copy);
+        args->factors[args->count++] = (factor){copy, bind->inputs[i].data, wide, count};
         args->inputs[i].dtype = QN_DTYPE_F32;
-        args->tensors[i] = qn_tensor_of(wide, QN_DTYPE_F32, bind->inputs[i].shape);
+        args->tensors[i] = qn_tensor_of(copy, QN_DTYPE_F32, bind->inputs[i].shape);
     }
     args->types.inputs = args->inputs;
     qn_bind inner = *bind;

@@ -1,37 +1,87 @@
 /*
- * Precision bf16: the factors of products (matrices, convolutions, attention, recurrent layers: op->factors) are stored
- * in bf16, everything else stays f32 - sums, norms, softmax, losses, reductions, gradients of weights, weights and
+ * Precision bf16: the factors of products (matrices, convolutions, attention, recurrent layers: op->factors) are read
+ * as bf16, everything else stays f32 - sums, norms, softmax, losses, reductions, gradients of weights, weights and
  * moments. See docs/decisions/0002-bf16.md.
  *
- *     x -> MatMul            x -> Cast bf16 -> MatMul (f32 out)
- *     x -> MatMulGradWeight                 -> MatMulGradWeight
+ *     x -> MatMul            x -> Cast bf16 -> Conv (f32 out)              x -> MatMul, which rounds as it packs
+ *     x -> MatMulGradWeight                 -> ConvGradWeight
  *
- * One Cast serves all products that read a value, forward and backward, so an activation that only products read is
- * kept for the backward pass in half the memory.
+ * A value that only factors read is stored in bf16: one Cast serves all products, forward and backward, and it is kept for
+ * the backward pass in half the memory. A weight, or a value that others read in f32 too, lies there in f32 anyway; matrix
+ * products round it as they pack it, and other products get a Cast.
  */
+#include <string.h>
+
 #include "base/alloc.h"
 #include "graph/pass/pass.h"
 
-/* The bf16 form of an old value, made on first use. */
-static qn_value narrowed(qn_rewrite *rewrite, qn_value *casts, qn_value old)
+typedef struct {
+    qn_rewrite rewrite;
+    qn_value *casts; /* by old value: its bf16 form, made on first use */
+    bool *stored;    /* by old value: some reader wants it in bf16 */
+} narrowing;
+
+/* Whether the node's kernels round factors of f32 on their way. */
+static bool rounds(const qn_node *node)
 {
-    if (casts[old] != QN_NONE)
-        return casts[old];
-    qn_attr to = QN_ATTR_S("to", "bf16");
-    qn_value wide = qn_rewrite_get(rewrite, old);
-    return casts[old] = qn_graph_node(rewrite->to, "Cast", &wide, 1, &to, 1);
+    static const char *const names[] = {"MatMul", "Gemm", "MatMulGradWeight"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(node->op->name, names[i]) == 0)
+            return true;
+    return false;
 }
 
-static void copy_narrow(qn_rewrite *rewrite, qn_value *casts, const qn_node *node)
+static bool is_factor(const qn_graph *graph, const qn_node *node, int input)
 {
+    qn_value value = node->inputs[input];
+    return node->op->factors >> input & 1 && value != QN_NONE &&
+           graph->values[value].type.dtype == QN_DTYPE_F32;
+}
+
+/* A use as a factor, or any other: after all, stored[] says what to cast. */
+static bool find_stored(narrowing *n, int *uses)
+{
+    const qn_graph *graph = n->rewrite.from;
+    int *factors = qn_alloc_zero(graph->values_count + 1, sizeof *factors);
+    if (!factors)
+        return false;
+    qn_graph_count_uses(graph, uses);
+    for (int i = 0; i < graph->nodes_count; i++)
+        for (int k = 0; k < graph->nodes[i].inputs_count; k++)
+            if (is_factor(graph, &graph->nodes[i], k)) {
+                qn_value value = graph->nodes[i].inputs[k];
+                factors[value]++;
+                n->stored[value] = n->stored[value] || !rounds(&graph->nodes[i]);
+            }
+    for (int v = 0; v < graph->values_count; v++)
+        n->stored[v] = n->stored[v] || (factors[v] > 0 && factors[v] == uses[v] &&
+                                        graph->values[v].kind == QN_VALUE_NODE);
+    qn_free(factors);
+    return true;
+}
+
+static qn_value narrowed(narrowing *n, qn_value old)
+{
+    qn_rewrite *rewrite = &n->rewrite;
+    qn_attr to = QN_ATTR_S("to", "bf16");
+    qn_value wide = qn_rewrite_get(rewrite, old);
+    if (!n->stored[old])
+        return wide;
+    if (n->casts[old] == QN_NONE)
+        n->casts[old] = qn_graph_node(rewrite->to, "Cast", &wide, 1, &to, 1);
+    return n->casts[old];
+}
+
+static void copy_narrow(narrowing *n, const qn_node *node)
+{
+    qn_rewrite *rewrite = &n->rewrite;
     qn_value inputs[QN_OP_INPUTS_MAX];
     qn_node changed = *node;
     for (int i = 0; i < node->inputs_count; i++) {
-        qn_value old = node->inputs[i];
-        bool factor = node->op->factors >> i & 1 && old != QN_NONE &&
-                      rewrite->from->values[old].type.dtype == QN_DTYPE_F32;
+        bool factor = is_factor(rewrite->from, node, i);
         changed.narrow = changed.narrow || factor;
-        inputs[i] = factor ? narrowed(rewrite, casts, old) : qn_rewrite_get(rewrite, old);
+        inputs[i] =
+            factor ? narrowed(n, node->inputs[i]) : qn_rewrite_get(rewrite, node->inputs[i]);
     }
     qn_value first = qn_graph_copy_node(rewrite->to, &changed, inputs);
     for (int i = 0; i < node->op->outputs_count && first != QN_NONE; i++)
@@ -40,19 +90,26 @@ static void copy_narrow(qn_rewrite *rewrite, qn_value *casts, const qn_node *nod
 
 qn_status qn_pass_bf16(const qn_graph *graph, qn_graph **ret, qn_error *err)
 {
-    qn_rewrite rewrite;
-    QN_TRY(qn_rewrite_init(&rewrite, graph, err));
-    qn_value *casts = qn_alloc((size_t)(graph->values_count + 1) * sizeof *casts);
-    if (!casts)
-        qn_graph_fail_memory(rewrite.to);
-    for (int v = 0; casts && v < graph->values_count; v++)
-        casts[v] = QN_NONE;
-    for (int i = 0; casts && i < graph->nodes_count; i++) {
-        if (graph->nodes[i].op->factors)
-            copy_narrow(&rewrite, casts, &graph->nodes[i]);
-        else
-            qn_rewrite_copy(&rewrite, i);
+    narrowing n = {0};
+    QN_TRY(qn_rewrite_init(&n.rewrite, graph, err));
+    int64_t values = graph->values_count + 1;
+    int *uses = qn_alloc_zero(values, sizeof *uses);
+    n.casts = qn_alloc((size_t)values * sizeof *n.casts);
+    n.stored = qn_alloc_zero(values, sizeof *n.stored);
+    if (uses && n.casts && n.stored && find_stored(&n, uses)) {
+        for (int v = 0; v < graph->values_count; v++)
+            n.casts[v] = QN_NONE;
+        for (int i = 0; i < graph->nodes_count; i++) {
+            if (graph->nodes[i].op->factors)
+                copy_narrow(&n, &graph->nodes[i]);
+            else
+                qn_rewrite_copy(&n.rewrite, i);
+        }
+    } else {
+        qn_graph_fail_memory(n.rewrite.to);
     }
-    qn_free(casts);
-    return qn_rewrite_finish(&rewrite, ret, err);
+    qn_free(uses);
+    qn_free(n.casts);
+    qn_free(n.stored);
+    return qn_rewrite_finish(&n.rewrite, ret, err);
 }

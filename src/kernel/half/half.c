@@ -53,6 +53,24 @@ void qn_bf16_of_f32(qn_pool *pool, uint16_t *dst, const float *src, int64_t coun
     qn_split(pool, count, GRAIN, bf16_narrow, &j);
 }
 
+static void bf16_round(void *context, int64_t first, int64_t end)
+{
+    enum { PIECE = 512 };
+    const job *j = context;
+    uint16_t half[PIECE];
+    for (; first < end; first += PIECE) {
+        int64_t count = end - first < PIECE ? end - first : PIECE;
+        j->kernels->bf16_of_f32(half, j->from_wide + first, count);
+        j->kernels->f32_of_bf16(j->wide + first, half, count);
+    }
+}
+
+void qn_f32_round_bf16(qn_pool *pool, float *dst, const float *src, int64_t count)
+{
+    job j = {.kernels = qn_half(), .wide = dst, .from_wide = src};
+    qn_split(pool, count, GRAIN, bf16_round, &j);
+}
+
 void qn_f16_of_f32(qn_pool *pool, uint16_t *dst, const float *src, int64_t count)
 {
     job j = {.kernels = qn_half(), .half = dst, .from_wide = src};

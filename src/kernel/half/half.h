@@ -12,6 +12,8 @@
 /* Rounds to nearest, ties to even; what is too large becomes infinity, NaN stays NaN. Denormal results are kept. */
 void qn_bf16_of_f32(qn_pool *pool, uint16_t *dst, const float *src, int64_t count);
 void qn_f16_of_f32(qn_pool *pool, uint16_t *dst, const float *src, int64_t count);
+/* dst = src rounded as qn_bf16_of_f32 does, still f32. dst may be src. */
+void qn_f32_round_bf16(qn_pool *pool, float *dst, const float *src, int64_t count);
 /* Exact. */
 void qn_f32_of_bf16(qn_pool *pool, float *dst, const uint16_t *src, int64_t count);
 void qn_f32_of_f16(qn_pool *pool, float *dst, const uint16_t *src, int64_t count);
