@@ -158,6 +158,16 @@ typedef struct {
 QN_MUST_USE qn_status qn_graph_promote(const qn_graph *graph, const qn_graph_weight *weights,
                                        int weights_count, qn_graph **ret, qn_error *err);
 
+/* Adds to `graph` what one output of `from` needs, its states and their assignments included, with other values in the place
+ * of its inputs; gives the output's value. Errors (sticky): ERR_ARG names an input without a value or with one of another
+ * type, and a state whose name is taken. */
+typedef struct {
+    const char *name; /* of the input; those that `from` has not are passed over */
+    qn_value value;
+} qn_graph_feed;
+qn_value qn_graph_graft(qn_graph *graph, const qn_graph *from, const char *output,
+                        const qn_graph_feed *feeds, int feeds_count);
+
 /* A label that later nodes carry, for messages and plan prints: "layers[2] dense". Copied; NULL
  * ends it. */
 void qn_graph_scope(qn_graph *graph, const char *label);

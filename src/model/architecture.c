@@ -2,15 +2,15 @@
  * Model kinds to layer lists, and layer lists to graphs with an answer in the user's terms. Not
  * here: what a layer does (nn/) and how a network learns (train/).
  */
-#include "model/architecture.h"
+#include "model/architecture_priv.h"
 
 #include <string.h>
 
 #include "base/checked.h"
 #include "nn/layers.h"
 
-static const char *const type_names[QN_MODEL_TYPES] = {"auto", "linear", "logistic",
-                                                       "mlp",  "cnn",    "layers"};
+static const char *const type_names[QN_MODEL_TYPES] = {"auto", "linear", "logistic", "mlp",
+                                                       "cnn",  "layers", "file"};
 
 const char *qn_model_type_name(qn_model_type type)
 {
@@ -172,7 +172,7 @@ static qn_status write_layers(qn_buf *text, const qn_architecture *architecture,
 qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *arena, qn_json *ret,
                                  qn_error *err)
 {
-    if (architecture->type == QN_MODEL_LAYERS) {
+    if (architecture->type == QN_MODEL_LAYERS || architecture->type == QN_MODEL_FILE) {
         *ret = *architecture->layers;
         return QN_OK;
     }
@@ -190,8 +190,7 @@ qn_status qn_architecture_layers(const qn_architecture *architecture, qn_arena *
     return status;
 }
 
-/* [B, ...] with the source's row shape behind the batch. */
-static qn_shape batch_shape(const qn_feature_tensor *source)
+qn_shape qn_architecture_batch_shape(const qn_feature_tensor *source)
 {
     qn_shape shape = {.rank = source->shape.rank + 1, .dims = {QN_DIM_BATCH}};
     for (int i = 0; i < source->shape.rank; i++)
@@ -244,7 +243,8 @@ static void add_source(qn_graph *graph, const qn_feature_tensor *source, bool fl
         (void)qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
         return;
     }
-    qn_value input = qn_graph_input(graph, name, source->dtype, batch_shape(source));
+    qn_value input =
+        qn_graph_input(graph, name, source->dtype, qn_architecture_batch_shape(source));
     if (source->levels) {
         for (int64_t k = 0; k < source->shape.dims[0] && parts->count < PARTS_MAX; k++)
             parts->items[parts->count++] = embed_column(graph, source, input, k, arena);
@@ -367,15 +367,28 @@ static void describe_layer(qn_buf *text, const qn_json *layer, int64_t units)
     }
 }
 
-static const char *describe(const qn_json *layers, int64_t units, qn_arena *arena)
+/* What `units: auto` stands for. */
+static int64_t units_auto(const qn_architecture *architecture)
+{
+    return architecture->task == QN_TASK_MULTICLASS ? architecture->classes : 1;
+}
+
+static const char *describe(const qn_architecture *architecture, const qn_json *layers,
+                            qn_arena *arena)
 {
     qn_buf text;
     qn_buf_init(&text, 1 << 16);
+    if (architecture->type == QN_MODEL_FILE) {
+        const char *slash = strrchr(architecture->file, '/');
+        qn_buf_text(&text, slash ? slash + 1 : architecture->file);
+        if (architecture->file_output)
+            qn_buf_printf(&text, " to %s", architecture->file_output);
+    }
     for (int64_t i = 0; i < qn_json_length(layers); i++) {
         qn_json layer = qn_json_at(layers, i);
-        if (i > 0)
+        if (text.size > 0)
             qn_buf_text(&text, ", ");
-        describe_layer(&text, &layer, units);
+        describe_layer(&text, &layer, units_auto(architecture));
     }
     const char *copy = text.failed ? NULL : qn_arena_strndup(arena, text.data, text.size);
     qn_buf_deinit(&text);
@@ -389,6 +402,45 @@ static const char *output_name(qn_task task)
     return task == QN_TASK_REGRESSION ? "prediction" : "probability";
 }
 
+static qn_status build_layers(const qn_architecture *architecture, qn_graph *graph, qn_value input,
+                              const qn_json *layers, qn_network *network, qn_error *err)
+{
+    bool file = architecture->type == QN_MODEL_FILE;
+    const qn_nn_layers_options options = {
+        .units_auto = units_auto(architecture),
+        .logits = !architecture->keep_closing,
+        .path = architecture->task == QN_TASK_AUTO ? "layers" : "model.layers",
+        .scope = file ? "added" : NULL, /* names that a file hardly has */
+    };
+    QN_TRY(qn_nn_layers_build(graph, input, layers, &options, &network->scores, &network->closing,
+                              err));
+    if (architecture->keep_closing)
+        network->closing = "linear"; /* it is part of the scores */
+    return QN_OK;
+}
+
+static qn_status build_network(const qn_architecture *architecture, qn_graph *graph,
+                               qn_arena *arena, const qn_json *layers, qn_network *network,
+                               qn_error *err)
+{
+    qn_error misfit;
+    bool file = architecture->type == QN_MODEL_FILE;
+    qn_value input = QN_NONE;
+    if (file)
+        QN_TRY(qn_architecture_file(architecture, graph, &input, &network->weights, err));
+    else
+        input = gather_sources(architecture, graph, arena);
+    QN_TRY(qn_graph_check(graph, err));
+    network->scores = input;
+    if (!file || layers->count > 0)
+        QN_TRY(build_layers(architecture, graph, input, layers, network, err));
+    if (!file || layers->count > 0)
+        return check_scores(architecture, graph, network->scores, err);
+    if (check_scores(architecture, graph, network->scores, &misfit) != QN_OK)
+        return qn_architecture_file_misfit(architecture, &misfit, err);
+    return QN_OK;
+}
+
 qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
                                 bool with_answer, qn_arena *arena, qn_network *ret, qn_error *err)
 {
@@ -396,24 +448,19 @@ qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *g
     network.output = output_name(architecture->task);
     qn_json layers;
     QN_TRY(qn_architecture_layers(architecture, arena, &layers, err));
-    qn_value input = gather_sources(architecture, graph, arena);
-    QN_TRY(qn_graph_check(graph, err));
-    qn_nn_layers_options options = {
-        .units_auto = architecture->task == QN_TASK_MULTICLASS ? architecture->classes : 1,
-        .logits = !architecture->keep_closing,
-        .path = architecture->task == QN_TASK_AUTO ? "layers" : "model.layers",
-    };
-    QN_TRY(qn_nn_layers_build(graph, input, &layers, &options, &network.scores, &network.closing,
-                              err));
-    if (architecture->keep_closing)
-        network.closing = "linear"; /* it is part of the scores */
-    QN_TRY(check_scores(architecture, graph, network.scores, err));
-    if (with_answer)
+    qn_status status = build_network(architecture, graph, arena, &layers, &network, err);
+    if (status == QN_OK && with_answer)
         add_answer(architecture, graph, &network);
-    QN_TRY(qn_graph_check(graph, err));
-    network.text = describe(&layers, options.units_auto, arena);
-    if (!network.text)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    *ret = network;
-    return QN_OK;
+    if (status == QN_OK)
+        status = qn_graph_check(graph, err);
+    if (status == QN_OK) {
+        network.text = describe(architecture, &layers, arena);
+        if (!network.text)
+            status = qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory");
+    }
+    if (status == QN_OK)
+        *ret = network;
+    else if (network.weights)
+        qn_state_destroy(network.weights);
+    return status;
 }

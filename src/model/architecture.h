@@ -1,6 +1,6 @@
 /*
- * From a recipe's `model` section to a graph: linear, logistic, mlp, cnn and lists of layers, over
- * the tensors that the transforms give.
+ * From a recipe's `model` section to a graph: linear, logistic, mlp, cnn, lists of layers and
+ * networks from ONNX files, over the tensors that the transforms give.
  *
  * Every kind becomes a list of layers (nn/layers.h), so there is one way to build. The graph gives
  * raw scores, for the loss, and the answer in the user's terms: probabilities, or numbers in raw
@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "data/transform.h"
 #include "graph/graph.h"
+#include "graph/state.h"
 
 typedef enum {
     QN_MODEL_AUTO, /* only in recipes: candidates are tried */
@@ -26,6 +27,7 @@ typedef enum {
     QN_MODEL_MLP,
     QN_MODEL_CNN,
     QN_MODEL_LAYERS,
+    QN_MODEL_FILE, /* a network from an ONNX file, and layers behind it */
     QN_MODEL_TYPES
 } qn_model_type;
 const char *qn_model_type_name(qn_model_type type); /* "mlp" */
@@ -34,8 +36,12 @@ bool qn_model_type_find(qn_str name, qn_model_type *ret);
 enum { QN_HIDDEN_MAX = 16 };
 
 typedef struct {
-    qn_model_type type;            /* not AUTO */
-    const qn_json *layers;         /* LAYERS: the recipe's list */
+    qn_model_type type;        /* not AUTO */
+    const qn_json *layers;     /* LAYERS: the recipe's list; FILE: what follows, may be empty */
+    const char *file;          /* FILE: path of the ONNX file */
+    const char *file_output;   /* FILE: where it ends; NULL = at its output */
+    const char *const *frozen; /* FILE: patterns of weights that stay as they are */
+    int64_t frozen_count;
     int64_t hidden[QN_HIDDEN_MAX]; /* MLP: units of each hidden layer */
     int hidden_count;              /* 0 = chosen from rows */
     double dropout;                /* MLP and CNN, before the last layer */
@@ -54,6 +60,8 @@ typedef struct {
     const char *output;  /* "probability" [B, C], "prediction" [B, 1], or "output" (task AUTO) */
     const char *closing; /* activation between scores and answer of a task AUTO: "softmax", ... */
     const char *text;    /* "conv2d 32 3 relu, max_pool2d 2, flatten, dense 10": for reports */
+    qn_state *weights;   /* FILE: what the states of these names begin with. The caller destroys it;
+                            NULL = nothing */
 } qn_network;
 
 /* Adds inputs (named as the sources) and layers to `graph` and, `with_answer`, the named output:

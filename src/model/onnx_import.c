@@ -4,11 +4,13 @@
  */
 #include "model/onnx_import.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "model/onnx_import_priv.h"
+#include "nn/optimizers.h"
 
 static const int64_t CONSTANTS_DEFAULT = (int64_t)1 << 30;
 
@@ -101,6 +103,18 @@ static qn_status make_tables(qn_onnx_importer *importer, qn_error *err)
 
 /* --- weights and inputs --- */
 
+/* What forbids positions holds -inf, or a number that acts like it: no training may move that. */
+static bool is_mask(const qn_tensor *tensor)
+{
+    static const float huge = 1e9F;
+    const float *numbers = tensor->data;
+    int64_t count = tensor->dtype == QN_DTYPE_F32 ? qn_shape_count(&tensor->shape) : 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabsf(numbers[i]) < huge))
+            return true;
+    return false;
+}
+
 static qn_status add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *tensor, qn_error *err)
 {
     if (tensor->elem == QN_ONNX_STRING)
@@ -108,7 +122,8 @@ static qn_status add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *te
                 tensor->name);
     qn_value value = qn_graph_const(importer->graph, &tensor->tensor);
     QN_TRY(qn_graph_check(importer->graph, err));
-    bool is_weight = qn_dtype_is_float(tensor->tensor.dtype) && tensor->tensor.shape.rank > 0;
+    bool is_weight = qn_dtype_is_float(tensor->tensor.dtype) && tensor->tensor.shape.rank > 0 &&
+                     !is_mask(&tensor->tensor);
     if (!qn_onnx_mark(importer, value, is_weight ? tensor->name : NULL, false))
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     if (importer->options->constants_max == 0)
@@ -150,6 +165,17 @@ static qn_status open_dim(qn_onnx_importer *importer, const qn_onnx_info *info, 
     }
     importer->params[importer->params_count++] = name;
     return open_dim(importer, info, at, ret, err);
+}
+
+/* [B, C, H, W] -> [B, H, W, C] */
+static qn_shape shape_last(const qn_shape *shape)
+{
+    qn_shape last = *shape;
+    for (int i = 1; i + 1 < shape->rank; i++)
+        last.dims[i] = shape->dims[i + 1];
+    if (shape->rank > 2)
+        last.dims[shape->rank - 1] = shape->dims[1];
+    return last;
 }
 
 static qn_status input_shape(qn_onnx_importer *importer, const qn_onnx_info *info,
@@ -201,12 +227,18 @@ static qn_status add_input(qn_onnx_importer *importer, const qn_onnx_info *info,
     if (given && given->tensor.data && given->tensor.dtype != dtype)
         QN_FAIL(err, QN_ERR_ARG, "input '%.100s' is of type %s, got %s", info->name,
                 qn_dtype_name(dtype), qn_dtype_name(given->tensor.dtype));
+    const char *turned = importer->options->channels_last;
+    bool is_turned = turned && strcmp(turned, info->name) == 0;
+    if (is_turned)
+        shape = shape_last(&shape);
     qn_value value = is_fixed(importer->options, given, dtype)
                          ? qn_graph_const(importer->graph, &given->tensor)
                          : qn_graph_input(importer->graph, info->name, dtype, shape);
     QN_TRY(qn_graph_check(importer->graph, err));
-    return qn_onnx_name(importer, info->name,
-                        (qn_onnx_value){.elem = info->elem, .plain = value, .last = QN_NONE}, err);
+    qn_onnx_value named = {.elem = info->elem,
+                           .plain = is_turned ? QN_NONE : value,
+                           .last = is_turned ? value : QN_NONE};
+    return qn_onnx_name(importer, info->name, named, err);
 }
 
 /* --- nodes --- */
@@ -244,9 +276,32 @@ static qn_status map_node(qn_onnx_importer *importer, const qn_onnx_node *node, 
     return call.status;
 }
 
+/* The last values of the file are those that one would go on from. */
+static qn_status fail_output(qn_onnx_importer *importer, const char *name, qn_error *err)
+{
+    enum { SHOWN = 5 };
+    const char *text = "";
+    for (int i = importer->values_count - 1, left = SHOWN; i >= 0 && left > 0 && text; i--, left--)
+        text = qn_arena_printf(&importer->arena, "%s%s%.40s", text, left < SHOWN ? ", " : "",
+                               importer->values[i].name);
+    (void)qn_error_set(err, QN_ERR_ARG, NULL, "no node makes a value '%.100s'", name);
+    return qn_error_hint(err, QN_ERR_ARG, "its values are, from the end: %s", text ? text : "");
+}
+
+static qn_status add_one_output(qn_onnx_importer *importer, const char *name, qn_error *err)
+{
+    qn_onnx_value *value = qn_onnx_find(importer, name);
+    if (!value)
+        return fail_output(importer, name, err);
+    qn_graph_output(importer->graph, name, value->last != QN_NONE ? value->last : value->plain);
+    return qn_graph_check(importer->graph, err);
+}
+
 static qn_status add_outputs(qn_onnx_importer *importer, qn_error *err)
 {
     const qn_onnx_model *model = importer->model;
+    if (importer->options->output)
+        return add_one_output(importer, importer->options->output, err);
     for (int i = 0; i < model->outputs_count; i++) {
         const char *name = model->outputs[i].name;
         qn_onnx_value *value = qn_onnx_find(importer, name);
@@ -316,18 +371,113 @@ static qn_status fill_state(const qn_onnx_importer *importer, const qn_graph *gr
     return status;
 }
 
-/* Batch normalisation's running statistics move by themselves and take no gradient. */
-static void find_statistics(const qn_onnx_model *model, qn_graph_weight *weights, int count)
+/* Batch normalisation's running statistics take no gradient. */
+static void find_statistics(const qn_graph *graph, qn_graph_weight *weights, int count)
 {
-    for (int i = 0; i < model->nodes_count; i++) {
-        const qn_onnx_node *node = &model->nodes[i];
-        if (strcmp(node->op, "BatchNormalization") != 0 || node->inputs_count < 5)
+    for (int i = 0, nodes = qn_graph_nodes_count(graph); i < nodes; i++) {
+        qn_graph_node_view node = qn_graph_node_at(graph, i);
+        if (strcmp(node.op, "BatchNormalization") != 0)
             continue;
         for (int w = 0; w < count; w++)
-            if (strcmp(weights[w].name, node->inputs[3]) == 0 ||
-                strcmp(weights[w].name, node->inputs[4]) == 0)
+            if (weights[w].value == node.inputs[3] || weights[w].value == node.inputs[4])
                 weights[w].trainable = false;
     }
+}
+
+/* --- for further training --- */
+
+bool qn_onnx_is_frozen(const qn_onnx_training *training, const char *name)
+{
+    for (int64_t i = 0; i < training->frozen_count; i++)
+        if (qn_nn_pattern_matches(training->frozen[i], name))
+            return true;
+    return false;
+}
+
+/* "conv.weight, conv.bias, ...": enough to see how the file names them. */
+static const char *some_names(qn_onnx_importer *importer, const qn_graph_weight *weights, int count)
+{
+    enum { SHOWN = 8 };
+    const char *text = "";
+    for (int i = 0; i < count && i < SHOWN && text; i++)
+        text = qn_arena_printf(&importer->arena, "%s%s%.60s", text, i ? ", " : "", weights[i].name);
+    if (text && count > SHOWN)
+        text = qn_arena_printf(&importer->arena, "%s and %d more", text, count - SHOWN);
+    return text ? text : "";
+}
+
+static qn_status freeze(qn_onnx_importer *importer, qn_graph_weight *weights, int count,
+                        qn_error *err)
+{
+    const qn_onnx_training *training = importer->options->training;
+    for (int64_t i = 0; i < training->frozen_count; i++) {
+        bool found = false;
+        for (int w = 0; w < count && !found; w++)
+            found = qn_nn_pattern_matches(training->frozen[i], weights[w].name);
+        if (found)
+            continue;
+        (void)qn_error_set(err, QN_ERR_ARG, NULL, "no weight matches '%.80s'", training->frozen[i]);
+        return qn_error_hint(err, QN_ERR_ARG, "its weights are: %s",
+                             some_names(importer, weights, count));
+    }
+    for (int w = 0; w < count; w++) {
+        weights[w].trainable =
+            weights[w].trainable && !qn_onnx_is_frozen(training, weights[w].name);
+        qn_dtype dtype = qn_graph_type(importer->graph, weights[w].value)->dtype;
+        if (weights[w].trainable && dtype != QN_DTYPE_F32)
+            QN_FAIL(err, QN_ERR_ARG,
+                    "weight '%.100s' is %s, and training takes f32; export the model in f32",
+                    weights[w].name, qn_dtype_name(dtype));
+    }
+    return QN_OK;
+}
+
+static bool trains(const qn_graph_node_view *node)
+{
+    for (int i = 0; strcmp(node->op, "BatchNormalization") == 0 && i < node->attrs_count; i++)
+        if (strcmp(node->attrs[i].name, "training_mode") == 0)
+            return node->attrs[i].i != 0;
+    return false;
+}
+
+/* Running statistics of the normalisations that train move with each step; those that two share, by the first. */
+static qn_status move_statistics(qn_onnx_importer *importer, qn_graph *graph, qn_error *err)
+{
+    bool *moved = QN_NEW(&importer->arena, bool, qn_graph_values_count(graph) + 1);
+    if (!moved)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int i = 0, count = qn_graph_nodes_count(graph); i < count; i++) {
+        qn_graph_node_view node = qn_graph_node_at(graph, i);
+        for (int k = 3; trains(&node) && k < 5; k++) {
+            qn_value state = node.inputs[k];
+            if (qn_graph_kind(graph, state) == QN_VALUE_STATE && !moved[state])
+                qn_graph_assign(graph, state, node.first + k - 2);
+            moved[state] = true;
+        }
+    }
+    return qn_graph_check(graph, err);
+}
+
+/* What an output needs, as far as it is made by nodes or is a constant. */
+static bool *find_needed(qn_onnx_importer *importer)
+{
+    const qn_graph *graph = importer->graph;
+    bool *needed = QN_NEW(&importer->arena, bool, qn_graph_values_count(graph) + 1);
+    for (int i = 0, count = qn_graph_outputs_count(graph); needed && i < count; i++) {
+        qn_value value;
+        (void)qn_graph_output_at(graph, i, &value);
+        needed[value] = true;
+    }
+    for (int i = qn_graph_nodes_count(graph) - 1; needed && i >= 0; i--) {
+        qn_graph_node_view node = qn_graph_node_at(graph, i);
+        bool any = false;
+        for (int k = 0; k < node.outputs_count; k++)
+            any = any || needed[node.first + k];
+        for (int k = 0; any && k < node.inputs_count; k++)
+            if (node.inputs[k] != QN_NONE)
+                needed[node.inputs[k]] = true;
+    }
+    return needed;
 }
 
 static qn_status promote(qn_onnx_importer *importer, qn_graph **ret_graph, qn_state **ret_state,
@@ -335,16 +485,22 @@ static qn_status promote(qn_onnx_importer *importer, qn_graph **ret_graph, qn_st
 {
     int count = 0, values = qn_graph_values_count(importer->graph);
     qn_graph_weight *weights = QN_NEW(&importer->arena, qn_graph_weight, values + 1);
-    if (!weights)
+    const bool *needed = find_needed(importer);
+    if (!weights || !needed)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     for (qn_value v = 0; v < values && v < importer->marks_max; v++)
-        if (importer->weights[v] && qn_graph_kind(importer->graph, v) == QN_VALUE_CONST)
+        if (needed[v] && importer->weights[v] &&
+            qn_graph_kind(importer->graph, v) == QN_VALUE_CONST)
             weights[count++] = (qn_graph_weight){v, importer->weights[v], true};
-    find_statistics(importer->model, weights, count);
+    find_statistics(importer->graph, weights, count);
+    if (importer->options->training)
+        QN_TRY(freeze(importer, weights, count, err));
     QN_TRY(unique_names(importer, weights, count, err));
     qn_graph *graph;
     QN_TRY(qn_graph_promote(importer->graph, weights, count, &graph, err));
-    qn_status status = fill_state(importer, graph, weights, count, ret_state, err);
+    qn_status status = importer->options->training ? move_statistics(importer, graph, err) : QN_OK;
+    if (status == QN_OK)
+        status = fill_state(importer, graph, weights, count, ret_state, err);
     if (status == QN_OK)
         *ret_graph = graph;
     else

@@ -17,6 +17,14 @@
 /* Which inputs become constants: their elements may then decide shapes. */
 typedef enum { QN_ONNX_FIX_NONE, QN_ONNX_FIX_WHOLE_NUMBERS, QN_ONNX_FIX_ALL } qn_onnx_fix;
 
+/* For further training: batch normalisation takes the batch's statistics and its running ones move, as where the model came
+ * from. Weights whose names match a pattern of `frozen` (qn_nn_pattern_matches) are not trained, and their normalisation
+ * stays as it is. */
+typedef struct {
+    const char *const *frozen;
+    int64_t frozen_count;
+} qn_onnx_training;
+
 typedef struct {
     /* Sizes of inputs by name, and with `fix` their elements. An input that is not listed has the sizes that the file
      * declares: the first open one is the batch, another the length, and equal names are equal sizes. */
@@ -26,11 +34,16 @@ typedef struct {
     int64_t open_size; /* what open sizes are instead of symbols; 0 = symbols */
     int64_t
         constants_max; /* bytes that computed constants may take; 0 = 1 GiB and 8 times the file's tensors */
+    const char *
+        output; /* the one value to give, an inner one too, channels last where it is made so; NULL = the outputs */
+    const char *channels_last;        /* the input that comes with its channels last, NULL = none */
+    const qn_onnx_training *training; /* NULL = for answers alone */
 } qn_onnx_import_options;
 
 /* `graph` has the file's inputs and outputs under their names; `state` has its weights. Weights are float tensors of the
  * file with at least one dimension, and what is computed from them alone; convolution weights are stored channels last.
- * Errors: ERR_UNSUPPORTED and ERR_DATA name the node, its operator and what was expected. */
+ * Masks (infinite or huge elements) are no weights. Errors: ERR_UNSUPPORTED and ERR_DATA name the node, its operator and
+ * what was expected; with `training`, ERR_ARG names a pattern that matches no weight, and weights that are not f32. */
 QN_MUST_USE qn_status qn_onnx_import(const qn_onnx_model *model,
                                      const qn_onnx_import_options *options, qn_graph **ret_graph,
                                      qn_state **ret_state, qn_error *err);

@@ -180,6 +180,34 @@ static qn_value moved(qn_onnx_call *call, qn_value old, qn_value now, double mom
                          qn_onnx_emit2(call, "Mul", now, take));
 }
 
+/* Does this normalisation learn on, and move its statistics? Not where its scale is frozen or no weight of the file. */
+static int64_t trains(qn_onnx_call *call)
+{
+    const qn_onnx_importer *importer = call->importer;
+    const qn_onnx_training *training = importer->options->training;
+    for (int i = 1; i < 5; i++) {
+        qn_value value = qn_onnx_in(call, i);
+        if (!training || value == QN_NONE || value >= importer->marks_max ||
+            !importer->weights[value] || qn_onnx_is_frozen(training, importer->weights[value]))
+            return 0;
+    }
+    return 1;
+}
+
+/* Running statistics move by themselves, so each is a tensor of its own: exporters join equal ones, and in a fresh network
+ * the variance equals the scale. */
+static qn_value statistic(qn_onnx_call *call, int input)
+{
+    qn_value value = qn_onnx_in(call, input);
+    qn_tensor tensor;
+    if (call->status != QN_OK || !qn_graph_const_read(call->graph, value, &tensor))
+        return value;
+    qn_value own = qn_graph_const(call->graph, &tensor);
+    if (!qn_onnx_mark(call->importer, own, call->node->inputs[input], false))
+        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    return own;
+}
+
 static void map_batch_norm(qn_onnx_call *call)
 {
     qn_value inputs[5], outputs[4], statistics[2];
@@ -200,9 +228,11 @@ static void map_batch_norm(qn_onnx_call *call)
                 qn_onnx_out(call, 1 + i, moved(call, inputs[3 + i], statistics[i], momentum));
         return;
     }
-    /* In a training plan of ours the statistics move, as they do where the model came from. */
-    qn_attr attrs[] = {QN_ATTR_F("epsilon", epsilon), QN_ATTR_F("momentum", momentum)};
-    qn_onnx_emit_many(call, "BatchNormalization", inputs, 5, attrs, 2, outputs, 4);
+    qn_attr attrs[] = {QN_ATTR_F("epsilon", epsilon), QN_ATTR_F("momentum", momentum),
+                       QN_ATTR_I("training_mode", trains(call))};
+    inputs[3] = statistic(call, 3);
+    inputs[4] = statistic(call, 4);
+    qn_onnx_emit_many(call, "BatchNormalization", inputs, 5, attrs, 3, outputs, 4);
     qn_onnx_out_last(call, 0, outputs[0]);
 }
 

@@ -73,6 +73,7 @@ qn_status qn_onnx_name(qn_onnx_importer *importer, const char *name, qn_onnx_val
                        qn_error *err);
 qn_onnx_value *qn_onnx_find(qn_onnx_importer *importer, const char *name);
 bool qn_onnx_mark(qn_onnx_importer *importer, qn_value value, const char *weight, bool symbolic);
+bool qn_onnx_is_frozen(const qn_onnx_training *training, const char *name);
 
 /* Symbols among the elements of an i64 constant: a dimension's own number, and anything computed from one. */
 #define QN_ONNX_SYMBOL(dim) (INT64_MIN - (dim)) /* of QN_DIM_BATCH, QN_DIM_TIME */

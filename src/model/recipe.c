@@ -312,16 +312,27 @@ static qn_status apply_file(qn_str text, const char *file, qn_arena *arena, qn_r
 
 static qn_status check_model(qn_recipe *recipe, qn_error *err)
 {
-    bool layers = recipe->model.layers.count > 0;
-    if (layers && recipe->model.type == QN_MODEL_AUTO)
-        recipe->model.type = QN_MODEL_LAYERS;
-    if (layers && recipe->model.type != QN_MODEL_LAYERS)
+    qn_model_type *type = &recipe->model.type;
+    bool layers = recipe->model.layers.count > 0, file = recipe->model.file != NULL;
+    if (*type == QN_MODEL_AUTO && (file || layers))
+        *type = file ? QN_MODEL_FILE : QN_MODEL_LAYERS;
+    if (file && *type != QN_MODEL_FILE)
+        return qn_error_set(err, QN_ERR_ARG, recipe->file,
+                            "model.file is given and model.type is not 'file'; give one of them");
+    if (layers && !file && *type != QN_MODEL_LAYERS)
         return qn_error_set(
             err, QN_ERR_ARG, recipe->file,
             "model.layers is given and model.type is not 'layers'; give one of them");
-    if (!layers && recipe->model.type == QN_MODEL_LAYERS)
+    if (!layers && *type == QN_MODEL_LAYERS)
         return qn_error_set(err, QN_ERR_ARG, recipe->file,
                             "model.type is layers; model.layers is missing");
+    if (!file && *type == QN_MODEL_FILE)
+        return qn_error_set(err, QN_ERR_ARG, recipe->file,
+                            "model.type is file; model.file is missing");
+    if (!file && (recipe->model.output || recipe->model.freeze.count > 0))
+        return qn_error_set(err, QN_ERR_ARG, recipe->file,
+                            "model.%s is about the network of model.file, which is missing",
+                            recipe->model.output ? "output" : "freeze");
     return QN_OK;
 }
 

@@ -127,10 +127,13 @@ typedef struct qn_recipe {
     qn_column_options *columns;
     int64_t columns_count;
     struct {
-        qn_model_type type;        /* LAYERS when `layers` is given */
+        qn_model_type type;        /* FILE when `file` is given, LAYERS when `layers` alone */
         qn_recipe_integers hidden; /* mlp */
         qn_json layers;            /* ARRAY for qn_nn_layers_build, checked against its table;
                                       otherwise count 0 */
+        const char *file;          /* an ONNX file: the network, or what `layers` go on from */
+        const char *output;        /* the file's value to go on from; NULL = its output */
+        qn_recipe_texts freeze;    /* the file's weights that are not trained */
     } model;
     struct {
         int64_t epochs;

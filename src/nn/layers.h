@@ -136,7 +136,8 @@ const qn_nn_layer *qn_nn_layer_find(const char *name);
 typedef struct {
     int64_t units_auto; /* what `units: auto` stands for: classes, or 1 */
     bool logits; /* leave out a closing softmax, log_softmax or sigmoid: the loss has its own */
-    const char *path; /* how messages name the list; NULL = "layers" */
+    const char *path;  /* how messages name the list; NULL = "layers" */
+    const char *scope; /* the states are "SCOPE.0.weight", ...; NULL = "layers" */
 } qn_nn_layers_options;
 
 /*

@@ -323,6 +323,7 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
 {
     const char *closing = "linear";
     const char *path = options->path ? options->path : "layers";
+    const char *scope = options->scope ? options->scope : "layers";
     int64_t count = layers->kind == QN_JSON_ARRAY ? layers->count : -1;
     qn_value x = input;
     QN_TRY(qn_graph_check(graph, err));
@@ -331,7 +332,7 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
                 qn_json_kind_name(layers), (int)LAYERS_MAX);
     for (int64_t i = 0; i < count; i++) {
         qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL, 0};
-        QN_TRY(build_one(graph, &b, "layers", path, &layers->items[i], i, &x, err));
+        QN_TRY(build_one(graph, &b, scope, path, &layers->items[i], i, &x, err));
         qn_graph_mark(graph, x);
     }
     *ret = x;

@@ -28,6 +28,18 @@ static void recipe_digest(const qn_fit *fit, char dst[65])
     qn_buf_deinit(&text);
 }
 
+/* The file of model.file: its bytes; "" where there is none. */
+static void network_digest(const qn_fit *fit, char dst[65])
+{
+    qn_map map;
+    dst[0] = '\0';
+    if (!fit->recipe.model.file || qn_map_open(fit->recipe.model.file, &map, NULL) != QN_OK)
+        return;
+    qn_digest digest = qn_digest_of(map.data, map.size);
+    qn_digest_text(&digest, dst);
+    qn_map_close(&map);
+}
+
 static void data_digest(const qn_fit *fit, char dst[65])
 {
     const qn_dataset *dataset = fit->dataset;
@@ -129,6 +141,9 @@ static void write_note(const qn_fit *fit, const qn_candidate_run *run, int next,
     qn_json_put_text(&w, "recipe", digest);
     data_digest(fit, digest);
     qn_json_put_text(&w, "data", digest);
+    network_digest(fit, digest);
+    if (digest[0])
+        qn_json_put_text(&w, "network", digest);
     qn_json_put_f64(&w, "seconds", qn_fit_seconds(fit));
     qn_json_put_i64(&w, "winner", fit->winner);
     qn_json_put_i64(&w, "next", next);
@@ -227,9 +242,10 @@ static qn_status read_candidates(qn_fit *fit, const qn_json *note, qn_error *err
 
 static qn_status read_note(qn_fit *fit, const qn_json *note, int *ret_candidate, qn_error *err)
 {
-    char recipe[65], data[65];
+    char recipe[65], data[65], network[65];
     int64_t format, next, winner;
     recipe_digest(fit, recipe);
+    network_digest(fit, network);
     data_digest(fit, data);
     QN_TRY(qn_json_get_i64(note, "checkpoint", true, &format, err));
     if (format != CHECKPOINT_FORMAT)
@@ -237,6 +253,8 @@ static qn_status read_note(qn_fit *fit, const qn_json *note, int *ret_candidate,
                 (long long)format, CHECKPOINT_FORMAT);
     QN_TRY(check_digest(note, "recipe", recipe, "another recipe", err));
     QN_TRY(check_digest(note, "data", data, "other data", err));
+    if (network[0])
+        QN_TRY(check_digest(note, "network", network, "another file as model.file", err));
     QN_TRY(qn_json_get_f64(note, "seconds", true, &fit->seconds_before, err));
     QN_TRY(qn_json_get_i64(note, "next", true, &next, err));
     QN_TRY(qn_json_get_i64(note, "winner", true, &winner, err));

@@ -224,11 +224,28 @@ static qn_status find_trivial_answer(qn_fit *fit, qn_error *err)
     return QN_OK;
 }
 
+/* A network from a file learned on numbers as they are, or as its owner scaled them: what the recipe leaves open adds and
+ * changes nothing. */
+static void take_numbers_as_they_are(qn_schema *schema)
+{
+    for (int64_t i = 0; i < schema->columns_count; i++) {
+        qn_column_options *options = &schema->columns[i].options;
+        options->scale = options->scale == QN_SCALE_AUTO ? QN_SCALE_NONE : options->scale;
+        options->log = options->log == QN_SWITCH_AUTO ? QN_SWITCH_OFF : options->log;
+        options->bins = options->bins == QN_SWITCH_AUTO ? QN_SWITCH_OFF : options->bins;
+        if (options->flag_missing == QN_SWITCH_AUTO)
+            options->flag_missing = QN_SWITCH_OFF;
+    }
+}
+
 qn_status qn_fit_prepare(qn_fit *fit, qn_error *err)
 {
-    qn_fit_phase(fit, "prepare");
-    QN_TRY(prepare_for(fit, &fit->data[0], 0, err));
     qn_model_type type = fit->recipe.model.type;
+    bool file = type == QN_MODEL_FILE;
+    qn_fit_phase(fit, "prepare");
+    if (file)
+        take_numbers_as_they_are(&fit->schema);
+    QN_TRY(prepare_for(fit, &fit->data[0], file ? INT64_MAX : 0, err));
     bool linear = type == QN_MODEL_AUTO || type == QN_MODEL_LINEAR || type == QN_MODEL_LOGISTIC;
     fit->data_differs = linear && has_embeddings(fit->data[0].transforms);
     if (fit->data_differs)

@@ -42,6 +42,8 @@ static double decide_rate(qn_recipe_optimizer optimizer, qn_model_type type)
 {
     if (optimizer >= QN_RECIPE_SGD && optimizer != QN_RECIPE_ADAM && optimizer != QN_RECIPE_ADAMW)
         return qn_nn_optimizer_lr((qn_nn_optimizer_kind)(optimizer - QN_RECIPE_SGD));
+    if (type == QN_MODEL_FILE)
+        return 0.0003; /* what was learned before shall not be lost in the first steps */
     return type == QN_MODEL_MLP ? 0.002 : 0.001;
 }
 
@@ -376,6 +378,16 @@ static qn_status optimizer_of(const qn_recipe *recipe, qn_arena *arena, qn_nn_op
     return QN_OK;
 }
 
+/* model.freeze: the word all is every name. */
+static const char *const *frozen_of(const qn_recipe *recipe, int64_t *ret_count)
+{
+    static const char *const all[] = {"*"};
+    const qn_recipe_texts *freeze = &recipe->model.freeze;
+    bool whole = freeze->count == 1 && strcmp(freeze->items[0], "all") == 0;
+    *ret_count = freeze->count;
+    return whole ? all : freeze->items;
+}
+
 qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidate, qn_arena *arena,
                                  qn_learner_options *ret, qn_error *err)
 {
@@ -402,6 +414,9 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
     qn_architecture *architecture = &options.architecture;
     architecture->type = recipe->model.type;
     architecture->layers = &recipe->model.layers;
+    architecture->file = recipe->model.file;
+    architecture->file_output = recipe->model.output;
+    architecture->frozen = frozen_of(recipe, &architecture->frozen_count);
     architecture->hidden_count = (int)qn_min_i64(recipe->model.hidden.count, QN_HIDDEN_MAX);
     for (int i = 0; i < architecture->hidden_count; i++)
         architecture->hidden[i] = recipe->model.hidden.items[i];

@@ -64,10 +64,27 @@ static qn_status build_inference(qn_learner *learner, qn_error *err)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     QN_TRY(qn_architecture_build(&learner->options.architecture, learner->inference, true,
                                  &learner->load, &network, err));
+    if (network.weights)
+        qn_state_destroy(network.weights); /* those of the training graph count */
     const qn_type *answer = qn_graph_type(learner->inference, network.answer);
     learner->answer_count = 1;
     for (int i = 1; i < answer->shape.rank; i++)
         learner->answer_count *= answer->shape.dims[i];
+    return QN_OK;
+}
+
+/* A network from a file goes on from its weights. */
+static qn_status take_weights(qn_learner *learner, qn_error *err)
+{
+    qn_state *from = learner->network.weights;
+    for (int i = 0; from && i < qn_state_count(from); i++) {
+        const qn_named_tensor *weight = qn_state_at(from, i);
+        if (qn_state_find(learner->state, weight->name))
+            QN_TRY(qn_state_set(learner->state, weight->name, &weight->tensor, err));
+    }
+    if (from)
+        qn_state_destroy(from);
+    learner->network.weights = NULL;
     return QN_OK;
 }
 
@@ -79,6 +96,7 @@ qn_status qn_learner_init(qn_learner *learner, const qn_learner_options *options
     QN_TRY(build_inference(learner, err));
     QN_TRY(qn_state_create(&learner->state, err));
     QN_TRY(qn_state_add_graph(learner->state, learner->graph, options->seed, err));
+    QN_TRY(take_weights(learner, err));
     if (learner->apply)
         QN_TRY(qn_state_add_graph(learner->state, learner->apply, options->seed, err));
     if (!options->average)
@@ -113,6 +131,8 @@ void qn_learner_deinit(qn_learner *learner)
         qn_graph_destroy(learner->inference);
     if (learner->averages)
         qn_graph_destroy(learner->averages);
+    if (learner->network.weights)
+        qn_state_destroy(learner->network.weights);
     qn_arena_deinit(&learner->load);
     *learner = (qn_learner){0};
 }

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from harness import QUERN, WORK, bars_images, case, churn_table, finish, newest, ok, write
+from harness import QUERN, ROOT, WORK, bars_images, case, churn_table, finish, newest, ok, write
 
 EPOCHS = 6
 
@@ -24,6 +24,10 @@ def recipes():
                              "model:\n  layers:\n    - conv2d: {filters: 8, kernel: 3, activation: relu}\n    - max_pool2d: {size: 2}\n"
                              "    - flatten\n    - dropout: {rate: 0.2}\n    - dense: {units: 32, activation: relu}\n    - dense: {units: auto}\n"
                              f"train: {{epochs: {EPOCHS}, early_stop: 0, precision: bf16}}\n")
+    small = bars_images("resume-small", train=1200, test=100, size=8)
+    yield write("file.yaml", f"quern: 1\nname: file\ndata: {{path: {small}}}\n"
+                             f"model: {{file: {ROOT}/tests/model/onnx/cnn.onnx, output: e, freeze: conv.bias, layers: [{{dense: {{units: auto}}}}]}}\n"
+                             f"train: {{epochs: {EPOCHS}, early_stop: 0}}\n")
 
 
 def weights(folder):
