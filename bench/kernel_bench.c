@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernel/conv/conv.h"
+#include "kernel/conv/conv_bf16.h"
 #include "kernel/elementwise/binary.h"
 #include "kernel/elementwise/unary.h"
 #include "kernel/gemm/gemm.h"
@@ -242,7 +243,59 @@ enum { FORWARD, GRAD_X, GRAD_W, FUSED, FUSED_GRAD, PASSES };
 typedef struct {
     qn_conv2d c;
     int pass;
+    bool bf16;
 } conv_case;
+
+/* The floats of the arena as bf16: whatever numbers their halves are. */
+static const uint16_t *halves(const float *floats)
+{
+    return (const uint16_t *)(const void *)floats;
+}
+
+typedef struct {
+    float *x, *y, *w, *bias, *z, *dx, *dw;
+    uint8_t *choice;
+    void *scratch;
+} conv_buffers;
+
+static void run_conv_bf16(bench *b, const conv_case *k, const conv_buffers *at)
+{
+    const qn_conv2d *c = &k->c;
+    const qn_conv_bf16_kernels *kernels = qn_conv_bf16();
+    qn_conv2d_bf16_forward io = {.x = halves(k->pass == GRAD_X ? at->z : at->x),
+                                 .weight = halves(at->w),
+                                 .bias = k->pass == GRAD_X ? NULL : at->bias,
+                                 .y = k->pass == GRAD_X ? at->dx : at->y,
+                                 .act = k->pass == FORWARD ? QN_ACT_RELU : QN_ACT_NONE};
+    float *dbias = at->dw + c->kh * c->kw * c->cin * c->cout;
+    switch (k->pass) {
+    case FORWARD:
+        qn_conv2d_bf16(kernels, b->pool, c, &io, at->scratch);
+        break;
+    case GRAD_X:
+        qn_conv2d_transposed_bf16(kernels, b->pool, c, &io, at->scratch);
+        break;
+    case GRAD_W:
+        qn_conv2d_grad_w_bf16(kernels, b->pool, c,
+                              &(qn_conv2d_bf16_grad_w){at->dw, dbias, halves(at->x), halves(at->z)},
+                              at->scratch);
+        break;
+    case FUSED:
+        qn_conv2d_relu_pool_bf16(kernels, b->pool, c, &io, at->choice, at->scratch);
+        break;
+    default:
+        qn_conv2d_relu_pool_grad_bf16(kernels, b->pool, c,
+                                      &(qn_conv2d_bf16_pool_grad){.dx = c->cin > 1 ? at->dx : NULL,
+                                                                  .dweight = at->dw,
+                                                                  .dbias = dbias,
+                                                                  .dy = halves(at->z),
+                                                                  .x = halves(at->x),
+                                                                  .weight = halves(at->w),
+                                                                  .y = at->y,
+                                                                  .choice = at->choice},
+                                      at->scratch);
+    }
+}
 
 static void run_conv(bench *b, void *context)
 {
@@ -256,6 +309,10 @@ static void run_conv(bench *b, void *context)
     float *dx = take(b, &at, c->n * c->h * c->w * c->cin), *dw = take(b, &at, weights + c->cout);
     uint8_t *choice = (uint8_t *)take(b, &at, pixels * c->cout / 4);
     void *scratch = b->arena + at;
+    if (k->bf16) {
+        run_conv_bf16(b, k, &(conv_buffers){x, y, w, bias, z, dx, dw, choice, scratch});
+        return;
+    }
     switch (k->pass) {
     case FORWARD:
         qn_conv2d_f32(
@@ -286,40 +343,69 @@ static void run_conv(bench *b, void *context)
     }
 }
 
-static void bench_conv(bench *b)
+/* Layers of digit readers, then those of a ResNet. */
+static const struct {
+    int64_t n, size, cin, cout, k, stride, pad;
+} conv_cases[] = {
+    {32, 28, 1, 32, 3, 1, 0},    {32, 28, 1, 32, 3, 1, 1},  {128, 28, 1, 32, 3, 1, 0},
+    {32, 14, 32, 64, 3, 1, 1},   {32, 28, 32, 64, 3, 1, 1}, {128, 14, 32, 64, 3, 1, 1},
+    {32, 14, 256, 256, 3, 1, 1}, {8, 224, 3, 64, 7, 2, 3},  {8, 56, 64, 64, 3, 1, 1},
+    {8, 56, 64, 128, 3, 2, 1},   {8, 56, 64, 128, 1, 2, 0}, {8, 7, 512, 512, 3, 1, 1},
+    {8, 28, 256, 128, 1, 1, 0}};
+
+static conv_case conv_case_of(size_t i)
 {
-    static const char *const names[PASSES] = {"forward", "grad_x", "grad_w", "relu_pool",
-                                              "relu_pool_grad"};
-    static const struct {
-        int64_t n, size, cin, cout, pad;
-    } cases[] = {{32, 28, 1, 32, 0},   {32, 28, 1, 32, 1},  {128, 28, 1, 32, 0},
-                 {32, 14, 32, 64, 1},  {32, 28, 32, 64, 1}, {128, 14, 32, 64, 1},
-                 {32, 14, 256, 256, 1}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases * PASSES; i++) {
-        int64_t n = cases[i / PASSES].n, size = cases[i / PASSES].size, pad = cases[i / PASSES].pad;
-        int64_t out = size + 2 * pad - 2;
-        conv_case k = {.c = {.n = n,
+    int64_t size = conv_cases[i].size, k = conv_cases[i].k, pad = conv_cases[i].pad;
+    int64_t out = (size + 2 * pad - k) / conv_cases[i].stride + 1;
+    return (conv_case){.c = {.n = conv_cases[i].n,
                              .h = size,
                              .w = size,
-                             .cin = cases[i / PASSES].cin,
+                             .cin = conv_cases[i].cin,
                              .oh = out,
                              .ow = out,
-                             .cout = cases[i / PASSES].cout,
-                             .kh = 3,
-                             .kw = 3,
-                             .stride_h = 1,
-                             .stride_w = 1,
+                             .cout = conv_cases[i].cout,
+                             .kh = k,
+                             .kw = k,
+                             .stride_h = conv_cases[i].stride,
+                             .stride_w = conv_cases[i].stride,
                              .pad_top = pad,
                              .pad_left = pad,
                              .dilation_h = 1,
                              .dilation_w = 1,
-                             .groups = 1},
-                       .pass = (int)(i % PASSES)};
-        char name[96];
-        snprintf(name, sizeof name, "conv_%s_n%d_%dx%d_%d_%d_%s", names[k.pass], (int)n, (int)size,
-                 (int)size, (int)k.c.cin, (int)k.c.cout, pad ? "same" : "valid");
-        double flops = 2.0 * (double)(n * out * out) * 9 * (double)(k.c.cin * k.c.cout);
-        report(b, name, run_conv, &k, k.pass == FUSED_GRAD && k.c.cin > 1 ? 2 * flops : flops, 0);
+                             .groups = 1}};
+}
+
+/* Whether bf16 has a kernel for it here. */
+static bool takes_bf16(const conv_case *k)
+{
+    static const qn_conv_pass passes[PASSES] = {QN_CONV_FORWARD, QN_CONV_GRAD_X, QN_CONV_GRAD_W,
+                                                QN_CONV_FORWARD, QN_CONV_GRAD_W};
+    return qn_conv_bf16() && qn_conv2d_bf16_takes(&k->c, passes[k->pass]);
+}
+
+static void report_conv(bench *b, conv_case *k)
+{
+    static const char *const names[PASSES] = {"forward", "grad_x", "grad_w", "relu_pool",
+                                              "relu_pool_grad"};
+    const qn_conv2d *c = &k->c;
+    char name[96];
+    snprintf(name, sizeof name, "conv_%s%s_n%d_%dx%d_%d_%d_k%d_s%d_p%d", names[k->pass],
+             k->bf16 ? "_bf16" : "", (int)c->n, (int)c->h, (int)c->w, (int)c->cin, (int)c->cout,
+             (int)c->kh, (int)c->stride_h, (int)c->pad_top);
+    double flops =
+        2.0 * (double)(c->n * c->oh * c->ow * c->kh * c->kw) * (double)(c->cin * c->cout);
+    report(b, name, run_conv, k, k->pass == FUSED_GRAD && c->cin > 1 ? 2 * flops : flops, 0);
+}
+
+static void bench_conv(bench *b)
+{
+    for (size_t i = 0; i < sizeof conv_cases / sizeof *conv_cases * PASSES; i++) {
+        conv_case k = conv_case_of(i / PASSES);
+        k.pass = (int)(i % PASSES);
+        report_conv(b, &k);
+        k.bf16 = takes_bf16(&k);
+        if (k.bf16)
+            report_conv(b, &k);
     }
 }
 
