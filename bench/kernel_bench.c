@@ -327,7 +327,9 @@ static void run_conv(bench *b, void *context)
         qn_conv2d_grad_w_f32(b->pool, c, dw, dw + weights, x, y, scratch);
         break;
     case FUSED:
-        qn_conv2d_relu_pool_f32(b->pool, c, y, choice, x, w, bias, scratch);
+        qn_conv2d_relu_pool_f32(b->pool, c,
+                                &(qn_conv2d_forward){.x = x, .weight = w, .bias = bias, .y = y},
+                                choice, scratch);
         break;
     default:
         qn_conv2d_relu_pool_grad_f32(b->pool, c,

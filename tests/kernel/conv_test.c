@@ -234,6 +234,115 @@ static void volumes_and_sequences_match_double(void **state)
     }
 }
 
+/* Shapes that Winograd's filtering takes, and their neighbours that it does not. */
+static void filters_of_3x3_match_double(void **state)
+{
+    (void)state;
+    static const int64_t channels[][2] = {{16, 16}, {17, 40}, {49, 21}, {70, 16}, {15, 64}};
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        qn_pool *pool = pool_of(2);
+        for (int i = 0; i < 5 * 3 * 3 * 2 * 2; i++) {
+            qn_conv2d c = {.n = 1 + i % 3,
+                           .h = 3 + i / 5 % 3 * 4,
+                           .w = 5 + i / 90 % 2,
+                           .cin = channels[i % 5][0],
+                           .cout = channels[i % 5][1],
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .pad_top = i / 15 % 3,
+                           .pad_left = (i / 15 + i / 45) % 3,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
+                           .groups = 1};
+            c.oh = out_size(c.h, 3, 1, c.pad_top + i / 45 % 2 * 3, 1);
+            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            if (c.oh > 0 && c.ow > 0)
+                check_conv(&c, pool, 2);
+        }
+        qn_pool_destroy(pool);
+    }
+}
+
+/* One NaN in x spoils the outputs that read it, and no others: also where tiles are transformed as a whole. */
+static void nan_reaches_the_outputs_that_read_it(void **state)
+{
+    (void)state;
+    const qn_conv2d c = {.n = 1,
+                         .h = 9,
+                         .w = 9,
+                         .cin = 16,
+                         .oh = 9,
+                         .ow = 9,
+                         .cout = 32,
+                         .kh = 3,
+                         .kw = 3,
+                         .stride_h = 1,
+                         .stride_w = 1,
+                         .pad_top = 1,
+                         .pad_left = 1,
+                         .dilation_h = 1,
+                         .dilation_w = 1,
+                         .groups = 1};
+    enum { X = 9 * 9 * 16, Y = 9 * 9 * 32, W = 9 * 16 * 32 };
+    static float x[X], w[W], y[Y];
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        void *scratch = scratch_of(qn_conv2d_f32_scratch_bytes(&c, 1));
+        for (int64_t at = 0; at < 81; at++) {
+            values_uniform(x, X, 1, -1, 1);
+            values_uniform(w, W, 2, -1, 1);
+            x[at * 16 + at % 16] = NAN;
+            qn_conv2d_f32(NULL, &c, &(qn_conv2d_forward){.x = x, .weight = w, .y = y}, scratch);
+            for (int64_t i = 0; i < Y; i++) {
+                int64_t row = i / 32 / 9 - at / 9, col = i / 32 % 9 - at % 9;
+                bool reads = row >= -1 && row <= 1 && col >= -1 && col <= 1;
+                assert_int_equal(isnan(y[i]) != 0, reads);
+            }
+        }
+        free(scratch);
+    }
+}
+
+/* An image's numbers do not hang on how many others are in the batch. */
+static void images_of_a_batch_do_not_touch_each_other(void **state)
+{
+    (void)state;
+    enum { N = 21, SIDE = 6, IN = 16, OUT = 40, X = SIDE * SIDE * IN, Y = SIDE * SIDE * OUT };
+    static float x[N * X], w[9 * IN * OUT], y[N * Y], one[Y];
+    values_uniform(x, N * X, 1, -1, 1);
+    values_uniform(w, 9 * IN * OUT, 2, -1, 1);
+    qn_conv2d c = {.n = N,
+                   .h = SIDE,
+                   .w = SIDE,
+                   .cin = IN,
+                   .oh = SIDE,
+                   .ow = SIDE,
+                   .cout = OUT,
+                   .kh = 3,
+                   .kw = 3,
+                   .stride_h = 1,
+                   .stride_w = 1,
+                   .pad_top = 1,
+                   .pad_left = 1,
+                   .dilation_h = 1,
+                   .dilation_w = 1,
+                   .groups = 1};
+    void *scratch = scratch_of(qn_conv2d_f32_scratch_bytes(&c, 1));
+    qn_conv2d_f32(NULL, &c, &(qn_conv2d_forward){.x = x, .weight = w, .y = y}, scratch);
+    c.n = 1;
+    for (int i = 0; i < N; i++) {
+        qn_conv2d_f32(NULL, &c, &(qn_conv2d_forward){.x = x + i * X, .weight = w, .y = one},
+                      scratch);
+        assert_memory_equal(one, y + i * Y, sizeof one);
+    }
+    free(scratch);
+}
+
 static void larger_convolutions_match_double(void **state)
 {
     (void)state;
@@ -285,6 +394,13 @@ static void larger_convolutions_match_double(void **state)
     }
 }
 
+static size_t pooled_bytes(const qn_conv2d *c, int threads)
+{
+    size_t forward = qn_conv2d_relu_pool_scratch_bytes(c, false, threads);
+    size_t backward = qn_conv2d_relu_pool_grad_scratch_bytes(c, threads);
+    return forward > backward ? forward : backward;
+}
+
 /* The fused pass must give what its parts give, bit for bit in y; gradients within the bound of their sums. */
 static void check_fused(const qn_conv2d *c, qn_pool *pool, int threads)
 {
@@ -298,12 +414,21 @@ static void check_fused(const qn_conv2d *c, qn_pool *pool, int threads)
     guarded dx = guarded_make(xs, 0), dw = guarded_make(ws, 1), db = guarded_make(c->cout, 2);
     uint8_t *choice = malloc((size_t)ps + 1);
     choice[ps] = 99;
-    guarded scratch = guarded_make((int64_t)(qn_conv2d_relu_pool_scratch_bytes(c, threads) / 4), 0);
+    guarded scratch = guarded_make((int64_t)(pooled_bytes(c, threads) / 4), 0);
+    guarded packed = guarded_make((int64_t)qn_conv2d_packed_bytes(c) / 4, 1);
     guarded plain = guarded_make((int64_t)(qn_conv2d_f32_scratch_bytes(c, threads) / 4), 0);
     qn_conv2d_forward io = {
         .x = x.at, .weight = w.at, .bias = bias.at, .y = whole.at, .act = QN_ACT_RELU};
     qn_conv2d_f32(pool, c, &io, plain.at);
-    qn_conv2d_relu_pool_f32(pool, c, y.at, choice, x.at, w.at, bias.at, scratch.at);
+    io.y = y.at;
+    qn_conv2d_pack(c, packed.at, w.at);
+    qn_conv2d_relu_pool_f32(
+        pool, c, &(qn_conv2d_forward){x.at, NULL, packed.at, bias.at, .y = y.at}, NULL, scratch.at);
+    float *first = scratch_of((size_t)ps * sizeof(float));
+    memcpy(first, y.at, (size_t)ps * sizeof(float));
+    qn_conv2d_relu_pool_f32(pool, c, &io, choice, scratch.at);
+    assert_memory_equal(first, y.at, (size_t)ps * sizeof(float));
+    free(first);
     assert_int_equal(choice[ps], 99);
     float *unpooled = calloc((size_t)ys + 1, sizeof(float));
     for (int64_t i = 0; i < ps; i++) {
@@ -346,8 +471,8 @@ static void check_fused(const qn_conv2d *c, qn_pool *pool, int threads)
         free(all[i]);
     free(choice);
     free(unpooled);
-    guarded *buffers[] = {&x, &w, &bias, &whole, &y, &dy, &dx, &dw, &db, &scratch, &plain};
-    for (int i = 0; i < 11; i++)
+    guarded *buffers[] = {&x, &w, &bias, &whole, &y, &dy, &dx, &dw, &db, &scratch, &plain, &packed};
+    for (int i = 0; i < 12; i++)
         guarded_free(buffers[i]);
 }
 
@@ -391,6 +516,25 @@ static void fused_pool_equals_its_parts(void **state)
                                  .dilation_w = 1,
                                  .groups = 1},
                     pool, 2);
+        for (int i = 0; i < 4 * 3 * 2; i++) {
+            qn_conv2d c = {.n = 3,
+                           .h = 5 + i % 4,
+                           .w = 9 - i % 4,
+                           .cin = 16 + i / 12 * 5,
+                           .cout = 33,
+                           .kh = 3,
+                           .kw = 3,
+                           .stride_h = 1,
+                           .stride_w = 1,
+                           .pad_top = i / 4 % 3,
+                           .pad_left = i / 4 % 3,
+                           .dilation_h = 1,
+                           .dilation_w = 1,
+                           .groups = 1};
+            c.oh = out_size(c.h, 3, 1, 2 * c.pad_top, 1);
+            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            check_fused(&c, pool, 2);
+        }
         qn_pool_destroy(pool);
     }
 }
@@ -401,6 +545,9 @@ static void convolution_gives_the_same_bits_for_any_thread_count(void **state)
     (void)state;
     static const qn_conv2d cases[] = {
         {.n = 33, .h = 14, .w = 14, .cin = 8, .oh = 14, .ow = 14, .cout = 24, .kh = 3, .kw = 3},
+        {.n = 33, .h = 14, .w = 14, .cin = 32, .oh = 14, .ow = 14, .cout = 64, .kh = 3, .kw = 3},
+        {.n = 1, .h = 28, .w = 28, .cin = 80, .oh = 28, .ow = 28, .cout = 100, .kh = 3, .kw = 3},
+        {.n = 50, .h = 5, .w = 5, .cin = 16, .oh = 5, .ow = 5, .cout = 16, .kh = 3, .kw = 3},
         {.n = 1, .h = 7, .w = 7, .cin = 192, .oh = 7, .ow = 7, .cout = 320, .kh = 3, .kw = 3},
         {.n = 2,
          .h = 9,
@@ -428,7 +575,7 @@ static void convolution_gives_the_same_bits_for_any_thread_count(void **state)
          .kw = 3,
          .groups = 8},
     };
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 7; i++) {
         qn_conv2d c = cases[i];
         c.stride_h = c.stride_w = c.dilation_h = c.dilation_w = 1;
         c.pad_top = c.pad_left = 1;
@@ -491,7 +638,7 @@ static void fused_pool_gives_the_same_bits_for_any_thread_count(void **state)
     values_uniform(dy, Y, 4, -1, 1);
     for (int p = 0; p < POOLS; p++) {
         qn_pool *pool = pool_of(pool_threads[p]);
-        void *scratch = scratch_of(qn_conv2d_relu_pool_scratch_bytes(&c, pool_threads[p]));
+        void *scratch = scratch_of(pooled_bytes(&c, pool_threads[p]));
         qn_conv2d_pool_grad grad = {.dx = dx[p],
                                     .dweight = dw[p],
                                     .dbias = dw[p] + W,
@@ -500,7 +647,8 @@ static void fused_pool_gives_the_same_bits_for_any_thread_count(void **state)
                                     .x = x,
                                     .weight = w,
                                     .choice = choice[p]};
-        qn_conv2d_relu_pool_f32(pool, &c, y[p], choice[p], x, w, bias, scratch);
+        const qn_conv2d_forward io = {.x = x, .weight = w, .bias = bias, .y = y[p]};
+        qn_conv2d_relu_pool_f32(pool, &c, &io, choice[p], scratch);
         qn_conv2d_relu_pool_grad_f32(pool, &c, &grad, scratch);
         assert_memory_equal(y[p], y[0], sizeof y[0]);
         assert_memory_equal(choice[p], choice[0], sizeof choice[0]);
@@ -516,6 +664,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(convolutions_match_double_in_every_geometry, levels_reset),
         cmocka_unit_test_teardown(volumes_and_sequences_match_double, levels_reset),
+        cmocka_unit_test_teardown(filters_of_3x3_match_double, levels_reset),
+        cmocka_unit_test_teardown(nan_reaches_the_outputs_that_read_it, levels_reset),
+        cmocka_unit_test(images_of_a_batch_do_not_touch_each_other),
         cmocka_unit_test_teardown(larger_convolutions_match_double, levels_reset),
         cmocka_unit_test_teardown(fused_pool_equals_its_parts, levels_reset),
         cmocka_unit_test_teardown(convolution_gives_the_same_bits_for_any_thread_count,

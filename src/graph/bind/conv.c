@@ -129,17 +129,17 @@ static forward_args *take_forward(const qn_bind *bind, qn_conv2d conv)
 }
 
 /* Packs fixed weights once; bound again, they are there. false = memory is short. */
-static bool keep_packed(const qn_bind *bind, forward_args *args)
+static bool keep_packed(const qn_bind *bind, const qn_conv2d *conv, qn_conv2d_forward *io)
 {
     qn_bound *bound = bind->bound;
-    size_t bytes = qn_conv2d_packed_bytes(&args->conv);
+    size_t bytes = qn_conv2d_packed_bytes(conv);
     if (!bound->kept) {
         bound->kept = qn_arena_alloc_aligned(bind->context->arena, bytes, 64);
         bound->kept_bytes = bytes;
         if (bound->kept)
-            qn_conv2d_pack(&args->conv, bound->kept, args->io.weight);
+            qn_conv2d_pack(conv, bound->kept, io->weight);
     }
-    args->io.packed = bound->kept;
+    io->packed = bound->kept;
     return bound->kept != NULL;
 }
 
@@ -148,7 +148,7 @@ static bool bind_forward(const qn_bind *bind)
     if (qn_bind_conv_takes_bf16(bind))
         return qn_bind_conv_bf16(bind);
     forward_args *args = take_forward(bind, qn_bind_conv_forward(bind));
-    if (!args || (is_packed(bind, &args->conv) && !keep_packed(bind, args)))
+    if (!args || (is_packed(bind, &args->conv) && !keep_packed(bind, &args->conv, &args->io)))
         return false;
     return qn_bind_to(bind, run_forward, "conv");
 }
@@ -203,25 +203,29 @@ static bool bind_grad_w(const qn_bind *bind)
 
 typedef struct {
     qn_conv2d conv;
-    const float *x, *weight, *bias;
-    float *y;
+    qn_conv2d_forward io;
     uint8_t *choice;
-    qn_conv2d_pool_grad grad;
     void *scratch;
 } pooled_args;
+
+typedef struct {
+    qn_conv2d conv;
+    qn_conv2d_pool_grad io;
+    void *scratch;
+} pooled_grad_args;
 
 static void run_pooled(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const pooled_args *a = args;
-    qn_conv2d_relu_pool_f32(pool, &a->conv, a->y, a->choice, a->x, a->weight, a->bias, a->scratch);
+    qn_conv2d_relu_pool_f32(pool, &a->conv, &a->io, a->choice, a->scratch);
 }
 
 static void run_pooled_grad(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
-    const pooled_args *a = args;
-    qn_conv2d_relu_pool_grad_f32(pool, &a->conv, &a->grad, a->scratch);
+    const pooled_grad_args *a = args;
+    qn_conv2d_relu_pool_grad_f32(pool, &a->conv, &a->io, a->scratch);
 }
 
 /* The gradient has three outputs, and x and the weights behind dy, y and the choice. */
@@ -238,7 +242,17 @@ static size_t pooled_scratch(const qn_bind *bind)
     if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
         return 0;
     qn_conv2d conv = qn_bind_conv_pooled(bind);
-    return qn_conv2d_relu_pool_scratch_bytes(&conv, bind->context->threads);
+    return qn_conv2d_relu_pool_scratch_bytes(&conv, is_packed(bind, &conv), bind->context->threads);
+}
+
+static size_t pooled_grad_scratch(const qn_bind *bind)
+{
+    if (qn_bind_conv_takes_bf16(bind))
+        return qn_bind_conv_bf16_scratch_bytes(bind);
+    if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
+        return 0;
+    qn_conv2d conv = qn_bind_conv_pooled(bind);
+    return qn_conv2d_relu_pool_grad_scratch_bytes(&conv, bind->context->threads);
 }
 
 static bool bind_pooled(const qn_bind *bind)
@@ -250,13 +264,16 @@ static bool bind_pooled(const qn_bind *bind)
     pooled_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
-    *args = (pooled_args){.conv = qn_bind_conv_pooled(bind),
-                          .x = bind->inputs[0].data,
-                          .weight = bind->inputs[1].data,
-                          .bias = bind->types->inputs_count > 2 ? bind->inputs[2].data : NULL,
-                          .y = bind->outputs[0].data,
-                          .choice = bind->outputs[1].data,
-                          .scratch = bind->scratch};
+    *args =
+        (pooled_args){.conv = qn_bind_conv_pooled(bind),
+                      .io = {.x = bind->inputs[0].data,
+                             .weight = bind->inputs[1].data,
+                             .bias = bind->types->inputs_count > 2 ? bind->inputs[2].data : NULL,
+                             .y = bind->outputs[0].data},
+                      .choice = bind->wanted[1] ? bind->outputs[1].data : NULL,
+                      .scratch = bind->scratch};
+    if (is_packed(bind, &args->conv) && !keep_packed(bind, &args->conv, &args->io))
+        return false;
     return qn_bind_to(bind, run_pooled, "conv relu pool");
 }
 
@@ -266,20 +283,20 @@ static bool bind_pooled_grad(const qn_bind *bind)
         return qn_bind_conv_bf16(bind);
     if (bind->types->inputs[0].dtype != QN_DTYPE_F32)
         return false;
-    pooled_args *args = qn_bind_args(bind, sizeof *args);
+    pooled_grad_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
     bool bias = bind->wanted[1] || bind->wanted[2]; /* the kernel gives dbias beside dweight */
     args->conv = qn_bind_conv_pooled(bind);
     args->scratch = bind->scratch;
-    args->grad = (qn_conv2d_pool_grad){.dx = bind->wanted[0] ? bind->outputs[0].data : NULL,
-                                       .dweight = bias ? bind->outputs[1].data : NULL,
-                                       .dbias = bind->wanted[2] ? bind->outputs[2].data : NULL,
-                                       .dy = bind->inputs[0].data,
-                                       .y = bind->inputs[1].data,
-                                       .choice = bind->inputs[2].data,
-                                       .x = bind->inputs[3].data,
-                                       .weight = bind->inputs[4].data};
+    args->io = (qn_conv2d_pool_grad){.dx = bind->wanted[0] ? bind->outputs[0].data : NULL,
+                                     .dweight = bias ? bind->outputs[1].data : NULL,
+                                     .dbias = bind->wanted[2] ? bind->outputs[2].data : NULL,
+                                     .dy = bind->inputs[0].data,
+                                     .y = bind->inputs[1].data,
+                                     .choice = bind->inputs[2].data,
+                                     .x = bind->inputs[3].data,
+                                     .weight = bind->inputs[4].data};
     return qn_bind_to(bind, run_pooled_grad, "conv relu pool gradient");
 }
 
@@ -289,6 +306,6 @@ const qn_binding qn_bindings_conv[] = {
     {"ConvGradData", bind_grad_x, grad_x_scratch},
     {"ConvGradWeight", bind_grad_w, grad_w_scratch},
     {"ConvReluPool", bind_pooled, pooled_scratch},
-    {"ConvReluPoolGrad", bind_pooled_grad, pooled_scratch},
+    {"ConvReluPoolGrad", bind_pooled_grad, pooled_grad_scratch},
     {0},
 };

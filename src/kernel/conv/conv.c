@@ -14,6 +14,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "kernel/conv/conv_priv.h"
+#include "kernel/conv/winograd.h"
 #include "kernel/isa.h"
 
 enum { FAR_BYTES = 1024 }; /* weight rows this far apart are copied into panels */
@@ -51,6 +52,8 @@ static void copy_panels(float *dst, const float *weight, int64_t depth, int64_t 
 size_t qn_conv2d_packed_bytes(const qn_conv2d *conv)
 {
     qn_conv2d c = qn_conv2d_with_depth(conv);
+    if (qn_winograd_takes(conv))
+        return qn_winograd_packed_bytes(conv);
     return c.groups == 1 ? (size_t)(c.kd * c.kh * c.kw * c.cin * c.cout) * sizeof(float) : 0;
 }
 
@@ -58,6 +61,10 @@ void qn_conv2d_pack(const qn_conv2d *conv, float *dst, const float *weight)
 {
     qn_conv2d c = qn_conv2d_with_depth(conv);
     int64_t depth = c.kh * c.kw * c.cin, slice = depth * c.cout;
+    if (qn_winograd_takes(conv)) {
+        qn_winograd_pack(NULL, conv, dst, weight);
+        return;
+    }
     for (int64_t t = 0; t < c.kd; t++)
         copy_panels(dst + t * slice, weight + t * slice, depth, c.cout);
 }
@@ -130,6 +137,10 @@ void qn_conv2d_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward
 {
     qn_correlation j = {0};
     qn_carve carve = {.base = scratch};
+    if (qn_winograd_takes(conv)) {
+        qn_winograd_forward(pool, conv, &(qn_winograd){.io = *io}, scratch);
+        return;
+    }
     qn_conv2d_plan_forward(&j, conv, io, &carve, 1, pool ? qn_pool_threads(pool) : 1);
     qn_correlation_run(pool, &j);
 }
@@ -271,6 +282,11 @@ void qn_conv2d_grad_x_f32(qn_pool *pool, const qn_conv2d *conv, float *dx, const
                           const float *weight, void *scratch)
 {
     qn_correlation source = {.src = dy};
+    if (qn_winograd_takes_grad_x(conv)) {
+        const qn_winograd io = {.io = {.x = dy, .weight = weight, .y = dx}};
+        qn_winograd_grad_x(pool, conv, &io, scratch);
+        return;
+    }
     qn_conv2d_grad_x_phases(pool, conv, dx, weight, &source, scratch,
                             pool ? qn_pool_threads(pool) : 1);
 }
@@ -278,6 +294,10 @@ void qn_conv2d_grad_x_f32(qn_pool *pool, const qn_conv2d *conv, float *dx, const
 void qn_conv2d_transposed_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
                               void *scratch)
 {
+    if (qn_winograd_takes_grad_x(conv)) {
+        qn_winograd_grad_x(pool, conv, &(qn_winograd){.io = *io}, scratch);
+        return;
+    }
     qn_correlation source = {.src = io->x, .bias = io->bias, .act = io->act, .slope = io->slope};
     qn_conv2d_grad_x_phases(pool, conv, io->y, io->weight, &source, scratch,
                             pool ? qn_pool_threads(pool) : 1);
@@ -286,23 +306,28 @@ void qn_conv2d_transposed_f32(qn_pool *pool, const qn_conv2d *conv, const qn_con
 size_t qn_conv2d_forward_scratch_bytes(const qn_conv2d *conv, bool packed, int threads)
 {
     static const float some[1]; /* weights that are packed, whatever they are */
+    qn_conv2d_forward io = {.packed = packed ? some : NULL};
     qn_correlation j = {0};
     qn_carve carve = {0};
-    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){.packed = packed ? some : NULL}, &carve,
-                           1, threads);
+    if (qn_winograd_takes(conv))
+        return qn_winograd_forward_bytes(conv, &(qn_winograd){.io = io}, threads);
+    qn_conv2d_plan_forward(&j, conv, &io, &carve, 1, threads);
     return carve.used;
 }
 
 size_t qn_conv2d_grad_x_scratch_bytes(const qn_conv2d *conv, int threads)
 {
     qn_correlation source = {0};
+    if (qn_winograd_takes_grad_x(conv))
+        return qn_winograd_grad_x_bytes(conv, &(qn_winograd){0}, threads);
     return qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
 }
 
 size_t qn_conv2d_grad_w_scratch_bytes(const qn_conv2d *conv, int threads)
 {
     qn_conv2d_grad_w plain = {.row_multiple = 1};
-    return qn_conv2d_grad_w_bytes(conv, &plain, threads);
+    return qn_winograd_takes_grad_w(conv) ? qn_winograd_grad_w_bytes(conv, false, threads)
+                                          : qn_conv2d_grad_w_bytes(conv, &plain, threads);
 }
 
 size_t qn_conv2d_f32_scratch_bytes(const qn_conv2d *conv, int threads)

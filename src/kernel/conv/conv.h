@@ -71,11 +71,13 @@ void qn_conv2d_grad_w_f32(qn_pool *pool, const qn_conv2d *conv, float *dweight, 
 /*
  * Convolution with bias and ReLU, then a 2x2 max pool of stride 2 (VALID: an odd last row or column
  * is dropped), in one pass: the convolution's own output is never stored. Shapes: y [n, oh / 2, ow
- * / 2, cout]; choice the same, u8: 0..3 = row * 2 + column of the first largest. The backward wants
- * `choice` and y: the gradient passes where y > 0.
+ * / 2, cout]; choice the same, u8: 0..3 = row * 2 + column of the first largest, or NULL where
+ * nobody asks. The backward wants `choice` and y: the gradient passes where y > 0. Of io, act, slope and
+ * added are not used.
  */
-void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uint8_t *choice,
-                             const float *x, const float *weight, const float *bias, void *scratch);
+void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
+                             uint8_t *choice, void *scratch);
+size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, bool packed, int threads);
 /* Gradients of the above from dy [n, oh / 2, ow / 2, cout]; any of dx, dweight, dbias may be NULL.
  */
 typedef struct {
@@ -85,7 +87,6 @@ typedef struct {
 } qn_conv2d_pool_grad;
 void qn_conv2d_relu_pool_grad_f32(qn_pool *pool, const qn_conv2d *conv,
                                   const qn_conv2d_pool_grad *io, void *scratch);
-/* For both calls above. */
-size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads);
+size_t qn_conv2d_relu_pool_grad_scratch_bytes(const qn_conv2d *conv, int threads);
 
 #endif

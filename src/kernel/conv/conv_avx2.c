@@ -1,6 +1,8 @@
-/* Depthwise strips and the fused pool, AVX2: the shared body at this width. */
+/* Depthwise strips, the fused pool and Winograd's transforms, AVX2: the shared bodies at this width. */
 #include "kernel/vec_avx2.h"
 
 #include "kernel/conv/conv_body.h"
+
+#include "kernel/conv/winograd_body.h"
 
 const qn_conv_kernels qn_conv_f32_avx2 = CONV_TABLE;

@@ -1,6 +1,7 @@
 /*
  * Depthwise strips and the fused 2x2 pool for any vector width: a vector of channels at a time.
  */
+#include <stdbool.h>
 #include <string.h>
 
 #include "kernel/conv/conv_table.h"
@@ -80,24 +81,35 @@ VEC vf pool_lanes(const float *top, const float *bottom, int64_t channels, vm m,
     return best;
 }
 
+VEC void places_store(const bool full, uint8_t *dst, vi place, int64_t count)
+{
+    uint8_t bytes[VL];
+    if (full) {
+        vi_store_u8(dst, place);
+        return;
+    }
+    vi_store_u8(bytes, place);
+    memcpy(dst, bytes, (size_t)count);
+}
+
 static void pool(float *y, uint8_t *choice, const float *top, const float *bottom, int64_t count,
                  int64_t channels)
 {
     const vm all = vm_first(VL);
     for (int64_t p = 0; p < count; p++) {
         const float *t = top + 2 * p * channels, *b = bottom + 2 * p * channels;
-        int64_t c = 0;
-        vi at;
+        int64_t c = 0, at = p * channels;
+        vi place;
         for (; c + VL <= channels; c += VL) {
-            vf_store(y + p * channels + c, pool_lanes(t + c, b + c, channels, all, &at));
-            vi_store_u8(choice + p * channels + c, at);
+            vf_store(y + at + c, pool_lanes(t + c, b + c, channels, all, &place));
+            if (choice)
+                places_store(true, choice + at + c, place, VL);
         }
         if (c < channels) {
-            uint8_t last[VL];
             vm m = vm_first((int)(channels - c));
-            vf_store_mask(y + p * channels + c, pool_lanes(t + c, b + c, channels, m, &at), m);
-            vi_store_u8(last, at);
-            memcpy(choice + p * channels + c, last, (size_t)(channels - c));
+            vf_store_mask(y + at + c, pool_lanes(t + c, b + c, channels, m, &place), m);
+            if (choice)
+                places_store(false, choice + at + c, place, channels - c);
         }
     }
 }
@@ -136,8 +148,3 @@ static void unpool(float *top, float *bottom, const float *dy, const float *y,
         }
     }
 }
-
-#define CONV_TABLE                                                                                 \
-    {                                                                                              \
-        .depthwise = depthwise, .pool = pool, .unpool = unpool                                     \
-    }

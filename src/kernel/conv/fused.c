@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "kernel/conv/conv_priv.h"
+#include "kernel/conv/winograd.h"
 
 typedef struct {
     const qn_conv2d *c;
@@ -24,8 +25,8 @@ void qn_conv2d_pool_rows(const qn_conv2d *c, float *y, uint8_t *choice, int64_t 
     int64_t width = c->ow / 2, line = c->ow * c->cout;
     for (int64_t r = 0; r + 1 < rows; r += 2) {
         int64_t at = (image * (c->oh / 2) + (row + r) / 2) * width * c->cout;
-        kernels->pool(y + at, choice + at, block + r * line, block + (r + 1) * line, width,
-                      c->cout);
+        kernels->pool(y + at, choice ? choice + at : NULL, block + r * line, block + (r + 1) * line,
+                      width, c->cout);
     }
 }
 
@@ -36,14 +37,20 @@ static void emit_pooled(const qn_correlation *j, int64_t image, int64_t row, int
     qn_conv2d_pool_rows(f->c, f->y, f->choice, image, row, rows, block);
 }
 
-void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, float *y, uint8_t *choice,
-                             const float *x, const float *weight, const float *bias, void *scratch)
+void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
+                             uint8_t *choice, void *scratch)
 {
-    fused f = {.c = conv, .kernels = qn_conv_f32_kernels(), .y = y, .choice = choice};
+    if (qn_winograd_takes(conv)) {
+        const qn_winograd taken = {.io = *io, .pooled = true, .choice = choice};
+        qn_winograd_forward(pool, conv, &taken, scratch);
+        return;
+    }
+    fused f = {.c = conv, .kernels = qn_conv_f32_kernels(), .y = io->y, .choice = choice};
     qn_correlation j = {.emit = emit_pooled, .context = &f};
-    qn_conv2d_forward io = {.x = x, .weight = weight, .bias = bias, .act = QN_ACT_RELU};
+    qn_conv2d_forward relu = *io;
+    relu.act = QN_ACT_RELU;
     qn_carve carve = {.base = scratch};
-    qn_conv2d_plan_forward(&j, conv, &io, &carve, 2, pool ? qn_pool_threads(pool) : 1);
+    qn_conv2d_plan_forward(&j, conv, &relu, &carve, 2, pool ? qn_pool_threads(pool) : 1);
     qn_correlation_run(pool, &j);
 }
 
@@ -102,39 +109,80 @@ static fused fused_of(const qn_conv2d *conv, const qn_conv2d_pool_grad *io)
                    .chosen = io->choice};
 }
 
+static void grad_w(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_pool_grad *io,
+                   const qn_unfolding *u, void *scratch)
+{
+    if (qn_winograd_takes_grad_w(conv)) {
+        const qn_winograd_grad_w taken = {.dweight = io->dweight,
+                                          .dbias = io->dbias,
+                                          .x = io->x,
+                                          .dy = io->dy,
+                                          .y = io->y,
+                                          .choice = io->choice};
+        qn_winograd_grad_w_run(pool, conv, &taken, scratch);
+        return;
+    }
+    qn_conv2d_grad_w to_w = {.dweight = io->dweight,
+                             .dbias = io->dbias,
+                             .x = io->x,
+                             .fetch = qn_unfolding_rows,
+                             .context = u,
+                             .made = true,
+                             .row_multiple = 2};
+    qn_conv2d_grad_w_run(pool, conv, &to_w, scratch);
+}
+
+static void grad_x(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_pool_grad *io,
+                   const qn_unfolding *u, void *scratch)
+{
+    if (qn_winograd_takes_grad_x(conv)) {
+        const qn_winograd taken = {
+            .io = {.weight = io->weight, .y = io->dx}, .fetch = qn_unfolding_rows, .context = u};
+        qn_winograd_grad_x(pool, conv, &taken, scratch);
+        return;
+    }
+    qn_correlation source = {.fetch = qn_unfolding_block, .context = u};
+    qn_conv2d_grad_x_phases(pool, conv, io->dx, io->weight, &source, scratch,
+                            pool ? qn_pool_threads(pool) : 1);
+}
+
 void qn_conv2d_relu_pool_grad_f32(qn_pool *pool, const qn_conv2d *conv,
                                   const qn_conv2d_pool_grad *io, void *scratch)
 {
     fused f = fused_of(conv, io);
     qn_unfolding u = {
         .rows = conv->oh, .line = conv->ow * conv->cout, .pair = unfold_pair, .context = &f};
-    if (io->dweight) {
-        qn_conv2d_grad_w to_w = {.dweight = io->dweight,
-                                 .dbias = io->dbias,
-                                 .x = io->x,
-                                 .fetch = qn_unfolding_rows,
-                                 .context = &u,
-                                 .made = true,
-                                 .row_multiple = 2};
-        qn_conv2d_grad_w_run(pool, conv, &to_w, scratch);
-    }
-    if (io->dx) {
-        qn_correlation source = {.fetch = qn_unfolding_block, .context = &u};
-        qn_conv2d_grad_x_phases(pool, conv, io->dx, io->weight, &source, scratch,
-                                pool ? qn_pool_threads(pool) : 1);
-    }
+    if (io->dweight)
+        grad_w(pool, conv, io, &u, scratch);
+    if (io->dx)
+        grad_x(pool, conv, io, &u, scratch);
 }
 
-size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, int threads)
+size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, bool packed, int threads)
 {
+    static const float some[1]; /* weights that are packed, whatever they are */
+    const qn_conv2d_forward io = {.packed = packed ? some : NULL};
     qn_correlation j = {.emit = emit_pooled};
     qn_carve carve = {0};
-    qn_conv2d_plan_forward(&j, conv, &(qn_conv2d_forward){0}, &carve, 2, threads);
-    size_t most = carve.used;
+    if (qn_winograd_takes(conv))
+        return qn_winograd_forward_bytes(conv, &(qn_winograd){.io = io, .pooled = true}, threads);
+    qn_conv2d_plan_forward(&j, conv, &io, &carve, 2, threads);
+    return carve.used;
+}
+
+static size_t grad_x_bytes(const qn_conv2d *conv, int threads)
+{
     qn_correlation source = {.fetch = qn_unfolding_block};
-    size_t other = qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
-    most = other > most ? other : most;
-    qn_conv2d_grad_w to_w = {.made = true, .row_multiple = 2};
-    other = qn_conv2d_grad_w_bytes(conv, &to_w, threads);
-    return other > most ? other : most;
+    if (qn_winograd_takes_grad_x(conv))
+        return qn_winograd_grad_x_bytes(conv, &(qn_winograd){.fetch = qn_unfolding_rows}, threads);
+    return qn_conv2d_grad_x_phases(NULL, conv, NULL, NULL, &source, NULL, threads);
+}
+
+size_t qn_conv2d_relu_pool_grad_scratch_bytes(const qn_conv2d *conv, int threads)
+{
+    qn_conv2d_grad_w plain = {.made = true, .row_multiple = 2};
+    size_t to_x = grad_x_bytes(conv, threads);
+    size_t to_w = qn_winograd_takes_grad_w(conv) ? qn_winograd_grad_w_bytes(conv, true, threads)
+                                                 : qn_conv2d_grad_w_bytes(conv, &plain, threads);
+    return to_x > to_w ? to_x : to_w;
 }

@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "kernel/conv/conv_priv.h"
+#include "kernel/conv/winograd.h"
 #include "kernel/reduce/reduce_table.h"
 #include "kernel/split.h"
 
@@ -275,6 +276,11 @@ static const float *fetch_plain(const void *context, int64_t image, int64_t row,
 void qn_conv2d_grad_w_f32(qn_pool *pool, const qn_conv2d *conv, float *dweight, float *dbias,
                           const float *x, const float *dy, void *scratch)
 {
+    if (qn_winograd_takes_grad_w(conv)) {
+        const qn_winograd_grad_w taken = {.dweight = dweight, .dbias = dbias, .x = x, .dy = dy};
+        qn_winograd_grad_w_run(pool, conv, &taken, scratch);
+        return;
+    }
     plain context = {conv, dy};
     qn_conv2d_grad_w io = {.dweight = dweight,
                            .dbias = dbias,
