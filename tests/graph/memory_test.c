@@ -31,7 +31,7 @@ static bool fits(int64_t grown, int64_t stated)
 }
 
 /* Trains for some steps; 0, or what went wrong. `counted`: growth and allocations are looked at. */
-static int measure(const network *n, bool counted)
+static int measure(const network *n, bool bf16, bool counted)
 {
     qn_error err;
     qn_arena arena;
@@ -42,7 +42,7 @@ static int measure(const network *n, bool counted)
     qn_nn_layers_options options = {0};
     qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_MSE},
                                .optimizer = qn_nn_optimizer_default(QN_NN_ADAM)};
-    qn_plan_options sizes = {.batch = n->batch, .training = true};
+    qn_plan_options sizes = {.batch = n->batch, .training = true, .bf16 = bf16};
     int64_t before = qn_rss_bytes(), stated = 0;
     qn_arena_init(&arena, 0);
     qn_graph *graph = qn_graph_create();
@@ -75,12 +75,12 @@ static int measure(const network *n, bool counted)
 }
 
 /* First with one row, so that the code has been loaded. */
-static int measure_warm(const network *n)
+static int measure_warm(const network *n, bool bf16)
 {
     network one = *n;
     one.batch = 1;
-    int wrong = measure(&one, false);
-    return wrong ? wrong : measure(n, true);
+    int wrong = measure(&one, bf16, false);
+    return wrong ? wrong : measure(n, bf16, true);
 }
 
 static void steps_take_what_the_plan_states(void **unused)
@@ -102,12 +102,12 @@ static void steps_take_what_the_plan_states(void **unused)
          {3, {QN_DIM_BATCH, 128, 256}},
          16},
     };
-    for (size_t i = 0; i < sizeof networks / sizeof networks[0] && !QN_TEST_ASAN; i++) {
+    for (size_t i = 0; i < 2 * sizeof networks / sizeof networks[0] && !QN_TEST_ASAN; i++) {
         int status = 0;
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0)
-            _exit(measure_warm(&networks[i]));
+            _exit(measure_warm(&networks[i / 2], i % 2));
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 0);
