@@ -165,6 +165,28 @@ static void fuse_takes_bias_and_activation(void **state)
     qn_graph_destroy(graph);
 }
 
+/* One matrix for the rows of a batch becomes a Gemm, too; one turned or of a batch of its own does not. */
+static void fuse_takes_batches_of_rows(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        qn_graph *graph = qn_graph_create();
+        qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(2, 4, 4));
+        qn_value w = way == 1 ? qn_graph_input(graph, "w", QN_DTYPE_F32, QN_SHAPE(2, 4, 5))
+                              : matrix(graph, "w", 4, 5);
+        qn_value b = qn_graph_input(graph, "b", QN_DTYPE_F32, QN_SHAPE(5));
+        qn_attr turned = QN_ATTR_I("transA", way == 2);
+        qn_value z = qn_graph_node(graph, "MatMul", (qn_value[]){x, w}, 2, &turned, 1);
+        qn_graph_output(graph, "y", qn_graph_op1(graph, "Relu", qn_graph_op2(graph, "Add", z, b)));
+        graph = after(graph, qn_pass_fuse);
+        assert_int_equal(graph->nodes_count, way == 0 ? 1 : 3);
+        qn_value y = qn_graph_find(graph, "y");
+        assert_int_equal(qn_graph_type(graph, y)->shape.rank, 3);
+        assert_int_equal(qn_graph_type(graph, y)->shape.dims[2], 5);
+        qn_graph_destroy(graph);
+    }
+}
+
 static void fuse_leaves_values_that_others_read(void **state)
 {
     (void)state;
@@ -274,6 +296,7 @@ int main(void)
         cmocka_unit_test(fold_keeps_identities_that_broadcast),
         cmocka_unit_test(share_joins_equal_nodes_only),
         cmocka_unit_test(fuse_takes_bias_and_activation),
+        cmocka_unit_test(fuse_takes_batches_of_rows),
         cmocka_unit_test(fuse_leaves_values_that_others_read),
         cmocka_unit_test(fuse_pool_takes_forward_and_backward),
         cmocka_unit_test(fuse_pool_leaves_other_windows_and_readers),

@@ -89,6 +89,13 @@ static void set_batch(const qn_shape *shape, const qn_shape *out, int64_t *dst)
     }
 }
 
+/* One matrix for all rows of a batch. */
+static void join_batch(const qn_shape *a, qn_gemm *gemm)
+{
+    for (int i = 0; i < a->rank - 2; i++)
+        gemm->m *= a->dims[i];
+}
+
 static bool describe_matmul(const qn_bind *bind, qn_gemm *gemm)
 {
     const qn_shape *a = &bind->types->inputs[0].shape, *b = &bind->types->inputs[1].shape;
@@ -96,9 +103,8 @@ static bool describe_matmul(const qn_bind *bind, qn_gemm *gemm)
     if (!is_product(bind) || out->rank - 2 > QN_GEMM_BATCH_RANK)
         return false;
     set_matrices(bind, gemm);
-    if (b->rank == 2 && !gemm->trans_a) { /* one matrix for all rows of the batch */
-        for (int i = 0; i < a->rank - 2; i++)
-            gemm->m *= a->dims[i];
+    if (b->rank == 2 && !gemm->trans_a) {
+        join_batch(a, gemm);
         return true;
     }
     gemm->batch_rank = out->rank - 2;
@@ -124,6 +130,7 @@ static bool describe_gemm(const qn_bind *bind, qn_gemm *gemm)
     if (!is_product(bind) || !qn_bind_activation(bind, &gemm->act, &gemm->slope))
         return false;
     set_matrices(bind, gemm);
+    join_batch(&types->inputs[0].shape, gemm);
     gemm->alpha = (float)qn_op_attr_f(types, "alpha");
     if (types->inputs_count < 3 || types->inputs[2].shape.rank < 0)
         return true;

@@ -3,6 +3,9 @@
  *
  * For Y = A B: dA = dY B^T and dB = A^T dY. With a transposed factor the same products appear with
  * their sides exchanged, so no Transpose node is ever needed.
+ *
+ * Beyond ONNX, the first factor of a Gemm may have more than two dimensions when it is not transposed: all but the last
+ * are rows then, as in a MatMul by one matrix, and the bias is a row.
  */
 #include "graph/op/common.h"
 #include "graph/op/number.h"
@@ -38,6 +41,16 @@ static bool read_sizes(const qn_op_types *types, matmul_sizes *ret)
     z.n = bm[!z.trans_b];
     *ret = z;
     return bm[z.trans_b] == z.k;
+}
+
+/* Those of a Gemm, whose first factor may be a batch of rows. */
+static bool read_gemm_sizes(const qn_op_types *types, matmul_sizes *ret)
+{
+    const qn_shape *a = &types->inputs[0].shape;
+    bool fits = read_sizes(types, ret);
+    for (int i = 0; i < a->rank - 2; i++)
+        ret->m *= a->dims[i];
+    return fits;
 }
 
 static qn_status check_product(const qn_op_types *types, matmul_sizes *ret, qn_error *err)
@@ -125,9 +138,11 @@ static void product_vjp(const qn_op_vjp *in, qn_value dy, qn_value *ret)
 {
     bool ta = qn_op_attr_i(in->types, "transA") != 0, tb = qn_op_attr_i(in->types, "transB") != 0;
     qn_value a = in->inputs[0], b = in->inputs[1];
-    if (is_shared(in->types) && !ta && !tb) {
-        ret[0] = product(in, dy, false, b, true);
-        ret[1] = qn_graph_op2(in->graph, "MatMulGradWeight", a, dy);
+    if (is_shared(in->types) && !ta) {
+        ret[0] = product(in, dy, false, b, !tb);
+        ret[1] = qn_graph_op2(in->graph, "MatMulGradWeight", tb ? dy : a, tb ? a : dy);
+        if (strcmp(in->types->op->name, "Gemm") == 0)
+            ret[1] = qn_op_scale(in, ret[1], qn_op_attr_f(in->types, "alpha"));
         return;
     }
     qn_value da = ta ? product(in, b, tb, dy, true) : product(in, dy, false, b, !tb);
@@ -147,10 +162,16 @@ static qn_status gemm_infer(const qn_op_types *types, qn_type *ret_outputs, qn_e
     char text[128];
     QN_TRY(qn_op_want_float(types, 0, err));
     QN_TRY(qn_op_want_dtype(types, 1, types->inputs[0].dtype, err));
-    QN_TRY(qn_op_want_rank(types, 0, 2, err));
     QN_TRY(qn_op_want_rank(types, 1, 2, err));
+    const qn_shape *a = &types->inputs[0].shape;
+    bool batch = a->rank > 2 && !qn_op_attr_i(types, "transA");
+    if (!batch)
+        QN_TRY(qn_op_want_rank(types, 0, 2, err));
     QN_TRY(check_product(types, &z, err));
-    qn_shape out = {2, {z.m, z.n}}, joined;
+    qn_shape out = batch ? *a : QN_SHAPE(z.m, z.n), joined;
+    out.dims[out.rank - 1] = z.n;
+    if (batch && qn_op_has(types, 2))
+        QN_TRY(qn_op_want_rank(types, 2, 1, err));
     if (qn_op_has(types, 2)) {
         QN_TRY(qn_op_want_dtype(types, 2, types->inputs[0].dtype, err));
         QN_TRY(qn_shape_broadcast(&types->inputs[2].shape, &out, &joined, err));
@@ -165,7 +186,7 @@ static qn_status gemm_infer(const qn_op_types *types, qn_type *ret_outputs, qn_e
 static void gemm_ref(const qn_op_run *run)
 {
     matmul_sizes z;
-    bool fits = read_sizes(run->types, &z);
+    bool fits = read_gemm_sizes(run->types, &z);
     QN_ASSERT(fits);
     OP_FLOAT_CALL(run->inputs[0].dtype, gemm, run, &z);
 }
@@ -261,6 +282,7 @@ static const qn_op_sample matmul_samples[] = {
     MATMUL(OP_F64(3, 4), OP_F64(4, 5), 0, {0}),
     MATMUL(OP_F64(2, 1, 3, 4), OP_F64(3, 4, 5), 0, {0}),
     MATMUL(OP_F64(2, 3, 4), OP_F64(4, 5), 0, {0}),
+    MATMUL(OP_F64(2, 3, 4), OP_F64(5, 4), 1, OP_AI("transB", 1)),
     MATMUL(OP_F64(2, 4, 3), OP_F64(2, 4, 5), 1, OP_AI("transA", 1)),
     MATMUL(OP_F64(3, 4), OP_F64(5, 4), 1, OP_AI("transB", 1)),
     MATMUL(OP_F64(4, 3), OP_F64(5, 4), 2, OP_AI("transA", 1), OP_AI("transB", 1)),
@@ -272,6 +294,9 @@ static const qn_op_sample gemm_samples[] = {
     GEMM(OP_F64(4, 3), OP_F64(5, 4), OP_F64(3, 1), 4, OP_AI("transA", 1), OP_AI("transB", 1),
          OP_AF("alpha", 0.5), OP_AF("beta", 2)),
     GEMM(OP_F64(4, 3), OP_F64(4, 5), OP_F64_SCALAR, 1, OP_AI("transA", 1)),
+    GEMM(OP_F64(2, 3, 4), OP_F64(4, 5), OP_F64(5), 0, {0}),
+    GEMM(OP_F64(2, 2, 3, 4), OP_F64(5, 4), OP_F64(5), 3, OP_AI("transB", 1), OP_AF("alpha", 0.5),
+         OP_AS("activation", "relu")),
     FUSED("relu"),
     FUSED("leaky_relu"),
     FUSED("sigmoid"),

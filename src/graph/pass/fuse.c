@@ -46,8 +46,9 @@ static bool is_product(const fusing *f, const qn_node *node)
 {
     const qn_graph *graph = f->rewrite.from;
     if (is_op(node, "MatMul"))
-        return graph->values[node->inputs[0]].type.shape.rank == 2 &&
-               graph->values[node->inputs[1]].type.shape.rank == 2;
+        return graph->values[node->inputs[1]].type.shape.rank == 2 &&
+               (graph->values[node->inputs[0]].type.shape.rank == 2 ||
+                find_attr(node, "transA")->i == 0);
     return (is_op(node, "Gemm") || is_op(node, "Conv")) &&
            strcmp(find_attr(node, "activation")->s, "none") == 0;
 }
