@@ -1,8 +1,9 @@
 /*
  * Times the kernels on the shapes that matter for training, one JSON line each: name, microseconds (median), GF/s or
- * GB/s, and the fraction of the peak that a loop of independent FMAs (or a plain read of L2) reaches in the same
- * process. Usage: kernel_bench [THREADS [FILTER]]
+ * GB/s, and the fraction of the peak that a loop of independent FMAs reaches on all threads between the samples, so that
+ * both meet the same clock and the same neighbours. Usage: kernel_bench [THREADS [FILTER]]
  */
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,16 +57,16 @@ static float fma_chains(int64_t rounds)
 enum { FLOPS_PER_ROUND = 40 };
 #endif
 
-enum { SAMPLES = 31, PEAK_CHUNKS = 16 };
+enum { SAMPLES = 31, PEAK_CHUNKS = 16, PEAK_ROUNDS = 10000, PEAK_APART = 16 };
 static const double sample_ns = 2e6;
 
 typedef struct {
     qn_pool *pool;
     int threads;
     const char *filter;
-    double peak; /* GF/s */
     char *arena; /* zeroed once, touched, reused by every case */
     size_t arena_size;
+    float *peak_sums; /* [threads][PEAK_CHUNKS][PEAK_APART], at the end of the arena */
 } bench;
 
 typedef void bench_fn(bench *b, void *context);
@@ -82,8 +83,31 @@ static int64_t bench_now_ns(const bench *b)
     return b->threads == 1 ? qn_cpu_time_ns() : qn_now_ns();
 }
 
-/* Median over samples of about 2 ms each; *ret_least: the quickest, which neighbours on the machine disturb least. */
-static double time_us(bench *b, bench_fn *fn, void *context, double *ret_least)
+static void peak_chunk(void *context, int64_t chunk, int worker)
+{
+    (void)worker;
+    ((float *)context)[chunk * PEAK_APART] = fma_chains(PEAK_ROUNDS);
+}
+
+/* GF/s of independent FMAs on all threads at once: cores that share a clock or a unit must not promise more than they
+ * give together. */
+static double sample_peak(bench *b)
+{
+    int64_t chunks = (int64_t)b->threads * PEAK_CHUNKS, start = bench_now_ns(b);
+    qn_pool_run(b->pool, peak_chunk, b->peak_sums, chunks);
+    double ns = (double)(bench_now_ns(b) - start);
+    return (double)PEAK_ROUNDS * FLOPS_PER_ROUND * (double)chunks / ns;
+}
+
+typedef struct {
+    double us,
+        us_least; /* median, and the quickest, which neighbours on the machine disturb least */
+    double peak,
+        peak_least; /* what `flops` in those times are of the FMA loop's pace: median of pairs, best of best */
+} timing;
+
+/* Samples of about 2 ms each, in turn with the FMA loop. */
+static timing time_case(bench *b, bench_fn *fn, void *context, double flops)
 {
     fn(b, context);
     int64_t repeats = 1;
@@ -95,16 +119,22 @@ static double time_us(bench *b, bench_fn *fn, void *context, double *ret_least)
             break;
         repeats *= 2;
     }
-    double samples[SAMPLES];
+    double ns[SAMPLES], share[SAMPLES], top = 1;
     for (int s = 0; s < SAMPLES; s++) {
+        double peak = flops > 0 ? sample_peak(b) : 1;
         int64_t start = bench_now_ns(b);
         for (int64_t i = 0; i < repeats; i++)
             fn(b, context);
-        samples[s] = (double)(bench_now_ns(b) - start) / (double)repeats;
+        ns[s] = (double)(bench_now_ns(b) - start) / (double)repeats;
+        share[s] = flops / ns[s] / peak;
+        top = peak > top ? peak : top;
     }
-    qsort(samples, SAMPLES, sizeof *samples, compare_doubles);
-    *ret_least = samples[0] / 1000;
-    return samples[SAMPLES / 2] / 1000;
+    qsort(ns, SAMPLES, sizeof *ns, compare_doubles);
+    qsort(share, SAMPLES, sizeof *share, compare_doubles);
+    return (timing){.us = ns[SAMPLES / 2] / 1000,
+                    .us_least = ns[0] / 1000,
+                    .peak = share[SAMPLES / 2],
+                    .peak_least = flops / ns[0] / top};
 }
 
 static void report(bench *b, const char *name, bench_fn *fn, void *context, double flops,
@@ -112,14 +142,15 @@ static void report(bench *b, const char *name, bench_fn *fn, void *context, doub
 {
     if (b->filter && !strstr(name, b->filter))
         return;
-    double least, us = time_us(b, fn, context, &least);
-    printf("{\"name\":\"%s\",\"threads\":%d,\"us\":%.3f,\"us_least\":%.3f", name, b->threads, us,
-           least);
+    timing t = time_case(b, fn, context, flops);
+    printf("{\"name\":\"%s\",\"threads\":%d,\"us\":%.3f,\"us_least\":%.3f", name, b->threads, t.us,
+           t.us_least);
     if (flops > 0)
-        printf(",\"gflops\":%.1f,\"peak\":%.3f,\"peak_least\":%.3f", flops / us * 1e-3,
-               flops / us * 1e-3 / b->peak, flops / least * 1e-3 / b->peak);
+        printf(",\"gflops\":%.1f,\"peak\":%.3f,\"peak_least\":%.3f", flops / t.us * 1e-3, t.peak,
+               t.peak_least);
     if (bytes > 0)
-        printf(",\"gbytes\":%.1f,\"gbytes_least\":%.1f", bytes / us * 1e-3, bytes / least * 1e-3);
+        printf(",\"gbytes\":%.1f,\"gbytes_least\":%.1f", bytes / t.us * 1e-3,
+               bytes / t.us_least * 1e-3);
     printf("}\n");
     fflush(stdout);
 }
@@ -603,19 +634,6 @@ static void bench_plain(bench *b)
     }
 }
 
-static void peak_chunk(void *context, int64_t chunk, int worker)
-{
-    (void)worker;
-    ((float *)context)[chunk * 16] = fma_chains(10000);
-}
-
-/* On all threads at once: cores that share a clock or a unit must not promise more than they give together. */
-static void run_peak(bench *b, void *context)
-{
-    (void)context;
-    qn_pool_run(b->pool, peak_chunk, b->arena, b->threads * PEAK_CHUNKS);
-}
-
 int main(int argc, char **argv)
 {
     bench b = {.threads = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1,
@@ -629,11 +647,13 @@ int main(int argc, char **argv)
         return 1;
     for (size_t i = 0; i < b.arena_size / 4; i++)
         ((float *)(void *)b.arena)[i] = (float)(i * 2654435761u % 1000) * 1e-3f;
-    double least;
-    time_us(&b, run_peak, NULL, &least);
-    b.peak = 10000.0 * FLOPS_PER_ROUND * PEAK_CHUNKS * b.threads / least * 1e-3;
+    b.arena_size -= sizeof(float) * PEAK_CHUNKS * PEAK_APART * (size_t)b.threads;
+    b.peak_sums = (float *)(void *)(b.arena + b.arena_size);
+    double peak = 0;
+    for (int i = 0; i < SAMPLES; i++)
+        peak = fmax(peak, sample_peak(&b));
     printf("{\"name\":\"fma_peak\",\"threads\":%d,\"gflops\":%.1f,\"level\":\"%s\"}\n", b.threads,
-           b.peak, qn_cpu_level_name(qn_cpu_level()));
+           peak, qn_cpu_level_name(qn_cpu_level()));
     bench_gemm(&b);
     bench_conv(&b);
     bench_plain(&b);

@@ -198,18 +198,17 @@ static void gemm_gives_the_same_bits_for_any_thread_count_and_batch(void **state
     free(one);
 }
 
-/* Large enough for shared copies of B in several slices of k and of panels; a single row takes the direct path. */
+/* Large enough for groups of panels that a worker keeps and several passes over k; a single row takes the direct path. */
 static void gemm_of_large_sizes_equals_its_rows(void **state)
 {
     (void)state;
     static const struct {
         int64_t m, n, k;
         bool ta, tb, relu;
-    } cases[] = {{150, 1000, 2700, false, false, true},
-                 {257, 100, 5200, false, true, false},
-                 {130, 820, 2600, true, false, false},
-                 {128, 8192, 64, true, true, true},
-                 {140, 770, 2048, false, false, false}};
+    } cases[] = {{150, 1000, 2700, false, false, true}, {257, 100, 5200, false, true, false},
+                 {130, 820, 2600, true, false, false},  {560, 300, 1100, true, false, true},
+                 {2050, 60, 1100, true, false, false},  {2050, 100, 400, true, true, true},
+                 {128, 8192, 64, true, true, true},     {140, 770, 2048, false, false, false}};
     qn_pool *pool = pool_of(3);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int64_t m = cases[i].m, n = cases[i].n, k = cases[i].k;

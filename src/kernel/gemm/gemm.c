@@ -9,12 +9,13 @@
  * block that continues a sum starts from the partial one, so the chain of additions is the same on
  * every path.
  *
- * A large product copies B once for all blocks, in slices of panels that the outer caches hold:
+ * A large product has long panels, so that C is read and written seldom, and every worker copies what it reads of B itself:
  *
- *      all threads: slice of B -> [panel][k][48]      then all threads: blocks of rows x some panels of the slice
+ *      chunk = (group of panels, block of rows), rows running fastest; a worker keeps its copy of a group, [panel][k][48],
+ *      in L2 until a chunk of another group comes its way
  *
- * Its blocks are wide, so that a block of A, read from far away or copied, serves many panels, and their part of C
- * stays in L2 while k passes.
+ * With two threads each copies about half of B, and nothing but A is read by both: lines that one core wrote and
+ * another reads cost several times what a copy does.
  */
 #include "kernel/gemm/gemm.h"
 
@@ -32,17 +33,25 @@ enum {
     COPY_B_ROWS = 24,   /* fewer rows of C do not pay for a copy of B */
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
-    CHUNK_FLOPS = 1 << 20,
-    SHARED_FLOPS =
-        128 << 20,      /* a quarter of a millisecond on two cores: one more meeting is cheap */
-    SHARED_ROWS = 128,  /* of a block: with 16 panels 384 KiB of C and 128 of A, of 1 MiB of L2 */
-    SHARED_PANELS = 16, /* most panels of a block */
-    SHARED_CHUNKS = 24, /* blocks wanted, so that no core waits long for the last one */
-    SHARED_COPY_CHUNKS = 8, /* the same where a block copies A: twice the panels pay */
-    SLICE_K = 2560,
-    SLICE_BYTES = SHARED_PANELS * SLICE_K * PANEL_MAX * 4, /* of B at a time: 7.5 MiB */
-    PACK_ROWS = 16,       /* of B, copied together: as many streams as prefetchers follow */
-    FAR_COPY_BYTES = 8192 /* rows of A at multiples of this fall on a few sets of L2 */
+    CHUNK_FLOPS = 1 << 20
+};
+
+/* Of large products, where B is worth a copy that stays. */
+enum {
+    LARGE_FLOPS = 128 << 20, /* a quarter of a millisecond on two cores */
+    LARGE_ROWS = 128,        /* fewer do not pay for a copy */
+    LARGE_BLOCK_M = 24,      /* whole tiles of every height, and no long wait for the last chunk */
+    LARGE_K = 1024,          /* of a pass; each costs a tile some 100 cycles beside 12 for each k */
+    TRANS_K = 512, /* where A is read down its columns, and L2 keeps those for the next rows */
+    FAR_COLUMN_BYTES = 8192, /* but columns so far apart fall on each other there: A is copied */
+    COPY_A_K = 384, /* by each worker, where groups of panels are wide, being shallow, ... */
+    COPY_A_M = 96,  /* in pieces of so many rows; ... */
+    SHARED_BYTES = 8 << 20,  /* else once for all threads, so much at a time, ... */
+    SHARED_ROWS = 8,         /* by tiles */
+    GROUP_BYTES = 576 << 10, /* of a copied group, of 1 MiB of L2: three panels of LARGE_K */
+    GROUP_ROWS = 1024, /* of C: with fewer, two threads should hardly copy the same panels, ... */
+    GROUPS_MIN = 4,    /* so that many groups are better, or else two */
+    PACK_ROWS = 16     /* of A or B, copied together: as many streams as prefetchers follow */
 };
 
 /* How a product is cut. All of it follows from the sizes and flags. */
@@ -50,15 +59,22 @@ typedef struct {
     const qn_gemm *gemm;
     const qn_tile_kernels *kernels;
     int64_t block_m, block_k, panels, panels_per_block;
+    int64_t pitch; /* of a copied panel's rows */
     int64_t blocks_m, blocks_n, batches;
     bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
+    bool share_a;                 /* all threads copy A of a pass for each other */
+    bool large; /* chunks run down the rows of a group, whose copy of B the worker keeps */
     size_t worker_bytes;
+    float *shared_a; /* [tile][k][SHARED_ROWS] */
     char *scratch;
-    int64_t slice,
-        slice_k; /* panels x rows of B copied at a time for all blocks; 0 = each block copies its own */
-    int64_t slice_first, slice_panels, k_first, k_end; /* those at hand */
-    float *shared;                                     /* [panel][k][PANEL_MAX] */
+    int64_t k_first, k_end; /* the pass at hand; several where the product is large and k long */
 } job;
+
+/* A worker's copy of a group's panels, [panel][k][pitch], at the start of its scratch. */
+typedef struct {
+    _Alignas(64) int64_t group, k; /* that it holds; group -1 = none yet */
+    _Alignas(64) float b[];
+} group_copy;
 
 static bool is_far(int64_t ld)
 {
@@ -83,29 +99,38 @@ static int64_t divide_up(int64_t total, int64_t each)
     return (total + each - 1) / each;
 }
 
-/* Blocks of a large product: of all rows that L2 holds beside their part of C, so that a panel of B serves many, and
- * of as many panels as leaves a few blocks for every core. */
-static void job_plan_shared(job *j, const qn_gemm *g)
+/* A pass over k, and as many panels to a group as L2 holds a pass of. */
+static void job_plan_large(job *j, const qn_gemm *g)
 {
-    j->copy_b = true;
-    j->copy_a = g->trans_a ? is_far(g->lda) : g->lda * (int64_t)sizeof(float) % FAR_COPY_BYTES == 0;
-    j->slice_k = qn_min_i64(g->k, SLICE_K);
-    j->slice = qn_min_i64(j->panels, SLICE_BYTES / ((int64_t)PANEL_MAX * 4 * j->slice_k));
-    j->slice = divide_up(j->panels, divide_up(j->panels, j->slice));
-    int64_t rows = SHARED_ROWS, groups = divide_up(j->slice, SHARED_PANELS);
-    if (j->copy_a && divide_up(g->m, rows) * groups < SHARED_COPY_CHUNKS)
-        rows /= 2; /* lower blocks cost fetches of B, narrower ones more copies of A */
-    j->block_m = qn_min_i64(g->m, rows);
-    j->block_k = qn_min_i64(g->k, BLOCK_K);
+    const int64_t line = g->m * (int64_t)sizeof(float); /* bytes of A for one k */
+    bool far = g->trans_a && g->lda * (int64_t)sizeof(float) >= FAR_COLUMN_BYTES;
+    j->large = j->copy_b = true;
+    j->share_a = far && g->k > COPY_A_K && line * BLOCK_K <= SHARED_BYTES;
+    j->copy_a = far && !j->share_a;
+    int64_t depth = j->share_a   ? qn_min_i64(LARGE_K, SHARED_BYTES / line)
+                    : j->copy_a  ? COPY_A_K
+                    : g->trans_a ? TRANS_K
+                                 : LARGE_K;
+    j->block_k = divide_up(g->k, divide_up(g->k, depth));
+    j->block_m = qn_min_i64(g->m, j->copy_a ? COPY_A_M : LARGE_BLOCK_M);
     j->blocks_m = divide_up(g->m, j->block_m);
-    groups =
-        qn_max_i64(groups, divide_up(j->copy_a ? SHARED_COPY_CHUNKS : SHARED_CHUNKS, j->blocks_m));
-    j->panels_per_block = divide_up(j->slice, qn_min_i64(j->slice, groups));
+    int64_t most = GROUP_BYTES / (j->block_k * j->pitch * (int64_t)sizeof(float));
+    int64_t groups = divide_up(j->panels, most);
+    if (g->m < GROUP_ROWS)
+        groups = qn_max_i64(groups, j->panels < 2 * GROUPS_MIN ? 2 : GROUPS_MIN);
+    j->panels_per_block = divide_up(j->panels, groups);
+}
+
+/* Of a worker's copy of B: one panel, or those of a group. */
+static int64_t group_floats(const job *j)
+{
+    return j->pitch * j->block_k * (j->large ? j->panels_per_block : 1);
 }
 
 static void job_plan(job *j, const qn_gemm *g)
 {
     *j = (job){.gemm = g, .kernels = qn_tile_f32(), .batches = batch_count(g)};
+    j->pitch = (int64_t)j->kernels->lanes * j->kernels->vecs_max;
     j->general = g->alpha != 1 || (g->beta != 0 && g->beta != 1);
     j->copy_b =
         (g->trans_b && g->k > 0) || (g->m >= COPY_B_ROWS && is_far(g->ldb) && g->n > PANEL_MAX);
@@ -128,23 +153,25 @@ static void job_plan(job *j, const qn_gemm *g)
     if (j->blocks_m > 1) /* of equal height, in whole tiles */
         j->block_m = divide_up(divide_up(g->m, j->blocks_m), 8) * 8;
     double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
-    if (!j->general && j->batches == 1 && flops >= SHARED_FLOPS && g->m >= SHARED_ROWS &&
+    if (!j->general && j->batches == 1 && flops >= LARGE_FLOPS && g->m >= LARGE_ROWS &&
         g->n > PANEL_MAX)
-        job_plan_shared(j, g);
+        job_plan_large(j, g);
     j->blocks_n = (j->panels + j->panels_per_block - 1) / j->panels_per_block;
     size_t floats = 0;
     if (j->copy_a)
         floats += (size_t)(j->block_m * j->block_k);
-    if (j->copy_b && !j->slice)
-        floats += (size_t)(PANEL_MAX * j->block_k);
+    if (j->copy_b)
+        floats += (size_t)group_floats(j);
     if (j->general)
-        floats += (size_t)(PANEL_MAX * j->block_m);
-    j->worker_bytes = round_up_64(floats * sizeof(float));
+        floats += (size_t)(j->pitch * j->block_m);
+    j->worker_bytes = round_up_64(floats * sizeof(float) + (j->large ? sizeof(group_copy) : 0));
 }
 
+/* A of a pass as [tile][k][SHARED_ROWS]. */
 static size_t shared_bytes(const job *j)
 {
-    return round_up_64((size_t)(j->slice * j->slice_k) * PANEL_MAX * sizeof(float));
+    int64_t rows = divide_up(j->gemm->m, SHARED_ROWS) * SHARED_ROWS;
+    return j->share_a ? round_up_64((size_t)(rows * j->block_k) * sizeof(float)) : 0;
 }
 
 size_t qn_gemm_f32_scratch_bytes(const qn_gemm *gemm, int threads)
@@ -162,36 +189,48 @@ typedef struct {
     const float *a, *b;
     float *c;
     int64_t row, rows; /* of C */
-    float *copy_a, *copy_b, *sum;
-    int64_t row_offset[ROWS_MAX];
-    int64_t step;
     int64_t panel_first, panel_end;
+    float *copy_a, *copy_b, *sum;
+    group_copy *group; /* NULL where B is not kept */
+    int64_t k, depth;  /* of the sums at hand */
+    const float *part_a;
+    int64_t row_offset[ROWS_MAX]; /* from part_a */
+    int64_t step;
 } block;
 
-/* Copies rows [row, rows) x [k, depth) of op(A) as they lie, and points the row table at the copy.
- */
-static const float *block_take_a(block *w, int64_t k, int64_t depth)
+/* Points at rows [row, rows) x [k, depth) of op(A), copied as they lie where that is wanted. */
+static void block_take_a(block *w)
 {
     const qn_gemm *g = w->j->gemm;
-    const float *src = g->trans_a ? w->a + k * g->lda + w->row : w->a + w->row * g->lda + k;
+    const float *src = g->trans_a ? w->a + w->k * g->lda + w->row : w->a + w->row * g->lda + w->k;
+    if (w->j->share_a) {
+        w->part_a = w->j->shared_a + w->row * w->depth;
+        w->step = SHARED_ROWS;
+        for (int64_t i = 0; i < w->rows; i++)
+            w->row_offset[i] = i / SHARED_ROWS * SHARED_ROWS * w->depth + i % SHARED_ROWS;
+        return;
+    }
     w->step = g->trans_a ? (w->copy_a ? w->rows : g->lda) : 1;
-    int64_t pitch = g->trans_a ? 1 : w->copy_a ? depth : g->lda;
+    int64_t pitch = g->trans_a ? 1 : w->copy_a ? w->depth : g->lda;
     for (int64_t i = 0; i < w->rows; i++)
         w->row_offset[i] = i * pitch;
+    w->part_a = w->copy_a ? w->copy_a : src;
     if (!w->copy_a)
-        return src;
-    int64_t lines = g->trans_a ? depth : w->rows, width = g->trans_a ? w->rows : depth;
+        return;
+    int64_t lines = g->trans_a ? w->depth : w->rows, width = g->trans_a ? w->rows : w->depth;
     for (int64_t i = 0; i < lines; i++)
         memcpy(w->copy_a + i * width, src + i * g->lda, (size_t)width * sizeof(float));
-    return w->copy_a;
 }
 
-/* One row of a panel; the common widths are known to the compiler. */
+/* One row of a panel or of a tile; the common widths are known to the compiler. */
 static void copy_row(float *dst, const float *src, int64_t cols)
 {
     switch (cols) {
     case 48:
         memcpy(dst, src, 48 * sizeof *dst);
+        break;
+    case SHARED_ROWS:
+        memcpy(dst, src, SHARED_ROWS * sizeof *dst);
         break;
     case 32:
         memcpy(dst, src, 32 * sizeof *dst);
@@ -204,24 +243,36 @@ static void copy_row(float *dst, const float *src, int64_t cols)
     }
 }
 
-static const float *block_take_b(const block *w, int64_t k, int64_t depth, int64_t col,
-                                 int64_t cols, int64_t *ret_ldb)
+static int64_t panel_start(const block *w, int64_t panel)
+{
+    return qn_tile_panel_start(w->j->kernels, w->j->gemm->n, panel);
+}
+
+/* Rows [k, k + depth) of op(B) in a panel's columns, as [depth][pitch]. */
+static void copy_panel(float *dst, const block *w, int64_t k, int64_t depth, int64_t panel)
 {
     const qn_gemm *g = w->j->gemm;
-    if (!w->copy_b) {
-        *ret_ldb = g->ldb;
-        return w->b + k * g->ldb + col;
-    }
-    *ret_ldb = PANEL_MAX;
-    if (g->trans_b) {
-        w->j->kernels->transpose(w->copy_b, PANEL_MAX, w->b + col * g->ldb + k, g->ldb, depth,
-                                 cols);
-        return w->copy_b;
-    }
-    const float *src = w->b + k * g->ldb + col;
-    for (int64_t i = 0; i < depth; i++)
-        copy_row(w->copy_b + i * PANEL_MAX, src + i * g->ldb, cols);
-    return w->copy_b;
+    int64_t col = panel_start(w, panel), cols = panel_start(w, panel + 1) - col;
+    if (g->trans_b)
+        w->j->kernels->transpose(dst, w->j->pitch, w->b + col * g->ldb + k, g->ldb, depth, cols);
+    else
+        for (int64_t i = 0; i < depth; i++)
+            copy_row(dst + i * w->j->pitch, w->b + (k + i) * g->ldb + col, cols);
+}
+
+/* Where the worker holds the panels of another group or pass, it copies those of this one. */
+static void block_take_group(block *w)
+{
+    group_copy *copy = w->group;
+    if (copy->group == w->panel_first && copy->k == w->k)
+        return;
+    copy->group = w->panel_first;
+    copy->k = w->k;
+    int64_t step = w->j->gemm->trans_b ? w->depth : PACK_ROWS;
+    for (int64_t i = 0; i < w->depth; i += step)
+        for (int64_t panel = w->panel_first; panel < w->panel_end; panel++)
+            copy_panel(copy->b + ((panel - w->panel_first) * w->depth + i) * w->j->pitch, w,
+                       w->k + i, qn_min_i64(step, w->depth - i), panel);
 }
 
 /* C = alpha * sum + beta * C + bias, the rare case. */
@@ -230,7 +281,7 @@ static void block_combine(const block *w, int64_t col, int64_t cols)
     const qn_gemm *g = w->j->gemm;
     for (int64_t i = 0; i < w->rows; i++) {
         float *c = w->c + i * g->ldc + col;
-        const float *sum = w->sum + i * PANEL_MAX;
+        const float *sum = w->sum + i * w->j->pitch;
         for (int64_t j = 0; j < cols; j++) {
             float x = g->alpha * sum[j];
             if (g->beta != 0)
@@ -240,49 +291,41 @@ static void block_combine(const block *w, int64_t col, int64_t cols)
     }
 }
 
-/* Fetches a part of the block's A that follows at k, so that it comes while all panels are multiplied. */
-static void block_fetch_a(const block *w, int64_t k, int64_t panel)
+/* C of the chunk that most often follows, or of this one again. */
+static const float *next_rows(const block *w)
 {
     const qn_gemm *g = w->j->gemm;
-    int64_t depth = qn_min_i64(w->j->block_k, w->j->k_end - k);
-    int64_t lines = g->trans_a ? depth : w->rows, width = g->trans_a ? w->rows : depth;
-    int64_t panels = w->panel_end - w->panel_first, part = panel - w->panel_first;
-    const float *src = g->trans_a ? w->a + k * g->lda + w->row : w->a + w->row * g->lda + k;
-    for (int64_t i = lines * part / panels; depth > 0 && i < lines * (part + 1) / panels; i++)
-        for (int64_t at = 0; at < width; at += 16)
-            __builtin_prefetch(src + i * g->lda + at, 0, 2);
+    bool more = w->row + 2 * w->rows <= g->m;
+    return w->c + (more ? w->rows * g->ldc : 0) + panel_start(w, w->panel_first);
 }
 
-static void block_panel(block *w, const float *a, int64_t k, int64_t depth, int64_t panel)
+/* The block's rows in one panel, whose B lies at b. */
+static void block_strip(const block *w, int64_t panel, const float *b, int64_t ldb)
 {
     static const int64_t origin[1] = {0};
     const qn_gemm *g = w->j->gemm;
     const qn_tile_kernels *kernels = w->j->kernels;
-    int64_t col = qn_tile_panel_start(kernels, g->n, panel);
-    int64_t cols = qn_tile_panel_start(kernels, g->n, panel + 1) - col;
-    bool last = k + depth == g->k, general = w->j->general;
+    int64_t col = panel_start(w, panel), cols = panel_start(w, panel + 1) - col;
+    float *c = w->c + col;
+    bool last = w->k + w->depth == g->k, general = w->j->general;
     qn_strip s = {.rows = w->rows,
                   .cols = (int)cols,
-                  .a = a,
+                  .a = w->part_a,
                   .row = w->row_offset,
                   .seg = origin,
                   .segs = 1,
-                  .seg_len = depth,
+                  .seg_len = w->depth,
                   .step = w->step,
-                  .c = w->c + col,
+                  .b = b,
+                  .ldb = ldb,
+                  .c = c,
                   .ldc = g->ldc,
-                  .add = k > 0 || g->beta != 0};
-    if (w->j->slice) {
-        s.b = w->j->shared +
-              ((panel - w->j->slice_first) * w->j->slice_k + k - w->j->k_first) * PANEL_MAX;
-        s.ldb = PANEL_MAX;
-        block_fetch_a(w, k + depth, panel);
-    } else {
-        s.b = block_take_b(w, k, depth, col, cols, &s.ldb);
-    }
+                  .add = w->k > 0 || g->beta != 0};
+    if (w->group) /* nothing else reads or writes so far away as C here, and tiles are long */
+        s.next = panel + 1 < w->panel_end ? c + cols : next_rows(w);
     if (general) {
         s.c = w->sum;
-        s.ldc = PANEL_MAX;
+        s.ldc = w->j->pitch;
         s.add = false;
     } else if (last) {
         s.bias = g->bias ? g->bias + col : NULL;
@@ -292,93 +335,108 @@ static void block_panel(block *w, const float *a, int64_t k, int64_t depth, int6
     if (general)
         block_combine(w, col, cols);
     if (last && g->act != QN_ACT_NONE && (general || g->act != QN_ACT_RELU))
-        kernels->activate(w->c + col, g->ldc, w->rows, cols, g->act, g->slope);
+        kernels->activate(c, g->ldc, w->rows, cols, g->act, g->slope);
+}
+
+/* Each panel of B is near or comes near once, and all rows pass over it. */
+static void block_multiply(block *w)
+{
+    const qn_gemm *g = w->j->gemm;
+    int64_t pitch = w->j->pitch;
+    block_take_a(w);
+    if (w->group)
+        block_take_group(w);
+    for (int64_t panel = w->panel_first; panel < w->panel_end; panel++) {
+        if (w->group) {
+            int64_t at = (panel - w->panel_first) * w->depth * pitch;
+            block_strip(w, panel, w->group->b + at, pitch);
+        } else if (w->copy_b) {
+            copy_panel(w->copy_b, w, w->k, w->depth, panel);
+            block_strip(w, panel, w->copy_b, pitch);
+        } else {
+            block_strip(w, panel, w->b + w->k * g->ldb + panel_start(w, panel), g->ldb);
+        }
+    }
+}
+
+/* The block that a chunk stands for. */
+static void block_find(block *w, const job *j, int64_t chunk)
+{
+    const qn_gemm *g = j->gemm;
+    int64_t in_batch = chunk % (j->blocks_m * j->blocks_n);
+    int64_t batch = chunk / (j->blocks_m * j->blocks_n);
+    for (int i = g->batch_rank - 1; i >= 0; batch /= g->batch[i], i--) {
+        int64_t step = batch % g->batch[i];
+        w->a += step * g->batch_a[i];
+        w->b += step * g->batch_b[i];
+        w->c += step * g->batch_c[i];
+    }
+    int64_t down = j->large ? in_batch % j->blocks_m : in_batch / j->blocks_n;
+    int64_t across = j->large ? in_batch / j->blocks_m : in_batch % j->blocks_n;
+    w->row = down * j->block_m;
+    w->rows = qn_min_i64(j->block_m, g->m - w->row);
+    w->c += w->row * g->ldc;
+    w->panel_first = across * j->panels_per_block;
+    w->panel_end = qn_min_i64(w->panel_first + j->panels_per_block, j->panels);
+}
+
+static void *worker_scratch(const job *j, int worker)
+{
+    return j->worker_bytes ? j->scratch + (size_t)worker * j->worker_bytes : NULL;
 }
 
 static void job_block(void *context, int64_t chunk, int worker)
 {
     const job *j = context;
-    const qn_gemm *g = j->gemm;
-    int64_t in_batch = chunk % (j->blocks_m * j->blocks_n),
-            batch = chunk / (j->blocks_m * j->blocks_n);
-    block w = {.j = j, .a = g->a, .b = g->b, .c = g->c};
-    for (int i = g->batch_rank - 1; i >= 0; batch /= g->batch[i], i--) {
-        int64_t step = batch % g->batch[i];
-        w.a += step * g->batch_a[i];
-        w.b += step * g->batch_b[i];
-        w.c += step * g->batch_c[i];
+    block w = {.j = j, .a = j->gemm->a, .b = j->gemm->b, .c = j->gemm->c};
+    block_find(&w, j, chunk);
+    float *scratch = worker_scratch(j, worker);
+    if (j->large) {
+        w.group = worker_scratch(j, worker);
+        scratch = w.group->b;
+    } else if (j->copy_b) {
+        w.copy_b = scratch;
     }
-    w.row = in_batch / j->blocks_n * j->block_m;
-    w.rows = qn_min_i64(j->block_m, g->m - w.row);
-    w.c += w.row * g->ldc;
-    size_t at = (size_t)worker * j->worker_bytes;
-    float *scratch = j->worker_bytes ? (float *)(void *)(j->scratch + at) : NULL;
+    scratch = j->copy_b ? scratch + group_floats(j) : scratch;
     if (j->copy_a) {
         w.copy_a = scratch;
         scratch += j->block_m * j->block_k;
     }
-    if (j->copy_b && !j->slice) {
-        w.copy_b = scratch;
-        scratch += PANEL_MAX * j->block_k;
-    }
     w.sum = j->general ? scratch : NULL;
-    int64_t first = j->slice_first + in_batch % j->blocks_n * j->panels_per_block;
-    int64_t end = qn_min_i64(first + j->panels_per_block, j->slice_first + j->slice_panels);
-    int64_t k = j->k_first;
+    w.k = j->k_first;
     do {
-        int64_t depth = qn_min_i64(j->block_k, j->k_end - k);
-        const float *a = block_take_a(&w, k, depth);
-        w.panel_first = first;
-        w.panel_end = end;
-        for (int64_t panel = first; panel < end; panel++)
-            block_panel(&w, a, k, depth, panel);
-        k += depth;
-    } while (k < j->k_end);
+        w.depth = qn_min_i64(j->block_k, j->k_end - w.k);
+        block_multiply(&w);
+        w.k += w.depth;
+    } while (w.k < j->k_end);
 }
 
-/* Rows [k, k + PACK_ROWS) of the slice, or one panel's BLOCK_K of them where B is transposed. */
-static void pack_chunk(void *context, int64_t chunk, int worker)
+/* Rows [k, k + PACK_ROWS) of the pass, of all tiles. */
+static void share_a_chunk(void *context, int64_t chunk, int worker)
 {
     const job *j = context;
     const qn_gemm *g = j->gemm;
     (void)worker;
-    int64_t first = 0, end = j->slice_panels, step = g->trans_b ? BLOCK_K : PACK_ROWS;
-    if (g->trans_b) {
-        first = chunk % j->slice_panels;
-        end = first + 1;
-        chunk /= j->slice_panels;
-    }
-    int64_t k = j->k_first + chunk * step, depth = qn_min_i64(step, j->k_end - k);
-    for (int64_t panel = first; panel < end; panel++) {
-        int64_t col = qn_tile_panel_start(j->kernels, g->n, j->slice_first + panel);
-        int64_t cols = qn_tile_panel_start(j->kernels, g->n, j->slice_first + panel + 1) - col;
-        float *dst = j->shared + (panel * j->slice_k + k - j->k_first) * PANEL_MAX;
-        if (g->trans_b)
-            j->kernels->transpose(dst, PANEL_MAX, g->b + col * g->ldb + k, g->ldb, depth, cols);
-        for (int64_t i = 0; !g->trans_b && i < depth; i++)
-            copy_row(dst + i * PANEL_MAX, g->b + (k + i) * g->ldb + col, cols);
+    int64_t depth = j->k_end - j->k_first, first = chunk * PACK_ROWS;
+    int64_t end = qn_min_i64(first + PACK_ROWS, depth);
+    for (int64_t row = 0; row < g->m; row += SHARED_ROWS) {
+        float *dst = j->shared_a + row * depth;
+        const float *src = g->a + j->k_first * g->lda + row;
+        int64_t rows = qn_min_i64(SHARED_ROWS, g->m - row);
+        for (int64_t k = first; k < end; k++)
+            copy_row(dst + k * SHARED_ROWS, src + k * g->lda, rows);
     }
 }
 
-/* All threads copy the slice at hand, then all compute with it. */
-static void run_slice(qn_pool *pool, job *j)
+static void run_large(qn_pool *pool, job *j)
 {
-    const qn_gemm *g = j->gemm;
-    int64_t step = g->trans_b ? BLOCK_K : PACK_ROWS;
-    int64_t packs = (j->k_end - j->k_first + step - 1) / step;
-    qn_pool_run(pool, pack_chunk, j, g->trans_b ? packs * j->slice_panels : packs);
-    j->blocks_n = (j->slice_panels + j->panels_per_block - 1) / j->panels_per_block;
-    qn_pool_run(pool, job_block, j, j->blocks_m * j->blocks_n);
-}
-
-static void run_slices(qn_pool *pool, job *j)
-{
-    for (; j->slice_first < j->panels; j->slice_first += j->slice) {
-        j->slice_panels = qn_min_i64(j->slice, j->panels - j->slice_first);
-        for (j->k_first = 0; j->k_first < j->gemm->k; j->k_first = j->k_end) {
-            j->k_end = qn_min_i64(j->k_first + j->slice_k, j->gemm->k);
-            run_slice(pool, j);
-        }
+    for (int i = 0; i < qn_pool_threads(pool); i++)
+        ((group_copy *)worker_scratch(j, i))->group = -1;
+    for (j->k_first = 0; j->k_first < j->gemm->k; j->k_first = j->k_end) {
+        j->k_end = qn_min_i64(j->k_first + j->block_k, j->gemm->k);
+        if (j->share_a)
+            qn_pool_run(pool, share_a_chunk, j, divide_up(j->k_end - j->k_first, PACK_ROWS));
+        qn_pool_run(pool, job_block, j, j->blocks_m * j->blocks_n);
     }
 }
 
@@ -388,13 +446,12 @@ void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
         return;
     job j;
     job_plan(&j, gemm);
-    j.shared = scratch;
+    j.shared_a = scratch;
     j.scratch = scratch ? (char *)scratch + shared_bytes(&j) : NULL;
-    if (j.slice) {
-        run_slices(pool, &j);
+    if (j.large) {
+        run_large(pool, &j);
         return;
     }
-    j.slice_panels = j.panels;
     j.k_end = gemm->k;
     int64_t chunks = j.batches * j.blocks_m * j.blocks_n;
     double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)j.batches;

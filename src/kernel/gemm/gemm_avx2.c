@@ -4,9 +4,10 @@
  */
 #include "kernel/vec_avx2.h"
 
-#define TILE_ROWS 6
-#define TILE_VECS 2
-#define TRANSPOSE 8
+#define TILE_ROWS    6
+#define TILE_VECS    2
+#define TILE_KERNELS qn_tile_f32_avx2
+#define TRANSPOSE    8
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -38,32 +39,3 @@ VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
 }
 
 #include "kernel/gemm/tile_body.h"
-
-#define ROW(R) TILE_COPY(R, 1) TILE_COPY(R, 2)
-ROW(1)
-ROW(2)
-ROW(3)
-ROW(4)
-ROW(5)
-ROW(6)
-#undef ROW
-
-static void strip(const qn_strip *s)
-{
-#define ROW(R)                                                                                     \
-    {                                                                                              \
-        tile_##R##x1, tile_##R##x2                                                                 \
-    }
-    static tile_fn *const table[TILE_ROWS][TILE_VECS] = {ROW(1), ROW(2), ROW(3),
-                                                         ROW(4), ROW(5), ROW(6)};
-#undef ROW
-    strip_run(table, s);
-}
-
-const qn_tile_kernels qn_tile_f32_avx2 = {
-    .lanes = VL,
-    .vecs_max = TILE_VECS,
-    .strip = strip,
-    .transpose = tile_transpose,
-    .activate = tile_activate,
-};

@@ -4,9 +4,10 @@
  */
 #include "kernel/vec_neon.h"
 
-#define TILE_ROWS 8
-#define TILE_VECS 3
-#define TRANSPOSE 4
+#define TILE_ROWS    8
+#define TILE_VECS    3
+#define TILE_KERNELS qn_tile_f32_neon
+#define TRANSPOSE    4
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -25,34 +26,3 @@ VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
 }
 
 #include "kernel/gemm/tile_body.h"
-
-#define ROW(R) TILE_COPY(R, 1) TILE_COPY(R, 2) TILE_COPY(R, 3)
-ROW(1)
-ROW(2)
-ROW(3)
-ROW(4)
-ROW(5)
-ROW(6)
-ROW(7)
-ROW(8)
-#undef ROW
-
-static void strip(const qn_strip *s)
-{
-#define ROW(R)                                                                                     \
-    {                                                                                              \
-        tile_##R##x1, tile_##R##x2, tile_##R##x3                                                   \
-    }
-    static tile_fn *const table[TILE_ROWS][TILE_VECS] = {ROW(1), ROW(2), ROW(3), ROW(4),
-                                                         ROW(5), ROW(6), ROW(7), ROW(8)};
-#undef ROW
-    strip_run(table, s);
-}
-
-const qn_tile_kernels qn_tile_f32_neon = {
-    .lanes = VL,
-    .vecs_max = TILE_VECS,
-    .strip = strip,
-    .transpose = tile_transpose,
-    .activate = tile_activate,
-};

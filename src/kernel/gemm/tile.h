@@ -36,6 +36,8 @@ typedef struct {
     const float *bias;  /* [cols] added at the end, or NULL */
     const float *added; /* as C, with its stride: added after the bias, or NULL */
     bool relu;          /* last of all */
+    const float *
+        next; /* the C, of the same stride, that follows this one; fetched on the way. NULL = none is */
 } qn_strip;
 
 typedef struct {

@@ -1,7 +1,7 @@
 /*
  * The AVX-512 micro-kernel, for f32 and for pairs of bf16: 8 x 48 register tiles, 24 accumulators, 3 vectors of B and one
  * broadcast of A in 32 registers. A step takes 12 cycles of two multipliers and 11 loads of the 24 that fit: the
- * arithmetic is the limit. Everything is static; only ISA files include it.
+ * arithmetic is the limit. Everything but TILE_KERNELS, whose name the including file sets, is static; only ISA files include it.
  */
 #ifndef QN_KERNEL_TILE_AVX512_H
 #define QN_KERNEL_TILE_AVX512_H
@@ -50,28 +50,5 @@ VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
 }
 
 #include "kernel/gemm/tile_body.h"
-
-#define ROW(R) TILE_COPY(R, 1) TILE_COPY(R, 2) TILE_COPY(R, 3)
-ROW(1)
-ROW(2)
-ROW(3)
-ROW(4)
-ROW(5)
-ROW(6)
-ROW(7)
-ROW(8)
-#undef ROW
-
-static void strip(const qn_strip *s)
-{
-#define ROW(R)                                                                                     \
-    {                                                                                              \
-        tile_##R##x1, tile_##R##x2, tile_##R##x3                                                   \
-    }
-    static tile_fn *const table[TILE_ROWS][TILE_VECS] = {ROW(1), ROW(2), ROW(3), ROW(4),
-                                                         ROW(5), ROW(6), ROW(7), ROW(8)};
-#undef ROW
-    strip_run(table, s);
-}
 
 #endif

@@ -4,6 +4,7 @@
  * the packing of pairs (pairs.h).
  */
 #define TILE_MULTIPLY(a, b, sum) _mm512_dpbf16_ps(sum, (__m512bh)(a), (__m512bh)(b))
+#define TILE_KERNELS             qn_tile_bf16_avx512bf16
 #include "kernel/gemm/tile_avx512.h"
 
 #include "kernel/gemm/pairs.h"
@@ -96,14 +97,6 @@ VEC void turn_block(uint32_t *dst, int64_t ldd, const vi line[VL], int64_t pairs
     }
 PACK(f32)
 PACK(bf16)
-
-const qn_tile_kernels qn_tile_bf16_avx512bf16 = {
-    .lanes = VL,
-    .vecs_max = TILE_VECS,
-    .strip = strip,
-    .transpose = tile_transpose,
-    .activate = tile_activate,
-};
 
 const qn_pairs_kernels qn_pairs_avx512bf16 = {
     .tile = &qn_tile_bf16_avx512bf16,

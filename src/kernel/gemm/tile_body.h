@@ -1,7 +1,8 @@
 /*
- * The micro-kernel's body for any vector width: the including file sets TILE_ROWS and TILE_VECS
- * (the register tile) after a vec_*.h header. One always-inlined function takes the tile's size as
- * constants; a table holds its copies. TILE_MULTIPLY, set before, is what joins two vectors and a sum.
+ * The micro-kernel's body for any vector width: the including file sets TILE_ROWS (6 or 8) and
+ * TILE_VECS (2 or 3), the register tile, and TILE_KERNELS, the name of the result, after a vec_*.h
+ * header. One always-inlined function takes the tile's size as constants; a table holds its copies.
+ * TILE_MULTIPLY, set before, is what joins two vectors and a sum.
  */
 #include "kernel/gemm/tile.h"
 #include "kernel/vec_math.h"
@@ -27,6 +28,13 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
         {
             UNROLL for (int j = 0; j < V - 1; j++) acc[i][j] = vf_load(c + i * s->ldc + j * VL);
             acc[i][V - 1] = vf_load_mask(c + i * s->ldc + (V - 1) * VL, tail);
+        }
+    }
+    if (s->next) {
+        const float *next = first + R < s->rows ? c + R * s->ldc : s->next;
+        UNROLL for (int i = 0; i < R; i++)
+        {
+            UNROLL for (int j = 0; j < V; j++) __builtin_prefetch(next + i * s->ldc + j * VL, 1, 3);
         }
     }
     const float *b = s->b;
@@ -81,6 +89,21 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
     {                                                                                              \
         tile(R, V, s, first, tail);                                                                \
     }
+#if TILE_VECS == 3
+#define ROW_COPIES(R) TILE_COPY(R, 1) TILE_COPY(R, 2) TILE_COPY(R, 3)
+#define ROW_NAMES(R)  {tile_##R##x1, tile_##R##x2, tile_##R##x3},
+#else
+#define ROW_COPIES(R) TILE_COPY(R, 1) TILE_COPY(R, 2)
+#define ROW_NAMES(R)  {tile_##R##x1, tile_##R##x2},
+#endif
+#if TILE_ROWS == 8
+#define EACH_ROW(row) row(1) row(2) row(3) row(4) row(5) row(6) row(7) row(8)
+#else
+#define EACH_ROW(row) row(1) row(2) row(3) row(4) row(5) row(6)
+#endif
+
+EACH_ROW(ROW_COPIES)
+static tile_fn *const tiles[TILE_ROWS][TILE_VECS] = {EACH_ROW(ROW_NAMES)};
 
 /* Rows of the next tile when `left` remain: whole tiles, the last two of equal height. */
 static int64_t tile_height(int64_t left)
@@ -90,13 +113,13 @@ static int64_t tile_height(int64_t left)
     return (left + 1) / 2;
 }
 
-static void strip_run(tile_fn *const table[TILE_ROWS][TILE_VECS], const qn_strip *s)
+static void strip(const qn_strip *s)
 {
     int vecs = (s->cols + VL - 1) / VL;
     vm tail = vm_first(s->cols - (vecs - 1) * VL);
     for (int64_t first = 0; first < s->rows;) {
         int64_t height = tile_height(s->rows - first);
-        table[height - 1][vecs - 1](s, first, tail);
+        tiles[height - 1][vecs - 1](s, first, tail);
         first += height;
     }
 }
@@ -175,3 +198,11 @@ static void tile_transpose(float *dst, int64_t ldd, const float *src, int64_t ld
         for (int64_t j = 0; j < cols; j++)
             dst[k * ldd + j] = src[j * lds + k];
 }
+
+const qn_tile_kernels TILE_KERNELS = {
+    .lanes = VL,
+    .vecs_max = TILE_VECS,
+    .strip = strip,
+    .transpose = tile_transpose,
+    .activate = tile_activate,
+};
