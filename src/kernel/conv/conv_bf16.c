@@ -55,6 +55,19 @@ typedef struct {
     uint32_t *packed;
 } forward;
 
+/* Pixels with room for a channel more; colours, which are three, by moves of a known size. */
+static void copy_even(uint16_t *dst, const uint16_t *src, int64_t channels, int64_t count)
+{
+    enum { COLOURS = 3 };
+    if (channels == COLOURS) {
+        for (int64_t i = 0; i < count; i++)
+            memcpy(dst + i * (COLOURS + 1), src + i * COLOURS, COLOURS * sizeof *dst);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++)
+        memcpy(dst + i * (channels + 1), src + i * channels, (size_t)channels * sizeof *dst);
+}
+
 /* As qn_plane_block, with a channel more. */
 static const float *fetch_even(const qn_correlation *j, int64_t plane, int64_t row, int64_t rows,
                                float *pad)
@@ -68,9 +81,9 @@ static const float *fetch_even(const qn_correlation *j, int64_t plane, int64_t r
     memset(pad, 0, (size_t)(count * p->pitch) * sizeof *pad);
     for (int64_t r = qn_max_i64(first, 0); r < qn_min_i64(first + count, c->h); r++) {
         uint16_t *dst = (uint16_t *)(void *)(pad + (r - first) * p->pitch);
-        for (int64_t i = from; i < to; i++)
-            memcpy(dst + i * (c->cin + 1), image + (r * c->w + p->col_first + i) * c->cin,
-                   (size_t)c->cin * sizeof *dst);
+        if (from < to)
+            copy_even(dst + from * (c->cin + 1), image + (r * c->w + p->col_first + from) * c->cin,
+                      c->cin, to - from);
     }
     return pad;
 }
