@@ -4,6 +4,7 @@
  */
 #include "model/architecture_priv.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -327,6 +328,8 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
         network->answer = is_kind(network->closing, "linear")
                               ? scores
                               : qn_nn_activation(&at, scores, network->closing);
+    } else if (architecture->counts) {
+        network->answer = qn_graph_op1(graph, "Exp", scores);
     } else if (architecture->task == QN_TASK_REGRESSION) {
         qn_value scale = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_deviation);
         qn_value mean = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_mean);
@@ -449,6 +452,10 @@ qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *g
     qn_json layers;
     QN_TRY(qn_architecture_layers(architecture, arena, &layers, err));
     qn_status status = build_network(architecture, graph, arena, &layers, &network, err);
+    if (status == QN_OK && architecture->counts) {
+        qn_value usual = qn_graph_scalar(graph, QN_DTYPE_F32, log(architecture->target_mean));
+        network.scores = qn_graph_op2(graph, "Add", network.scores, usual);
+    }
     if (status == QN_OK && with_answer)
         add_answer(architecture, graph, &network);
     if (status == QN_OK)

@@ -50,6 +50,7 @@ typedef enum {
     QN_RECIPE_HINGE,
     QN_RECIPE_SQUARED_HINGE,
     QN_RECIPE_QUANTILE,
+    QN_RECIPE_POISSON,
 } qn_recipe_loss;
 
 typedef struct {

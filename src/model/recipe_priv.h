@@ -26,6 +26,11 @@ typedef enum {
     QN_KEY_LATER,       /* in the contract, but no part of this version */
 } qn_key_type;
 
+/* A word that is no choice, and why: "whose targets are ...". */
+typedef struct {
+    const char *word, *why;
+} qn_recipe_refusal;
+
 typedef struct {
     const char *path; /* "train.epochs"; of column keys the option alone: "scale" */
     qn_key_type type;
@@ -36,6 +41,7 @@ typedef struct {
     double low, high;     /* of numbers, inclusive */
     unsigned types;       /* column keys: bits of qn_column_type that it belongs to */
     const char *doc;
+    const qn_recipe_refusal *refusals; /* ended by a NULL word; NULL = none */
 } qn_recipe_key;
 
 extern const qn_recipe_key qn_recipe_keys[]; /* ended by a NULL path */

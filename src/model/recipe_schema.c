@@ -20,6 +20,18 @@ const qn_recipe_section qn_recipe_sections[] = {
     {NULL, NULL},
 };
 
+/* Losses of quern/net.h that need other targets than a column. */
+static const qn_recipe_refusal losses[] = {
+    {"ctc", "whose targets are sequences of labels, and a column of a table holds one value a row; "
+            "in C it is QN_LOSS_CTC (quern/net.h)"},
+    {"kl",
+     "whose targets are whole distributions, and a column of a table holds one value a row; in "
+     "C it is QN_LOSS_KL (quern/net.h)"},
+    {"cosine", "which compares pairs of answers; in C it is QN_LOSS_COSINE (quern/net.h)"},
+    {"triplet", "which compares three answers; in C it is QN_LOSS_TRIPLET (quern/net.h)"},
+    {NULL, NULL},
+};
+
 const qn_recipe_key qn_recipe_keys[] = {
     {"quern", QN_KEY_INT, FIELD(version), "1", .low = 1, .high = QN_RECIPE_VERSION,
      .doc = "version of the recipe's format"},
@@ -121,7 +133,7 @@ const qn_recipe_key qn_recipe_keys[] = {
      "mape smape mse",
      .doc = "what validation judges by; auto: auroc, accuracy or rmse"},
     {"train.loss", QN_KEY_CHOICE, FIELD(train.loss), "auto",
-     "auto mse mae huber bce ce nll hinge squared_hinge quantile", "ctc",
+     "auto mse mae huber bce ce nll hinge squared_hinge quantile poisson", .refusals = losses,
      .doc = "auto follows the task"},
     {"train.label_smoothing", QN_KEY_FLOAT, FIELD(train.label_smoothing), "0", .high = 0.99,
      .doc = "loss ce: probability spread over the other classes"},
@@ -142,7 +154,7 @@ const qn_recipe_key qn_recipe_keys[] = {
 
     {"tune", QN_KEY_LATER, .doc = "hyper-parameter search"},
     {"privacy", QN_KEY_LATER, .doc = "differential privacy"},
-    {NULL, QN_KEY_LATER, 0, NULL, NULL, NULL, 0, 0, 0, NULL},
+    {NULL, QN_KEY_LATER, 0, NULL, NULL, NULL, 0, 0, 0, NULL, NULL},
 };
 
 #define OPTION(name) offsetof(qn_column_options, name)
@@ -184,7 +196,7 @@ const qn_recipe_key qn_recipe_column_keys[] = {
     {"rate", QN_KEY_LATER, .doc = "audio columns"},
     {"features", QN_KEY_LATER, .doc = "audio columns"},
     {"bands", QN_KEY_LATER, .doc = "audio columns"},
-    {NULL, QN_KEY_LATER, 0, NULL, NULL, NULL, 0, 0, 0, NULL},
+    {NULL, QN_KEY_LATER, 0, NULL, NULL, NULL, 0, 0, 0, NULL, NULL},
 };
 
 int qn_recipe_key_find(qn_str path)

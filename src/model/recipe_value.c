@@ -181,6 +181,9 @@ static qn_status fail_choice(const value *v)
         return qn_recipe_fail(v->source, node,
                               "%s is %s, which this version does not have; it has: %s", v->label,
                               node->text.data, v->key->choices);
+    for (const qn_recipe_refusal *r = v->key->refusals; r && r->word; r++)
+        if (node->kind == QN_YAML_SCALAR && qn_str_is(node->text, r->word))
+            return qn_recipe_fail(v->source, node, "%s is %s, %s", v->label, r->word, r->why);
     snprintf(expected, sizeof expected, "one of: %s", v->key->choices);
     describe(node, got);
     const char *near = node->kind == QN_YAML_SCALAR

@@ -122,15 +122,16 @@ static int64_t places_of(const qn_nn_window *window, int rank)
 /* Weight [K..., in, out] and bias as inputs 1 and 2; false = a sticky error. */
 static bool add_states(const qn_nn_scope *at, qn_value x, int rank,
                        const qn_nn_conv_options *options, int64_t in, int64_t out, qn_init init,
-                       qn_value inputs[3])
+                       bool transposed, qn_value inputs[3])
 {
+    qn_nn_outputs outputs = transposed ? QN_NN_OUTPUTS_NEXT : QN_NN_OUTPUTS_LAST;
     qn_shape weight = {.rank = rank + 2};
     memcpy(weight.dims, options->kernel.size, (size_t)rank * sizeof *weight.dims);
     weight.dims[rank] = in;
     weight.dims[rank + 1] = out;
     inputs[0] = x;
     inputs[1] = qn_nn_state(at, "weight", x, weight, init, true);
-    inputs[1] = qn_nn_reparametrise(at, inputs[1], options->reparam, &init);
+    inputs[1] = qn_nn_reparametrise(at, "", inputs[1], outputs, options->reparam, &init);
     inputs[2] = QN_NONE;
     if (!options->no_bias)
         inputs[2] = qn_nn_state(at, "bias", x, QN_SHAPE(options->filters), (qn_init){0}, true);
@@ -150,7 +151,7 @@ qn_value qn_nn_conv(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_con
     if (!check_groups(at, channels, groups, filters))
         return QN_NONE;
     qn_init init = qn_nn_init_of(options->init, places * (channels / groups), places * filters);
-    if (!add_states(at, x, rank, options, channels / groups, filters, init, inputs))
+    if (!add_states(at, x, rank, options, channels / groups, filters, init, false, inputs))
         return QN_NONE;
     window_attrs(&window, rank, attrs);
     attrs[WINDOW_ATTRS] = QN_ATTR_I("group", groups);
@@ -181,7 +182,7 @@ qn_value qn_nn_conv_transpose(const qn_nn_scope *at, qn_value x, int rank,
     if (!check_groups(at, channels, groups, filters))
         return QN_NONE;
     qn_init init = qn_nn_init_of(options->init, places * channels, places * (filters / groups));
-    if (!add_states(at, x, rank, options, filters / groups, channels, init, inputs))
+    if (!add_states(at, x, rank, options, filters / groups, channels, init, true, inputs))
         return QN_NONE;
     if (kernel->padding != QN_NN_PAD_EXPLICIT)
         memset(window.pads, 0, sizeof window.pads);
@@ -221,28 +222,36 @@ qn_value qn_nn_separable_conv(const qn_nn_scope *at, qn_value x, int rank,
     return qn_nn_conv(&(qn_nn_scope){at->graph, names[1], label}, x, rank, &mix);
 }
 
+/* p: 0 = the op has none. */
 static qn_value pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
-                     const char *op)
+                     const char *op, int64_t p)
 {
     qn_nn_window full;
-    qn_attr attrs[WINDOW_ATTRS + 2];
+    qn_attr attrs[WINDOW_ATTRS + 3];
     if (!qn_nn_begin(at, x) || !want_pixels(at, x, rank) ||
         !window_complete(at, x, rank, true, window, &full))
         return QN_NONE;
     window_attrs(&full, rank, attrs);
     attrs[WINDOW_ATTRS] = list_of("kernel_shape", full.size, rank);
     attrs[WINDOW_ATTRS + 1] = QN_ATTR_I("ceil_mode", window->ceil);
-    return qn_graph_node(at->graph, op, &x, 1, attrs, WINDOW_ATTRS + 2);
+    attrs[WINDOW_ATTRS + 2] = QN_ATTR_I("p", p);
+    return qn_graph_node(at->graph, op, &x, 1, attrs, WINDOW_ATTRS + 2 + (p > 0));
 }
 
 qn_value qn_nn_max_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window)
 {
-    return pool(at, x, rank, window, "MaxPool");
+    return pool(at, x, rank, window, "MaxPool", 0);
 }
 
 qn_value qn_nn_avg_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window)
 {
-    return pool(at, x, rank, window, "AveragePool");
+    return pool(at, x, rank, window, "AveragePool", 0);
+}
+
+qn_value qn_nn_lp_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
+                       int64_t p)
+{
+    return pool(at, x, rank, window, "LpPool", p);
 }
 
 qn_value qn_nn_global_pool(const qn_nn_scope *at, qn_value x, int rank, qn_nn_summary summary)
@@ -270,10 +279,17 @@ qn_value qn_nn_adaptive_pool(const qn_nn_scope *at, qn_value x, int rank, const 
         divides = divides && have % size[i] == 0;
     }
     if (divides)
-        return pool(at, x, rank, &window, summary == QN_NN_LARGEST ? "MaxPool" : "AveragePool");
+        return pool(at, x, rank, &window, summary == QN_NN_LARGEST ? "MaxPool" : "AveragePool", 0);
     qn_attr attr = list_of("output_size", size, rank);
     const char *op = summary == QN_NN_LARGEST ? "AdaptiveMaxPool" : "AdaptiveAveragePool";
     return qn_graph_node(at->graph, op, &x, 1, &attr, 1);
+}
+
+/* Sizes are right by now. */
+static qn_value resize(const qn_nn_scope *at, qn_value x, const qn_shape *sizes, const char *mode)
+{
+    qn_attr attrs[] = {list_of("sizes", sizes->dims, sizes->rank), QN_ATTR_S("mode", mode)};
+    return qn_graph_node(at->graph, "Resize", &x, 1, attrs, 2);
 }
 
 qn_value qn_nn_upsample(const qn_nn_scope *at, qn_value x, int rank, const int64_t *factor,
@@ -289,8 +305,22 @@ qn_value qn_nn_upsample(const qn_nn_scope *at, qn_value x, int rank, const int64
                               (long long)factor[i]);
         shape.dims[1 + i] *= factor[i];
     }
-    qn_attr attrs[] = {list_of("sizes", shape.dims, shape.rank), QN_ATTR_S("mode", mode)};
-    return qn_graph_node(at->graph, "Resize", &x, 1, attrs, 2);
+    return resize(at, x, &shape, mode);
+}
+
+qn_value qn_nn_resize(const qn_nn_scope *at, qn_value x, int rank, const int64_t *size,
+                      const char *mode)
+{
+    if (!qn_nn_begin(at, x) || !want_pixels(at, x, rank))
+        return QN_NONE;
+    qn_shape shape = qn_nn_shape(at, x);
+    for (int i = 0; i < rank; i++) {
+        if (size[i] < 1 || shape.dims[1 + i] < 1)
+            return qn_nn_fail(at, "brings a %s of %lld to %lld, expected 1 or more of both",
+                              sides[rank - 1][i], (long long)shape.dims[1 + i], (long long)size[i]);
+        shape.dims[1 + i] = size[i];
+    }
+    return resize(at, x, &shape, mode);
 }
 
 qn_value qn_nn_zero_padding(const qn_nn_scope *at, qn_value x, int rank, const int64_t *pads)

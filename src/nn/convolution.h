@@ -28,7 +28,7 @@ typedef struct {
     const char *activation;
     qn_nn_init init;
     bool no_bias;
-    qn_nn_reparam reparam; /* of conv alone */
+    qn_nn_reparam reparam;
 } qn_nn_conv_options;
 qn_value qn_nn_conv(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_conv_options *options);
 
@@ -47,6 +47,9 @@ qn_value qn_nn_separable_conv(const qn_nn_scope *at, qn_value x, int rank,
 
 qn_value qn_nn_max_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window);
 qn_value qn_nn_avg_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window);
+/* The p-norm of each window: (sum |x|^p)^(1 / p). Source: Boureau et al. 2010. */
+qn_value qn_nn_lp_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
+                       int64_t p);
 /* To [B, C]. */
 typedef enum { QN_NN_LARGEST, QN_NN_MEAN } qn_nn_summary;
 qn_value qn_nn_global_pool(const qn_nn_scope *at, qn_value x, int rank, qn_nn_summary summary);
@@ -57,6 +60,9 @@ qn_value qn_nn_adaptive_pool(const qn_nn_scope *at, qn_value x, int rank, const 
 /* mode: "nearest", "linear" or "cubic". */
 qn_value qn_nn_upsample(const qn_nn_scope *at, qn_value x, int rank, const int64_t *factor,
                         const char *mode);
+/* To `size` pixels along each dimension; mode as above. */
+qn_value qn_nn_resize(const qn_nn_scope *at, qn_value x, int rank, const int64_t *size,
+                      const char *mode);
 /* pads: all begins, then all ends. */
 qn_value qn_nn_zero_padding(const qn_nn_scope *at, qn_value x, int rank, const int64_t *pads);
 

@@ -17,7 +17,7 @@ static qn_nn_window window_of(const qn_nn_slot *size, const qn_nn_slot *stride,
     return window;
 }
 
-/* From the slots of kernel, stride, padding, dilation (s[0..3]) and activation, bias, init (t[0..2]). */
+/* From the slots of kernel, stride, padding, dilation (s[0..3]) and activation, bias, init, reparametrize (t[0..3]). */
 static qn_nn_conv_options options_of(const qn_nn_building *b, int64_t filters, const qn_nn_slot *s,
                                      const qn_nn_slot *t)
 {
@@ -25,7 +25,8 @@ static qn_nn_conv_options options_of(const qn_nn_building *b, int64_t filters, c
                                   .kernel = window_of(&s[0], &s[1], &s[2]),
                                   .activation = qn_nn_slot_activation(b, &t[0]),
                                   .no_bias = !t[1].i,
-                                  .init = qn_nn_slot_init(&t[2])};
+                                  .init = qn_nn_slot_init(&t[2]),
+                                  .reparam = qn_nn_slot_reparam(&t[3])};
     memcpy(options.kernel.dilation, s[3].ints, sizeof(options.kernel.dilation));
     return options;
 }
@@ -35,7 +36,6 @@ static qn_value conv(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
 {
     qn_nn_conv_options options = options_of(b, s[0].i, s + 1, s + 6);
     options.groups = s[5].i;
-    options.reparam = qn_nn_slot_reparam(&s[9]);
     return qn_nn_conv(at, x, rank, &options);
 }
 
@@ -70,6 +70,13 @@ static qn_value pool(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int
                                     : qn_nn_avg_pool(at, x, rank, &window);
 }
 
+static qn_value lp_pool(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int rank)
+{
+    qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
+    window.ceil = s[3].i != 0;
+    return qn_nn_lp_pool(at, x, rank, &window, s[4].i);
+}
+
 static qn_value padding(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int rank)
 {
     if (s[0].padding != QN_NN_PAD_EXPLICIT)
@@ -77,47 +84,45 @@ static qn_value padding(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, 
     return qn_nn_zero_padding(at, x, rank, s[0].ints);
 }
 
-/* The builder that the table calls: rank and kind as constants. */
-#define BUILD(name, call)                                                                          \
-    static qn_value name(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,               \
-                         const qn_nn_slot *s)                                                      \
-    {                                                                                              \
-        (void)b;                                                                                   \
-        (void)s;                                                                                   \
-        return call;                                                                               \
-    }
-BUILD(build_conv1d, conv(at, b, x, s, 1))
-BUILD(build_conv2d, conv(at, b, x, s, 2))
-BUILD(build_conv3d, conv(at, b, x, s, 3))
-BUILD(build_transposed1d, transposed(at, b, x, s, 1))
-BUILD(build_transposed2d, transposed(at, b, x, s, 2))
-BUILD(build_transposed3d, transposed(at, b, x, s, 3))
-BUILD(build_depthwise1d, depthwise(at, b, x, s, 1))
-BUILD(build_depthwise2d, depthwise(at, b, x, s, 2))
-BUILD(build_separable1d, separable(at, b, x, s, 1))
-BUILD(build_separable2d, separable(at, b, x, s, 2))
-BUILD(build_max_pool1d, pool(at, x, s, 1, QN_NN_LARGEST))
-BUILD(build_max_pool2d, pool(at, x, s, 2, QN_NN_LARGEST))
-BUILD(build_max_pool3d, pool(at, x, s, 3, QN_NN_LARGEST))
-BUILD(build_avg_pool1d, pool(at, x, s, 1, QN_NN_MEAN))
-BUILD(build_avg_pool2d, pool(at, x, s, 2, QN_NN_MEAN))
-BUILD(build_avg_pool3d, pool(at, x, s, 3, QN_NN_MEAN))
-BUILD(build_global_max2d, qn_nn_global_pool(at, x, 2, QN_NN_LARGEST))
-BUILD(build_global_max3d, qn_nn_global_pool(at, x, 3, QN_NN_LARGEST))
-BUILD(build_global_avg2d, qn_nn_global_pool(at, x, 2, QN_NN_MEAN))
-BUILD(build_global_avg3d, qn_nn_global_pool(at, x, 3, QN_NN_MEAN))
-BUILD(build_adaptive_max1d, qn_nn_adaptive_pool(at, x, 1, s[0].ints, QN_NN_LARGEST))
-BUILD(build_adaptive_max2d, qn_nn_adaptive_pool(at, x, 2, s[0].ints, QN_NN_LARGEST))
-BUILD(build_adaptive_max3d, qn_nn_adaptive_pool(at, x, 3, s[0].ints, QN_NN_LARGEST))
-BUILD(build_adaptive_avg1d, qn_nn_adaptive_pool(at, x, 1, s[0].ints, QN_NN_MEAN))
-BUILD(build_adaptive_avg2d, qn_nn_adaptive_pool(at, x, 2, s[0].ints, QN_NN_MEAN))
-BUILD(build_adaptive_avg3d, qn_nn_adaptive_pool(at, x, 3, s[0].ints, QN_NN_MEAN))
-BUILD(build_upsample1d, qn_nn_upsample(at, x, 1, s[0].ints, s[1].word))
-BUILD(build_upsample2d, qn_nn_upsample(at, x, 2, s[0].ints, s[1].word))
-BUILD(build_upsample3d, qn_nn_upsample(at, x, 3, s[0].ints, s[1].word))
-BUILD(build_padding1d, padding(at, x, s, 1))
-BUILD(build_padding2d, padding(at, x, s, 2))
-BUILD(build_padding3d, padding(at, x, s, 3))
+QN_NN_BUILD(build_conv1d, conv(at, b, x, s, 1))
+QN_NN_BUILD(build_conv2d, conv(at, b, x, s, 2))
+QN_NN_BUILD(build_conv3d, conv(at, b, x, s, 3))
+QN_NN_BUILD(build_transposed1d, transposed(at, b, x, s, 1))
+QN_NN_BUILD(build_transposed2d, transposed(at, b, x, s, 2))
+QN_NN_BUILD(build_transposed3d, transposed(at, b, x, s, 3))
+QN_NN_BUILD(build_depthwise1d, depthwise(at, b, x, s, 1))
+QN_NN_BUILD(build_depthwise2d, depthwise(at, b, x, s, 2))
+QN_NN_BUILD(build_depthwise3d, depthwise(at, b, x, s, 3))
+QN_NN_BUILD(build_separable1d, separable(at, b, x, s, 1))
+QN_NN_BUILD(build_separable2d, separable(at, b, x, s, 2))
+QN_NN_BUILD(build_max_pool1d, pool(at, x, s, 1, QN_NN_LARGEST))
+QN_NN_BUILD(build_max_pool2d, pool(at, x, s, 2, QN_NN_LARGEST))
+QN_NN_BUILD(build_max_pool3d, pool(at, x, s, 3, QN_NN_LARGEST))
+QN_NN_BUILD(build_avg_pool1d, pool(at, x, s, 1, QN_NN_MEAN))
+QN_NN_BUILD(build_avg_pool2d, pool(at, x, s, 2, QN_NN_MEAN))
+QN_NN_BUILD(build_avg_pool3d, pool(at, x, s, 3, QN_NN_MEAN))
+QN_NN_BUILD(build_lp_pool1d, lp_pool(at, x, s, 1))
+QN_NN_BUILD(build_lp_pool2d, lp_pool(at, x, s, 2))
+QN_NN_BUILD(build_lp_pool3d, lp_pool(at, x, s, 3))
+QN_NN_BUILD(build_global_max2d, qn_nn_global_pool(at, x, 2, QN_NN_LARGEST))
+QN_NN_BUILD(build_global_max3d, qn_nn_global_pool(at, x, 3, QN_NN_LARGEST))
+QN_NN_BUILD(build_global_avg2d, qn_nn_global_pool(at, x, 2, QN_NN_MEAN))
+QN_NN_BUILD(build_global_avg3d, qn_nn_global_pool(at, x, 3, QN_NN_MEAN))
+QN_NN_BUILD(build_adaptive_max1d, qn_nn_adaptive_pool(at, x, 1, s[0].ints, QN_NN_LARGEST))
+QN_NN_BUILD(build_adaptive_max2d, qn_nn_adaptive_pool(at, x, 2, s[0].ints, QN_NN_LARGEST))
+QN_NN_BUILD(build_adaptive_max3d, qn_nn_adaptive_pool(at, x, 3, s[0].ints, QN_NN_LARGEST))
+QN_NN_BUILD(build_adaptive_avg1d, qn_nn_adaptive_pool(at, x, 1, s[0].ints, QN_NN_MEAN))
+QN_NN_BUILD(build_adaptive_avg2d, qn_nn_adaptive_pool(at, x, 2, s[0].ints, QN_NN_MEAN))
+QN_NN_BUILD(build_adaptive_avg3d, qn_nn_adaptive_pool(at, x, 3, s[0].ints, QN_NN_MEAN))
+QN_NN_BUILD(build_upsample1d, qn_nn_upsample(at, x, 1, s[0].ints, s[1].word))
+QN_NN_BUILD(build_upsample2d, qn_nn_upsample(at, x, 2, s[0].ints, s[1].word))
+QN_NN_BUILD(build_upsample3d, qn_nn_upsample(at, x, 3, s[0].ints, s[1].word))
+QN_NN_BUILD(build_resize1d, qn_nn_resize(at, x, 1, s[0].ints, s[1].word))
+QN_NN_BUILD(build_resize2d, qn_nn_resize(at, x, 2, s[0].ints, s[1].word))
+QN_NN_BUILD(build_resize3d, qn_nn_resize(at, x, 3, s[0].ints, s[1].word))
+QN_NN_BUILD(build_padding1d, padding(at, x, s, 1))
+QN_NN_BUILD(build_padding2d, padding(at, x, s, 2))
+QN_NN_BUILD(build_padding3d, padding(at, x, s, 3))
 
 /* A number of pixels along each dimension. */
 #define NUMBERS(key, many, from, text)                                                             \
@@ -152,7 +157,7 @@ BUILD(build_padding3d, padding(at, x, s, 3))
         .doc = "results for each channel"                                                          \
     }
 #define ENDING                                                                                     \
-    QN_NN_ATTR_ACTIVATION, QN_NN_ATTR_BIAS, QN_NN_ATTR_INIT,                                       \
+    QN_NN_ATTR_ACTIVATION, QN_NN_ATTR_BIAS, QN_NN_ATTR_INIT, QN_NN_ATTR_REPARAM,                   \
     {                                                                                              \
         0                                                                                          \
     }
@@ -162,11 +167,19 @@ BUILD(build_padding3d, padding(at, x, s, 3))
         .doc = "whether a last window that is cut by the edge counts"                              \
     }
 
+#define POOL(rank, many)                                                                           \
+    {NUMBERS("size", many, 1, "size of the window"), .fallback = "2"},                             \
+        {NUMBERS("stride", many, 0, "step of the window; 0: the window's size"), .fallback = "0"}, \
+        PADDING(rank), CEIL
+#define MODE                                                                                       \
+    {                                                                                              \
+        .name = "mode", .kind = QN_NN_ATTR_CHOICE, .choices = "nearest linear cubic",              \
+        .fallback = "nearest", .doc = "how pixels between are made"                                \
+    }
+
 /* All attributes for a rank; `many` is the kind of a number for each dimension. */
 #define ATTRS(rank, many)                                                                          \
-    static const qn_nn_attr conv##rank##d_attrs[] = {                                              \
-        FILTERS,         WINDOW(rank, many), GROUPS, QN_NN_ATTR_ACTIVATION, QN_NN_ATTR_BIAS,       \
-        QN_NN_ATTR_INIT, QN_NN_ATTR_REPARAM, {0}};                                                 \
+    static const qn_nn_attr conv##rank##d_attrs[] = {FILTERS, WINDOW(rank, many), GROUPS, ENDING}; \
     static const qn_nn_attr transposed##rank##d_attrs[] = {                                        \
         FILTERS,                                                                                   \
         WINDOW(rank, many),                                                                        \
@@ -174,22 +187,21 @@ BUILD(build_padding3d, padding(at, x, s, 3))
         {NUMBERS("output_padding", many, 0, "pixels added at the end, less than the stride"),      \
          .fallback = "0"},                                                                         \
         ENDING};                                                                                   \
-    static const qn_nn_attr pool##rank##d_attrs[] = {                                              \
-        {NUMBERS("size", many, 1, "size of the window"), .fallback = "2"},                         \
-        {NUMBERS("stride", many, 0, "step of the window; 0: the window's size"), .fallback = "0"}, \
-        PADDING(rank),                                                                             \
-        CEIL,                                                                                      \
-        {0}};                                                                                      \
+    static const qn_nn_attr pool##rank##d_attrs[] = {POOL(rank, many), {0}};                       \
+    static const qn_nn_attr lp_pool##rank##d_attrs[] = {POOL(rank, many),                          \
+                                                        {.name = "p",                              \
+                                                         .kind = QN_NN_ATTR_INT,                   \
+                                                         .low = 1,                                 \
+                                                         .high = 64,                               \
+                                                         .fallback = "2",                          \
+                                                         .doc = "which norm"},                     \
+                                                        {0}};                                      \
     static const qn_nn_attr adaptive##rank##d_attrs[] = {                                          \
         {NUMBERS("size", many, 1, "pixels of the result"), .required = true}, {0}};                \
     static const qn_nn_attr upsample##rank##d_attrs[] = {                                          \
-        {NUMBERS("size", many, 1, "by how much"), .fallback = "2"},                                \
-        {.name = "mode",                                                                           \
-         .kind = QN_NN_ATTR_CHOICE,                                                                \
-         .choices = "nearest linear cubic",                                                        \
-         .fallback = "nearest",                                                                    \
-         .doc = "how pixels between are made"},                                                    \
-        {0}};                                                                                      \
+        {NUMBERS("size", many, 1, "by how much"), .fallback = "2"}, MODE, {0}};                    \
+    static const qn_nn_attr resize##rank##d_attrs[] = {                                            \
+        {NUMBERS("size", many, 1, "pixels of the result"), .required = true}, MODE, {0}};          \
     static const qn_nn_attr padding##rank##d_attrs[] = {{.name = "padding",                        \
                                                          .kind = QN_NN_ATTR_PADDING,               \
                                                          .high = (rank),                           \
@@ -205,53 +217,129 @@ ATTRS(3, QN_NN_ATTR_TRIPLE)
                                                           ENDING};
 APART(1, QN_NN_ATTR_INT)
 APART(2, QN_NN_ATTR_PAIR)
+static const qn_nn_attr depthwise3d_attrs[] = {WINDOW(3, QN_NN_ATTR_TRIPLE), MULTIPLIER, ENDING};
 static const qn_nn_attr no_attrs[] = {{0}};
 
 const qn_nn_row qn_nn_rows_convolution[] = {
-    {{"conv1d", "filters that slide along a sequence [W, C]", conv1d_attrs}, build_conv1d},
-    {{"conv2d", "filters that slide over an image [H, W, C]", conv2d_attrs}, build_conv2d},
-    {{"conv3d", "filters that slide through a volume [D, H, W, C]", conv3d_attrs}, build_conv3d},
-    {{"conv1d_transpose", "filters that enlarge a sequence [W, C]", transposed1d_attrs},
+    {{"conv1d", "filters that slide along a sequence [W, C] (Keras Conv1D, PyTorch Conv1d)",
+      conv1d_attrs},
+     build_conv1d},
+    {{"conv2d", "filters that slide over an image [H, W, C] (Keras Conv2D, PyTorch Conv2d)",
+      conv2d_attrs},
+     build_conv2d},
+    {{"conv3d", "filters that slide through a volume [D, H, W, C] (Keras Conv3D, PyTorch Conv3d)",
+      conv3d_attrs},
+     build_conv3d},
+    {{"conv1d_transpose",
+      "filters that enlarge a sequence [W, C] (Keras Conv1DTranspose, PyTorch ConvTranspose1d)",
+      transposed1d_attrs},
      build_transposed1d},
-    {{"conv2d_transpose", "filters that enlarge an image [H, W, C]", transposed2d_attrs},
+    {{"conv2d_transpose",
+      "filters that enlarge an image [H, W, C] (Keras Conv2DTranspose, PyTorch ConvTranspose2d)",
+      transposed2d_attrs},
      build_transposed2d},
-    {{"conv3d_transpose", "filters that enlarge a volume [D, H, W, C]", transposed3d_attrs},
+    {{"conv3d_transpose",
+      "filters that enlarge a volume [D, H, W, C] (Keras Conv3DTranspose, PyTorch ConvTranspose3d)",
+      transposed3d_attrs},
      build_transposed3d},
-    {{"depthwise_conv1d", "a filter for each channel of a sequence", depthwise1d_attrs},
+    {{"depthwise_conv1d", "a filter for each channel of a sequence (Keras DepthwiseConv1D)",
+      depthwise1d_attrs},
      build_depthwise1d},
-    {{"depthwise_conv2d", "a filter for each channel of an image", depthwise2d_attrs},
+    {{"depthwise_conv2d", "a filter for each channel of an image (Keras DepthwiseConv2D)",
+      depthwise2d_attrs},
      build_depthwise2d},
-    {{"separable_conv1d", "a filter for each channel, then a mix of channels", separable1d_attrs},
+    {{"depthwise_conv3d", "a filter for each channel of a volume (PyTorch Conv3d with groups)",
+      depthwise3d_attrs},
+     build_depthwise3d},
+    {{"separable_conv1d",
+      "a filter for each channel, then a mix of channels (Keras SeparableConv1D)",
+      separable1d_attrs},
      build_separable1d},
-    {{"separable_conv2d", "a filter for each channel, then a mix of channels", separable2d_attrs},
+    {{"separable_conv2d",
+      "a filter for each channel, then a mix of channels (Keras SeparableConv2D)",
+      separable2d_attrs},
      build_separable2d},
-    {{"max_pool1d", "the largest of each window of a sequence", pool1d_attrs}, build_max_pool1d},
-    {{"max_pool2d", "the largest of each window of an image", pool2d_attrs}, build_max_pool2d},
-    {{"max_pool3d", "the largest of each window of a volume", pool3d_attrs}, build_max_pool3d},
-    {{"avg_pool1d", "the mean of each window of a sequence", pool1d_attrs}, build_avg_pool1d},
-    {{"avg_pool2d", "the mean of each window of an image", pool2d_attrs}, build_avg_pool2d},
-    {{"avg_pool3d", "the mean of each window of a volume", pool3d_attrs}, build_avg_pool3d},
-    {{"global_max_pool2d", "the largest of each channel of an image", no_attrs},
+    {{"max_pool1d",
+      "the largest of each window of a sequence (Keras MaxPooling1D, PyTorch MaxPool1d)",
+      pool1d_attrs},
+     build_max_pool1d},
+    {{"max_pool2d",
+      "the largest of each window of an image (Keras MaxPooling2D, PyTorch MaxPool2d)",
+      pool2d_attrs},
+     build_max_pool2d},
+    {{"max_pool3d",
+      "the largest of each window of a volume (Keras MaxPooling3D, PyTorch MaxPool3d)",
+      pool3d_attrs},
+     build_max_pool3d},
+    {{"avg_pool1d",
+      "the mean of each window of a sequence (Keras AveragePooling1D, PyTorch AvgPool1d)",
+      pool1d_attrs},
+     build_avg_pool1d},
+    {{"avg_pool2d",
+      "the mean of each window of an image (Keras AveragePooling2D, PyTorch AvgPool2d)",
+      pool2d_attrs},
+     build_avg_pool2d},
+    {{"avg_pool3d",
+      "the mean of each window of a volume (Keras AveragePooling3D, PyTorch AvgPool3d)",
+      pool3d_attrs},
+     build_avg_pool3d},
+    {{"lp_pool1d", "the p-norm of each window of a sequence (PyTorch LPPool1d)", lp_pool1d_attrs},
+     build_lp_pool1d},
+    {{"lp_pool2d", "the p-norm of each window of an image (PyTorch LPPool2d)", lp_pool2d_attrs},
+     build_lp_pool2d},
+    {{"lp_pool3d", "the p-norm of each window of a volume (PyTorch LPPool3d)", lp_pool3d_attrs},
+     build_lp_pool3d},
+    {{"global_max_pool2d", "the largest of each channel of an image (Keras GlobalMaxPooling2D)",
+      no_attrs},
      build_global_max2d},
-    {{"global_max_pool3d", "the largest of each channel of a volume", no_attrs},
+    {{"global_max_pool3d", "the largest of each channel of a volume (Keras GlobalMaxPooling3D)",
+      no_attrs},
      build_global_max3d},
-    {{"global_avg_pool2d", "the mean of each channel of an image", no_attrs}, build_global_avg2d},
-    {{"global_avg_pool3d", "the mean of each channel of a volume", no_attrs}, build_global_avg3d},
-    {{"adaptive_max_pool1d", "the largest, to a given length", adaptive1d_attrs},
+    {{"global_avg_pool2d", "the mean of each channel of an image (Keras GlobalAveragePooling2D)",
+      no_attrs},
+     build_global_avg2d},
+    {{"global_avg_pool3d", "the mean of each channel of a volume (Keras GlobalAveragePooling3D)",
+      no_attrs},
+     build_global_avg3d},
+    {{"adaptive_max_pool1d", "the largest, to a given length (PyTorch AdaptiveMaxPool1d)",
+      adaptive1d_attrs},
      build_adaptive_max1d},
-    {{"adaptive_max_pool2d", "the largest, to a given size", adaptive2d_attrs},
+    {{"adaptive_max_pool2d", "the largest, to a given size (PyTorch AdaptiveMaxPool2d)",
+      adaptive2d_attrs},
      build_adaptive_max2d},
-    {{"adaptive_max_pool3d", "the largest, to a given size", adaptive3d_attrs},
+    {{"adaptive_max_pool3d", "the largest, to a given size (PyTorch AdaptiveMaxPool3d)",
+      adaptive3d_attrs},
      build_adaptive_max3d},
-    {{"adaptive_avg_pool1d", "the mean, to a given length", adaptive1d_attrs},
+    {{"adaptive_avg_pool1d", "the mean, to a given length (PyTorch AdaptiveAvgPool1d)",
+      adaptive1d_attrs},
      build_adaptive_avg1d},
-    {{"adaptive_avg_pool2d", "the mean, to a given size", adaptive2d_attrs}, build_adaptive_avg2d},
-    {{"adaptive_avg_pool3d", "the mean, to a given size", adaptive3d_attrs}, build_adaptive_avg3d},
-    {{"upsample1d", "a sequence made longer", upsample1d_attrs}, build_upsample1d},
-    {{"upsample2d", "an image made larger", upsample2d_attrs}, build_upsample2d},
-    {{"upsample3d", "a volume made larger", upsample3d_attrs}, build_upsample3d},
-    {{"zero_padding1d", "zeros around a sequence", padding1d_attrs}, build_padding1d},
-    {{"zero_padding2d", "zeros around an image", padding2d_attrs}, build_padding2d},
-    {{"zero_padding3d", "zeros around a volume", padding3d_attrs}, build_padding3d},
+    {{"adaptive_avg_pool2d", "the mean, to a given size (PyTorch AdaptiveAvgPool2d)",
+      adaptive2d_attrs},
+     build_adaptive_avg2d},
+    {{"adaptive_avg_pool3d", "the mean, to a given size (PyTorch AdaptiveAvgPool3d)",
+      adaptive3d_attrs},
+     build_adaptive_avg3d},
+    {{"upsample1d", "a sequence made longer (Keras UpSampling1D, PyTorch Upsample)",
+      upsample1d_attrs},
+     build_upsample1d},
+    {{"upsample2d", "an image made larger (Keras UpSampling2D, PyTorch Upsample)",
+      upsample2d_attrs},
+     build_upsample2d},
+    {{"upsample3d", "a volume made larger (Keras UpSampling3D, PyTorch Upsample)",
+      upsample3d_attrs},
+     build_upsample3d},
+    {{"resize1d", "a sequence brought to a given length (PyTorch interpolate)", resize1d_attrs},
+     build_resize1d},
+    {{"resize2d", "an image brought to a given size (Keras Resizing, PyTorch interpolate)",
+      resize2d_attrs},
+     build_resize2d},
+    {{"resize3d", "a volume brought to a given size (PyTorch interpolate)", resize3d_attrs},
+     build_resize3d},
+    {{"zero_padding1d", "zeros around a sequence (Keras ZeroPadding1D)", padding1d_attrs},
+     build_padding1d},
+    {{"zero_padding2d", "zeros around an image (Keras ZeroPadding2D)", padding2d_attrs},
+     build_padding2d},
+    {{"zero_padding3d", "zeros around a volume (Keras ZeroPadding3D)", padding3d_attrs},
+     build_padding3d},
     {{0}, NULL},
 };

@@ -102,7 +102,7 @@ qn_value qn_nn_dense(const qn_nn_scope *at, qn_value x, const qn_nn_dense_option
     qn_value bias = QN_NONE;
     if (!options->no_bias)
         bias = qn_nn_state(at, "bias", x, QN_SHAPE(options->units), (qn_init){0}, true);
-    weight = qn_nn_reparametrise(at, weight, options->reparam, &init);
+    weight = qn_nn_reparametrise(at, "", weight, QN_NN_OUTPUTS_LAST, options->reparam, &init);
     if (qn_graph_check(at->graph, NULL) != QN_OK)
         return QN_NONE;
     return qn_nn_activation(at, product(at, x, weight, bias), options->activation);

@@ -44,7 +44,7 @@ qn_init qn_nn_init_of(qn_nn_init init, int64_t fan_in, int64_t fan_out);
 qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation);
 
 /* Weights made of others while the graph runs (reparam.c): by direction and gain, or divided by the largest singular value.
- * States: NAME.gain; NAME.spectral_u and NAME.spectral_v (not trained). Source: Salimans and Kingma 2016; Miyato et al. 2018. */
+ * States: NAME.gain; NAME.spectral_u and NAME.spectral_v (not trained); of recurrent layers also NAME.recurrent_gain, ... Source: Salimans and Kingma 2016; Miyato et al. 2018. */
 typedef enum { QN_NN_REPARAM_NONE, QN_NN_REPARAM_WEIGHT, QN_NN_REPARAM_SPECTRAL } qn_nn_reparam;
 
 /* y = activation(x weight + bias). Shapes: x [..., in], weight [in, units], bias [units]. */
@@ -84,7 +84,7 @@ qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, i
 qn_value qn_nn_permute(const qn_nn_scope *at, qn_value x, const int64_t *order, int count);
 qn_value qn_nn_repeat(const qn_nn_scope *at, qn_value x,
                       int64_t count); /* [B, F] -> [B, count, F] */
-/* Shapes: x integers [...] of [0, count) -> f32 [..., count] */
+/* Shapes: x [...] of [0, count) -> f32 [..., count]. Floats are cut to integers; what is outside gives zeros. */
 qn_value qn_nn_one_hot(const qn_nn_scope *at, qn_value x, int64_t count);
 qn_value qn_nn_unit_norm(const qn_nn_scope *at, qn_value x); /* rows of length 1, or 0 */
 /* x, times a trained slope of its channel where it is below 0. Shapes: slope [C]. */
@@ -104,6 +104,7 @@ typedef enum {
     QN_NN_ATTR_FLOAT,
     QN_NN_ATTR_BOOL,
     QN_NN_ATTR_CHOICE,  /* one of the words in `choices` */
+    QN_NN_ATTR_TEXT,    /* up to 63 bytes */
     QN_NN_ATTR_PAIR,    /* an integer for both directions, or [height, width] */
     QN_NN_ATTR_TRIPLE,  /* an integer for all, or [depth, height, width] */
     QN_NN_ATTR_PADDING, /* "valid", "same", an integer, one for each dimension, or all begins and

@@ -55,25 +55,18 @@ qn_value qn_nn_group_norm(const qn_nn_scope *at, qn_value x, int64_t groups, dou
     return normalise(at, x, "GroupNormalization", true, attrs, 2);
 }
 
-static qn_value build_layer_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_layer_norm(at, x, s[0].f);
-}
+QN_NN_BUILD(build_layer_norm, qn_nn_layer_norm(at, x, s[0].f))
+QN_NN_BUILD(build_rms_norm, qn_nn_rms_norm(at, x, s[0].f))
+QN_NN_BUILD(build_group_norm, qn_nn_group_norm(at, x, s[0].i, s[1].f))
 
-static qn_value build_rms_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                               const qn_nn_slot *s)
+/* A group for each channel. */
+static qn_value build_instance_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                                    const qn_nn_slot *s)
 {
     (void)b;
-    return qn_nn_rms_norm(at, x, s[0].f);
-}
-
-static qn_value build_group_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_group_norm(at, x, s[0].i, s[1].f);
+    if (!qn_nn_begin(at, x))
+        return QN_NONE;
+    return qn_nn_group_norm(at, x, qn_nn_channels(at, x), s[0].f);
 }
 
 #define EPS                                                                                        \
@@ -101,5 +94,9 @@ const qn_nn_row qn_nn_rows_norm[] = {
       "groups of channels of each sample to mean 0 and deviation 1 (Keras GroupNormalization)",
       group_attrs},
      build_group_norm},
+    {{"instance_norm",
+      "each channel of each sample to mean 0 and deviation 1 (PyTorch InstanceNorm2d, affine)",
+      eps_attrs},
+     build_instance_norm},
     {{0}, NULL},
 };

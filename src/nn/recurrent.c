@@ -4,6 +4,7 @@
 #include "nn/recurrent.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "nn/scope_priv.h"
@@ -11,19 +12,50 @@
 
 static const struct {
     const char *op;
-    int64_t gates;
-} kinds[] = {[QN_NN_RNN] = {"RNN", 1}, [QN_NN_GRU] = {"GRU", 3}, [QN_NN_LSTM] = {"LSTM", 4}};
+    int64_t gates, gate_roles, roles; /* activations, those of gates first */
+} kinds[] = {[QN_NN_RNN] = {"RNN", 1, 0, 1},
+             [QN_NN_GRU] = {"GRU", 3, 1, 2},
+             [QN_NN_LSTM] = {"LSTM", 4, 1, 3}};
+
+/* As the row spells it, whose defaults are ONNX's. */
+static const char *spell_activation(const char *word)
+{
+    return strcmp(word, "hard_sigmoid") == 0 ? "hard_sigmoid:0.16666666666666666:0.5"
+           : strcmp(word, "linear") == 0     ? "affine"
+                                             : word;
+}
+
+/* "sigmoid tanh tanh", or "" for the usual ones, which have kernels. */
+static void write_activations(const qn_nn_recurrent_options *o, char dst[160])
+{
+    const char *gate = o->gate_activation ? o->gate_activation : "sigmoid";
+    const char *rest = o->activation ? o->activation : "tanh";
+    bool usual = strcmp(rest, "tanh") == 0;
+    usual = o->kind == QN_NN_RNN ? usual || strcmp(rest, "relu") == 0
+                                 : usual && strcmp(gate, "sigmoid") == 0;
+    size_t used = 0;
+    dst[0] = '\0';
+    for (int64_t role = 0; !usual && role < kinds[o->kind].roles; role++) {
+        const char *word = role < kinds[o->kind].gate_roles ? gate : rest;
+        used += (size_t)snprintf(dst + used, 160 - used, "%s%s", role ? " " : "",
+                                 spell_activation(word));
+    }
+}
 
 static qn_value run(const qn_nn_scope *at, const qn_value *inputs, int count,
                     const qn_nn_recurrent_options *o)
 {
     const char *direction = o->bidirectional ? "bidirectional" : o->reverse ? "reverse" : "forward";
+    bool relu = o->activation && strcmp(o->activation, "relu") == 0;
+    char activations[160];
+    write_activations(o, activations);
     qn_attr attrs[] = {QN_ATTR_S("direction", direction), QN_ATTR_I("layout", 1),
+                       QN_ATTR_S("activations", activations),
                        QN_ATTR_I("linear_before_reset", !o->reset_first)};
     if (o->kind == QN_NN_RNN)
-        attrs[2] = QN_ATTR_S("activation", o->relu ? "relu" : "tanh");
+        attrs[3] = QN_ATTR_S("activation", relu ? "relu" : "tanh");
     return qn_graph_node(at->graph, kinds[o->kind].op, inputs, count, attrs,
-                         o->kind == QN_NN_LSTM ? 2 : 3);
+                         o->kind == QN_NN_LSTM ? 3 : 4);
 }
 
 /* Where the run before ended, for the inputs h0 and c0. */
@@ -59,6 +91,9 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
         lengths,
         h0,
         c0};
+    inputs[1] = qn_nn_reparametrise(at, "", inputs[1], QN_NN_OUTPUTS_ROWS, options->reparam, &init);
+    inputs[2] = qn_nn_reparametrise(at, "recurrent_", inputs[2], QN_NN_OUTPUTS_ROWS,
+                                    options->reparam, &init);
     if (options->carried > 0)
         take_carried(at, x, options, inputs + 5);
     if (qn_graph_check(at->graph, NULL) != QN_OK)
@@ -96,8 +131,8 @@ qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengt
     return x;
 }
 
-static qn_value build(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s,
-                      qn_nn_recurrent_kind kind)
+static qn_value build(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                      const qn_nn_slot *s, qn_nn_recurrent_kind kind)
 {
     qn_nn_recurrent_options options = {.kind = kind,
                                        .units = s[0].i,
@@ -105,32 +140,17 @@ static qn_value build(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s,
                                        .bidirectional = s[2].i,
                                        .reverse = s[3].i,
                                        .layers = s[4].i,
-                                       .dropout = s[5].f};
-    options.relu = kind == QN_NN_RNN && strcmp(s[6].word, "relu") == 0;
-    options.reset_first = kind == QN_NN_GRU && s[6].i;
-    return qn_nn_recurrent_stack(at, x, QN_NONE, &options);
+                                       .dropout = s[5].f,
+                                       .activation = s[6].word,
+                                       .reparam = qn_nn_slot_reparam(&s[7])};
+    options.gate_activation = kind == QN_NN_RNN ? NULL : s[8].word;
+    options.reset_first = kind == QN_NN_GRU && s[9].i;
+    return qn_nn_recurrent_stack(at, x, *b->lengths, &options);
 }
 
-static qn_value build_rnn(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                          const qn_nn_slot *s)
-{
-    (void)b;
-    return build(at, x, s, QN_NN_RNN);
-}
-
-static qn_value build_gru(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                          const qn_nn_slot *s)
-{
-    (void)b;
-    return build(at, x, s, QN_NN_GRU);
-}
-
-static qn_value build_lstm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                           const qn_nn_slot *s)
-{
-    (void)b;
-    return build(at, x, s, QN_NN_LSTM);
-}
+QN_NN_BUILD(build_rnn, build(at, b, x, s, QN_NN_RNN))
+QN_NN_BUILD(build_gru, build(at, b, x, s, QN_NN_GRU))
+QN_NN_BUILD(build_lstm, build(at, b, x, s, QN_NN_LSTM))
 
 #define COMMON                                                                                     \
     {.name = "units",                                                                              \
@@ -157,26 +177,33 @@ static qn_value build_lstm(const qn_nn_scope *at, const qn_nn_building *b, qn_va
          .high = 1000,                                                                             \
          .fallback = "1",                                                                          \
          .doc = "how many of them follow one another (PyTorch num_layers)"},                       \
+        {.name = "dropout",                                                                        \
+         .kind = QN_NN_ATTR_FLOAT,                                                                 \
+         .low = 0,                                                                                 \
+         .high = 0.999,                                                                            \
+         .fallback = "0",                                                                          \
+         .doc = "share of the numbers between layers set to 0 while training"},                    \
+        {.name = "activation",                                                                     \
+         .kind = QN_NN_ATTR_CHOICE,                                                                \
+         .fallback = "tanh",                                                                       \
+         .choices = ACTIVATIONS,                                                                   \
+         .doc = "what the state goes through"},                                                    \
+        QN_NN_ATTR_REPARAM
+#define ACTIVATIONS "tanh relu sigmoid hard_sigmoid leaky_relu elu softsign softplus linear"
+#define GATES                                                                                      \
     {                                                                                              \
-        .name = "dropout", .kind = QN_NN_ATTR_FLOAT, .low = 0, .high = 0.999, .fallback = "0",     \
-        .doc = "share of the numbers between layers set to 0 while training"                       \
+        .name = "recurrent_activation", .kind = QN_NN_ATTR_CHOICE, .fallback = "sigmoid",          \
+        .choices = ACTIVATIONS, .doc = "what the gates go through"                                 \
     }
-static const qn_nn_attr lstm_attrs[] = {COMMON, {0}};
+static const qn_nn_attr rnn_attrs[] = {COMMON, {0}};
+static const qn_nn_attr lstm_attrs[] = {COMMON, GATES, {0}};
 static const qn_nn_attr gru_attrs[] = {
     COMMON,
+    GATES,
     {.name = "reset_first",
      .kind = QN_NN_ATTR_BOOL,
      .fallback = "false",
      .doc = "whether the state is reset before its product (Keras reset_after: false)"},
-    {0},
-};
-static const qn_nn_attr rnn_attrs[] = {
-    COMMON,
-    {.name = "activation",
-     .kind = QN_NN_ATTR_CHOICE,
-     .fallback = "tanh",
-     .choices = "tanh relu",
-     .doc = "what follows the sum"},
     {0},
 };
 

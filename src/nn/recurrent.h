@@ -16,7 +16,11 @@ typedef struct {
     int64_t units;
     bool bidirectional, reverse;
     bool sequences; /* every step's output [B, T, D units], not the last state [B, D units] */
-    bool relu;      /* RNN: relu in place of tanh */
+    /* One of tanh relu sigmoid hard_sigmoid leaky_relu elu softsign softplus linear, with the defaults of nn/layers.h.
+     * Others than the usual ones run without kernels. */
+    const char *activation;      /* NULL = tanh */
+    const char *gate_activation; /* GRU, LSTM: NULL = sigmoid */
+    qn_nn_reparam reparam;       /* of both weights */
     bool reset_first;
     /* A run begins where the one before ended: states "NAME.h" and "NAME.c" [carried, D, units], B = carried rows. In
      * training no gradient flows into them: back-propagation is truncated at the window (Williams and Peng 1990). */

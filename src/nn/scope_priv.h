@@ -29,8 +29,15 @@ qn_value qn_nn_state(const qn_nn_scope *at, const char *what, qn_value like, qn_
                      qn_init init, bool trainable);
 qn_value qn_nn_state_of(const qn_nn_scope *at, const char *what, qn_dtype dtype, qn_shape shape,
                         qn_init init, bool trainable);
-/* The weight that a layer uses for the state `weight`, which begins as `init`. */
-qn_value qn_nn_reparametrise(const qn_nn_scope *at, qn_value weight, qn_nn_reparam reparam,
-                             const qn_init *init);
+/* Where a weight has its outputs: [..., in, outputs]; [..., outputs, in] of a transposed convolution; several matrices
+ * [D, outputs, in] of a recurrent layer. */
+typedef enum { QN_NN_OUTPUTS_LAST, QN_NN_OUTPUTS_NEXT, QN_NN_OUTPUTS_ROWS } qn_nn_outputs;
+/* The weight that a layer uses for the state `weight`, which begins as `init`. what: in front of the names of further
+ * states: "" or "recurrent_". */
+qn_value qn_nn_reparametrise(const qn_nn_scope *at, const char *what, qn_value weight,
+                             qn_nn_outputs outputs, qn_nn_reparam reparam, const qn_init *init);
+
+/* i64 [B]: how many steps of x, [B, T] or [B, T, C], there are up to the last that holds another number than `padding`. */
+qn_value qn_nn_lengths(const qn_nn_scope *at, qn_value x, double padding);
 
 #endif

@@ -64,8 +64,11 @@ qn_value qn_nn_one_hot(const qn_nn_scope *at, qn_value x, int64_t count)
     if (!qn_nn_begin(at, x))
         return QN_NONE;
     qn_dtype dtype = qn_graph_type(at->graph, x)->dtype;
+    qn_attr integers = QN_ATTR_S("to", "i64");
     if (dtype != QN_DTYPE_I64 && dtype != QN_DTYPE_I32)
-        return qn_nn_fail(at, "expects integers, got %s", qn_dtype_name(dtype));
+        x = qn_graph_node(at->graph, "Cast", &x, 1, &integers, 1);
+    if (x == QN_NONE)
+        return QN_NONE;
     qn_attr depth = QN_ATTR_I("depth", count);
     return qn_graph_node(at->graph, "OneHot", &x, 1, &depth, 1);
 }
@@ -77,43 +80,11 @@ qn_value qn_nn_unit_norm(const qn_nn_scope *at, qn_value x)
     return qn_graph_op1(at->graph, "LpNormalization", x);
 }
 
-static qn_value build_prelu(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                            const qn_nn_slot *s)
-{
-    (void)b;
-    (void)s;
-    return qn_nn_prelu(at, x);
-}
-
-static qn_value build_permute(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_permute(at, x, s[0].ints, s[0].count);
-}
-
-static qn_value build_repeat(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                             const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_repeat(at, x, s[0].i);
-}
-
-static qn_value build_one_hot(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_one_hot(at, x, s[0].i);
-}
-
-static qn_value build_unit_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                const qn_nn_slot *s)
-{
-    (void)b;
-    (void)s;
-    return qn_nn_unit_norm(at, x);
-}
-
+QN_NN_BUILD(build_prelu, qn_nn_prelu(at, x))
+QN_NN_BUILD(build_permute, qn_nn_permute(at, x, s[0].ints, s[0].count))
+QN_NN_BUILD(build_repeat, qn_nn_repeat(at, x, s[0].i))
+QN_NN_BUILD(build_one_hot, qn_nn_one_hot(at, x, s[0].i))
+QN_NN_BUILD(build_unit_norm, qn_nn_unit_norm(at, x))
 static const qn_nn_attr no_attrs[] = {{0}};
 static const qn_nn_attr order_attrs[] = {
     {.name = "order",

@@ -52,66 +52,83 @@ static qn_value build_dense(const qn_nn_scope *at, const qn_nn_building *b, qn_v
     return qn_nn_dense(at, x, &options);
 }
 
-static qn_value build_batch_norm(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_batch_norm(at, x, &(qn_nn_batch_norm_options){.momentum = s[0].f, .eps = s[1].f});
-}
+QN_NN_BUILD(build_batch_norm,
+            qn_nn_batch_norm(at, x, &(qn_nn_batch_norm_options){.momentum = s[0].f, .eps = s[1].f}))
+QN_NN_BUILD(build_dropout, qn_nn_dropout(at, x, s[0].f))
+QN_NN_BUILD(build_flatten, qn_nn_flatten(at, x))
+QN_NN_BUILD(build_reshape, qn_nn_reshape(at, x, s[0].ints, s[0].count))
 
-static qn_value build_dropout(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_dropout(at, x, s[0].f);
-}
-
-static qn_value build_flatten(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    (void)b;
-    (void)s;
-    return qn_nn_flatten(at, x);
-}
-
-static qn_value build_reshape(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_reshape(at, x, s[0].ints, s[0].count);
-}
-
+/* With mask_zero, tokens 0 at the end are padding. */
 static qn_value build_embedding(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                 const qn_nn_slot *s)
 {
-    (void)b;
+    if (s[2].i && (*b->lengths = qn_nn_lengths(at, x, 0)) == QN_NONE)
+        return QN_NONE;
     return qn_nn_embedding(at, x, s[0].i, s[1].i);
 }
 
-/* activation(x + layers(x)), where the shortcut's layers bring x to the same shape. */
+/* How a branch and what goes past it become one. */
+static const struct {
+    const char *name, *op;
+} joins[] = {{"add", "Add"},     {"multiply", "Mul"}, {"subtract", "Sub"},
+             {"maximum", "Max"}, {"minimum", "Min"},  {"average", "Mean"}};
+
+/* Alike, or 1 where the other is not. */
+static bool fits(const qn_shape *a, const qn_shape *b)
+{
+    bool good = a->rank == b->rank;
+    for (int d = 0; good && d < a->rank; d++)
+        good = a->dims[d] == b->dims[d] || a->dims[d] == 1 || b->dims[d] == 1;
+    return good;
+}
+
+/* Side by side along the last dimension. */
+static qn_value concatenate(const qn_nn_scope *at, qn_value straight, qn_value branch)
+{
+    qn_value pair[2] = {straight, branch};
+    qn_shape a = qn_nn_shape(at, straight), b = qn_nn_shape(at, branch);
+    char have[128], want[128];
+    qn_attr axis = QN_ATTR_I("axis", a.rank - 1);
+    qn_shape rest = b;
+    if (a.rank == b.rank)
+        rest.dims[b.rank - 1] = a.dims[a.rank - 1];
+    if (!qn_shape_equal(&a, &rest))
+        return qn_nn_fail(at, "sets %s beside %s: they may differ in the last dimension alone",
+                          qn_nn_sample_text(b, have), qn_nn_sample_text(a, want));
+    return qn_graph_node(at->graph, "Concat", pair, 2, &axis, 1);
+}
+
+static qn_value join(const qn_nn_scope *at, const char *how, qn_value branch, qn_value straight)
+{
+    char have[128], want[128];
+    if (strcmp(how, "concat") == 0)
+        return concatenate(at, straight, branch);
+    qn_shape shape = qn_nn_shape(at, branch), other = qn_nn_shape(at, straight);
+    bool exact = strcmp(how, "add") == 0;
+    if (exact ? !qn_shape_equal(&shape, &other) : !fits(&shape, &other))
+        return qn_nn_fail(at, "%ss %s to %s: its shortcut must give the same shape",
+                          exact ? "add" : "join", qn_nn_sample_text(shape, have),
+                          qn_nn_sample_text(other, want));
+    size_t i = 0;
+    while (i + 1 < sizeof joins / sizeof joins[0] && strcmp(joins[i].name, how) != 0)
+        i++;
+    return qn_graph_op2(at->graph, joins[i].op, branch, straight);
+}
+
+/* activation(x + layers(x)), where the shortcut's layers bring x to the same shape; or another sum than that. */
 static qn_value build_residual(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                const qn_nn_slot *s)
 {
-    char have[128], want[128];
-    qn_value branch = qn_nn_list_build(at, b, "layers", &s[0].layers, x), straight = x;
+    qn_value branch = qn_nn_list_build(at, b, "layers", &s[0].layers, x, NULL), straight = x;
     if (s[1].layers.kind == QN_JSON_ARRAY)
-        straight = qn_nn_list_build(at, b, "shortcut", &s[1].layers, x);
+        straight = qn_nn_list_build(at, b, "shortcut", &s[1].layers, x, NULL);
     if (!qn_nn_begin(at, branch) || straight == QN_NONE)
         return QN_NONE;
-    qn_shape shape = qn_nn_shape(at, branch), other = qn_nn_shape(at, straight);
-    if (!qn_shape_equal(&shape, &other))
-        return qn_nn_fail(at, "adds %s to %s: its shortcut must give the same shape",
-                          qn_nn_sample_text(shape, have), qn_nn_sample_text(other, want));
-    qn_value sum = qn_graph_op2(at->graph, "Add", branch, straight);
+    qn_value sum = join(at, s[3].word, branch, straight);
     return qn_nn_activation(at, sum, qn_nn_slot_activation(b, &s[2]));
 }
 
-static qn_value build_activation(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                 const qn_nn_slot *s)
-{
-    return qn_nn_activation(at, x, qn_nn_slot_activation(b, &s[0]));
-}
-
+QN_NN_BUILD(build_activation, qn_nn_activation(at, x, qn_nn_slot_activation(b, &s[0])))
 static const qn_nn_attr dense_attrs[] = {
     {.name = "units",
      .kind = QN_NN_ATTR_UNITS,
@@ -171,6 +188,10 @@ static const qn_nn_attr embedding_attrs[] = {
      .low = 1,
      .high = 1e6,
      .doc = "numbers for each of them"},
+    {.name = "mask_zero",
+     .kind = QN_NN_ATTR_BOOL,
+     .fallback = "false",
+     .doc = "whether integers 0 at the end of a sequence are padding, as masking says"},
     {0},
 };
 static const qn_nn_attr activation_attrs[] = {
@@ -188,30 +209,43 @@ static const qn_nn_attr residual_attrs[] = {
      .fallback = "none",
      .doc = "layers that bring the input to the branch's shape; none: it has that shape"},
     QN_NN_ATTR_ACTIVATION,
+    {.name = "join",
+     .kind = QN_NN_ATTR_CHOICE,
+     .fallback = "add",
+     .choices = "add multiply subtract maximum minimum average concat",
+     .doc = "how the two become one; concat: side by side in the last dimension"},
     {0},
 };
 static const qn_nn_attr no_attrs[] = {{0}};
 
 static const qn_nn_row rows_basic[] = {
-    {{"dense", "every output is a weighted sum of all inputs", dense_attrs}, build_dense},
-    {{"batch_norm", "each channel to mean 0 and deviation 1", batch_norm_attrs}, build_batch_norm},
-    {{"dropout", "random zeros while training", dropout_attrs}, build_dropout},
-    {{"flatten", "a sample as one row of numbers", no_attrs}, build_flatten},
-    {{"reshape", "the same numbers in another shape", reshape_attrs}, build_reshape},
+    {{"dense", "every output is a weighted sum of all inputs (Keras Dense, PyTorch Linear)",
+      dense_attrs},
+     build_dense},
+    {{"batch_norm",
+      "each channel to mean 0 and deviation 1 (Keras BatchNormalization, PyTorch BatchNorm2d)",
+      batch_norm_attrs},
+     build_batch_norm},
+    {{"dropout", "random zeros while training (Keras Dropout)", dropout_attrs}, build_dropout},
+    {{"flatten", "a sample as one row of numbers (Keras Flatten)", no_attrs}, build_flatten},
+    {{"reshape", "the same numbers in another shape (Keras Reshape)", reshape_attrs},
+     build_reshape},
     {{"embedding", "a trained row of numbers for each integer (Keras Embedding)", embedding_attrs},
      build_embedding},
-    {{"activation", "a function of each number", activation_attrs}, build_activation},
-    {{"residual", "a branch of layers whose result is added to its input", residual_attrs},
+    {{"activation", "a function of each number (Keras Activation)", activation_attrs},
+     build_activation},
+    {{"residual",
+      "a branch of layers whose result is added to its input (Keras Add, ResNet's block; with "
+      "join: "
+      "Multiply, Concatenate and so on)",
+      residual_attrs},
      build_residual},
     {{0}, NULL},
 };
-static const qn_nn_row *const families[] = {rows_basic,
-                                            qn_nn_rows_convolution,
-                                            qn_nn_rows_norm,
-                                            qn_nn_rows_recurrent,
-                                            qn_nn_rows_shaping,
-                                            qn_nn_rows_transformer,
-                                            NULL /* the end */};
+static const qn_nn_row *const families[] = {
+    rows_basic,         qn_nn_rows_convolution, qn_nn_rows_elements,
+    qn_nn_rows_moves,   qn_nn_rows_norm,        qn_nn_rows_recurrent,
+    qn_nn_rows_shaping, qn_nn_rows_transformer, NULL /* the end */};
 enum { ROWS_MAX = 128 };
 
 static const qn_nn_row *row_at(int index)
@@ -288,18 +322,24 @@ static qn_status build_one(qn_graph *graph, const qn_nn_building *b, const char 
     snprintf(label, sizeof(label), "%s[%lld] %s", list_label, (long long)index, row->layer.name);
     QN_TRY(qn_nn_slots_read(label, &row->layer, &attrs, b->options->units_auto, slots, err));
     qn_nn_scope at = {.graph = graph, .name = name, .label = label};
+    qn_shape before = qn_nn_shape(&at, *x);
     *x = row->build(&at, b, *x, slots);
     qn_graph_scope(graph, NULL);
-    return qn_graph_check(graph, err);
+    QN_TRY(qn_graph_check(graph, err));
+    qn_shape after = qn_nn_shape(&at, *x);
+    if (after.rank < 2 || after.dims[1] != before.dims[1]) /* other steps than those counted */
+        *b->lengths = QN_NONE;
+    return QN_OK;
 }
 
 /* Layers within layers: as deep as QN_NN_LISTS_MAX. */
 qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const char *name,
-                          const qn_json *layers, qn_value x)
+                          const qn_json *layers, qn_value x, qn_value *ret_lengths)
 {
     char names[200], labels[200];
     qn_error err = {0};
-    qn_nn_building inner = {b->options, NULL, b->depth + 1};
+    qn_value lengths = *b->lengths;
+    qn_nn_building inner = {b->options, NULL, b->depth + 1, &lengths};
     if (!qn_nn_begin(at, x))
         return QN_NONE;
     if (inner.depth > QN_NN_LISTS_MAX)
@@ -314,6 +354,8 @@ qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const 
             return qn_graph_fail(at->graph, err.code, "%s", err.text);
         return QN_NONE;
     }
+    if (ret_lengths)
+        *ret_lengths = lengths;
     return x;
 }
 
@@ -325,13 +367,14 @@ qn_status qn_nn_layers_build(qn_graph *graph, qn_value input, const qn_json *lay
     const char *path = options->path ? options->path : "layers";
     const char *scope = options->scope ? options->scope : "layers";
     int64_t count = layers->kind == QN_JSON_ARRAY ? layers->count : -1;
-    qn_value x = input;
+    qn_value x = input, lengths = QN_NONE;
     QN_TRY(qn_graph_check(graph, err));
     if (count < 1 || count > LAYERS_MAX)
         QN_FAIL(err, QN_ERR_ARG, "%s is %s, expected a list of 1 to %d layers", path,
                 qn_json_kind_name(layers), (int)LAYERS_MAX);
     for (int64_t i = 0; i < count; i++) {
-        qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL, 0};
+        qn_nn_building b = {options, options->logits && i == count - 1 ? &closing : NULL, 0,
+                            &lengths};
         QN_TRY(build_one(graph, &b, scope, path, &layers->items[i], i, &x, err));
         qn_graph_mark(graph, x);
     }

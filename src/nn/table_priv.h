@@ -7,13 +7,13 @@
 #include "nn/convolution.h"
 #include "nn/layers.h"
 
-enum { QN_NN_ATTRS_MAX = 16, QN_NN_WORD_SIZE = 24 };
+enum { QN_NN_ATTRS_MAX = 18, QN_NN_WORD_SIZE = 64 };
 
 /* One attribute as read. */
 typedef struct {
     int64_t i; /* INT, UNITS, BOOL */
     double f;
-    char word[QN_NN_WORD_SIZE]; /* CHOICE */
+    char word[QN_NN_WORD_SIZE]; /* CHOICE, TEXT */
     int64_t ints[QN_RANK_MAX];  /* PAIR, TRIPLE, PADDING, INTS; the number of INT too */
     int count;
     qn_nn_padding padding;
@@ -25,11 +25,14 @@ typedef struct {
     const qn_nn_layers_options *options;
     const char **closing; /* set for the last layer where its activation may be left out */
     int depth;            /* lists around this one */
+    qn_value *
+        lengths; /* i64 [B]: how many steps of each row of x count; QN_NONE = all. Layers change it */
 } qn_nn_building;
 
-/* The list of slot `name` of the layer `at`, built on x: its layers are "AT.NAME.0", ... */
+/* The list of slot `name` of the layer `at`, built on x: its layers are "AT.NAME.0", ... ret_lengths: of its result;
+ * NULL = nobody asks. */
 qn_value qn_nn_list_build(const qn_nn_scope *at, const qn_nn_building *b, const char *name,
-                          const qn_json *layers, qn_value x);
+                          const qn_json *layers, qn_value x, qn_value *ret_lengths);
 
 /* Of slots: an activation, NULL where it is left to the loss; an initialiser. */
 const char *qn_nn_slot_activation(const qn_nn_building *b, const qn_nn_slot *slot);
@@ -73,8 +76,20 @@ typedef struct {
                       const qn_nn_slot *slots);
 } qn_nn_row;
 
+/* The builder of a row whose work is one call over at, b, x and the slots s. */
+#define QN_NN_BUILD(name, call)                                                                    \
+    static qn_value name(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,               \
+                         const qn_nn_slot *s)                                                      \
+    {                                                                                              \
+        (void)b;                                                                                   \
+        (void)s;                                                                                   \
+        return call;                                                                               \
+    }
+
 /* Families of rows beside those of table.c, each ended by a NULL name. */
 extern const qn_nn_row qn_nn_rows_convolution[];
+extern const qn_nn_row qn_nn_rows_elements[];
+extern const qn_nn_row qn_nn_rows_moves[];
 extern const qn_nn_row qn_nn_rows_norm[];
 extern const qn_nn_row qn_nn_rows_recurrent[];
 extern const qn_nn_row qn_nn_rows_shaping[];

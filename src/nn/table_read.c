@@ -88,14 +88,19 @@ static bool is_word(const char *words, qn_str word)
     return false;
 }
 
-static bool read_choice(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+static bool read_text(const qn_json *value, qn_nn_slot *ret)
 {
-    if (value->kind != QN_JSON_STRING || value->string.size >= QN_NN_WORD_SIZE ||
-        !is_word(attr->choices, value->string))
+    if (value->kind != QN_JSON_STRING || value->string.size >= QN_NN_WORD_SIZE)
         return false;
     memcpy(ret->word, value->string.data, value->string.size);
     ret->word[value->string.size] = 0;
     return true;
+}
+
+static bool read_choice(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    return value->kind == QN_JSON_STRING && is_word(attr->choices, value->string) &&
+           read_text(value, ret);
 }
 
 static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto,
@@ -120,6 +125,8 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
         return value->kind == QN_JSON_BOOL;
     case QN_NN_ATTR_CHOICE:
         return read_choice(attr, value, ret);
+    case QN_NN_ATTR_TEXT:
+        return read_text(value, ret);
     case QN_NN_ATTR_PAIR:
         return read_each(attr, value, 2, ret);
     case QN_NN_ATTR_TRIPLE:
@@ -144,6 +151,7 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
         [QN_NN_ATTR_FLOAT] = "a number",
         [QN_NN_ATTR_BOOL] = "true or false",
         [QN_NN_ATTR_CHOICE] = "a word",
+        [QN_NN_ATTR_TEXT] = "a text of up to 63 bytes",
         [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
         [QN_NN_ATTR_TRIPLE] = "an integer or [depth, height, width]",
         [QN_NN_ATTR_LAYERS] = "a list of layers",

@@ -345,89 +345,139 @@ void qn_nn_decoder_remember(const qn_nn_scope *at, qn_value memory, const qn_nn_
     }
 }
 
-static qn_value pool_steps(const qn_nn_scope *at, qn_value x, const char *op)
+/* u8 [B, T, 1]: is the step one of those that count? */
+static qn_value counted_steps(const qn_nn_scope *at, qn_value x, qn_value lengths)
+{
+    qn_graph *graph = at->graph;
+    qn_attr range[] = {QN_ATTR_F("start", 0),
+                       QN_ATTR_F("limit", (double)qn_nn_shape(at, x).dims[1]),
+                       QN_ATTR_S("dtype", "i64")};
+    qn_attr axes[] = {{.name = "axes", .kind = QN_ATTR_INTS, .count = 2, .ints = {0, 2}},
+                      {.name = "axes", .kind = QN_ATTR_INTS, .count = 2, .ints = {1, 2}}};
+    qn_value places = qn_graph_node(graph, "Range", NULL, 0, range, 3);
+    if (places == QN_NONE)
+        return QN_NONE;
+    places = qn_graph_node(graph, "Unsqueeze", &places, 1, &axes[0], 1);
+    lengths = qn_graph_node(graph, "Unsqueeze", &lengths, 1, &axes[1], 1);
+    return places == QN_NONE ? QN_NONE : qn_graph_op2(graph, "Less", places, lengths);
+}
+
+/* x with another number in the steps that do not count. */
+static qn_value fill_steps(const qn_nn_scope *at, qn_value x, qn_value lengths, double filling)
+{
+    qn_value fill = qn_graph_scalar(at->graph, qn_graph_type(at->graph, x)->dtype, filling);
+    qn_value inputs[3] = {counted_steps(at, x, lengths), x, fill};
+    return inputs[0] == QN_NONE ? QN_NONE : qn_graph_node(at->graph, "Where", inputs, 3, NULL, 0);
+}
+
+static qn_value over_steps(const qn_nn_scope *at, qn_value x, const char *op)
+{
+    qn_attr attrs[] = {{.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}},
+                       QN_ATTR_I("keepdims", 0)};
+    return x == QN_NONE ? QN_NONE : qn_graph_node(at->graph, op, &x, 1, attrs, 2);
+}
+
+/* Sums divided by the numbers of steps, 0 where a row has none. */
+static qn_value mean_of_counted(const qn_nn_scope *at, qn_value x, qn_value lengths)
+{
+    qn_graph *graph = at->graph;
+    qn_dtype dtype = qn_graph_type(graph, x)->dtype;
+    qn_attr to = QN_ATTR_S("to", qn_dtype_name(dtype));
+    qn_attr last = {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}};
+    qn_value sum = over_steps(at, fill_steps(at, x, lengths, 0), "ReduceSum");
+    qn_value count = qn_graph_node(graph, "Cast", &lengths, 1, &to, 1);
+    if (sum == QN_NONE || count == QN_NONE)
+        return QN_NONE;
+    count = qn_graph_op2(graph, "Max", count, qn_graph_scalar(graph, dtype, 1));
+    count = count == QN_NONE ? QN_NONE : qn_graph_node(graph, "Unsqueeze", &count, 1, &last, 1);
+    return count == QN_NONE ? QN_NONE : qn_graph_op2(graph, "Div", sum, count);
+}
+
+qn_value qn_nn_global_avg_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths)
 {
     if (!qn_nn_begin(at, x) || !want_sequence(at, x))
         return QN_NONE;
-    qn_attr attrs[] = {{.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}},
-                       QN_ATTR_I("keepdims", 0)};
-    return qn_graph_node(at->graph, op, &x, 1, attrs, 2);
+    return lengths == QN_NONE ? over_steps(at, x, "ReduceMean") : mean_of_counted(at, x, lengths);
 }
 
-qn_value qn_nn_global_avg_pool1d(const qn_nn_scope *at, qn_value x)
+qn_value qn_nn_global_max_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths)
 {
-    return pool_steps(at, x, "ReduceMean");
+    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+        return QN_NONE;
+    if (lengths != QN_NONE)
+        x = fill_steps(at, x, lengths,
+                       -3e38); /* finite: a row of padding trains nothing, and breaks nothing */
+    return over_steps(at, x, "ReduceMax");
 }
 
-qn_value qn_nn_global_max_pool1d(const qn_nn_scope *at, qn_value x)
+/* From the slots of HEADS. */
+static qn_nn_attention_options attention_of(const qn_nn_slot *s)
 {
-    return pool_steps(at, x, "ReduceMax");
+    return (qn_nn_attention_options){.heads = s[0].i,
+                                     .kv_heads = s[1].i,
+                                     .causal = s[2].i,
+                                     .rotary = s[3].i,
+                                     .window = s[4].i,
+                                     .no_bias = !s[5].i,
+                                     .alibi = s[6].i,
+                                     .softcap = s[7].f};
 }
 
-static qn_value build_positions(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                const qn_nn_slot *s)
+/* From the slots of HEADS and BLOCKS. */
+static qn_nn_transformer_options transformer_of(const qn_nn_slot *s)
 {
-    (void)b;
-    return qn_nn_positions(
-        at, x, s[0].word[0] == 'l' ? QN_NN_POSITIONS_LEARNED : QN_NN_POSITIONS_SINUSOIDAL);
+    return (qn_nn_transformer_options){.attention = attention_of(s),
+                                       .blocks = s[8].i,
+                                       .units = s[9].i,
+                                       .activation = s[10].word,
+                                       .dropout = s[11].f,
+                                       .post_norm = strcmp(s[12].word, "post") == 0,
+                                       .rms = strcmp(s[13].word, "rms") == 0};
 }
 
 static qn_value build_attention(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                 const qn_nn_slot *s)
 {
-    (void)b;
-    qn_nn_attention_options options = {.heads = s[0].i,
-                                       .kv_heads = s[1].i,
-                                       .causal = s[2].i,
-                                       .rotary = s[3].i,
-                                       .window = s[4].i,
-                                       .no_bias = !s[5].i,
-                                       .alibi = s[6].i};
-    return qn_nn_multi_head_attention(at, x, QN_NONE, QN_NONE, &options);
-}
-
-static qn_value build_feed_forward(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                   const qn_nn_slot *s)
-{
-    (void)b;
-    return qn_nn_feed_forward(at, x, s[0].i, s[1].word);
+    qn_nn_attention_options options = attention_of(s);
+    qn_value memory = QN_NONE, lengths = *b->lengths;
+    if (s[8].layers.kind == QN_JSON_ARRAY) {
+        memory = qn_nn_list_build(at, b, "memory", &s[8].layers, x, &lengths);
+        if (memory == QN_NONE)
+            return QN_NONE;
+    }
+    return qn_nn_multi_head_attention(at, x, memory, lengths, &options);
 }
 
 static qn_value build_transformer(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                   const qn_nn_slot *s)
 {
-    (void)b;
-    qn_nn_transformer_options options = {.attention = {.heads = s[0].i,
-                                                       .kv_heads = s[1].i,
-                                                       .causal = s[2].i,
-                                                       .rotary = s[3].i,
-                                                       .window = s[4].i,
-                                                       .no_bias = !s[5].i,
-                                                       .alibi = s[6].i},
-                                         .blocks = s[7].i,
-                                         .units = s[8].i,
-                                         .activation = s[9].word,
-                                         .dropout = s[10].f,
-                                         .post_norm = strcmp(s[11].word, "post") == 0,
-                                         .rms = strcmp(s[12].word, "rms") == 0};
-    return qn_nn_transformer(at, x, QN_NONE, &options);
+    qn_nn_transformer_options options = transformer_of(s);
+    return qn_nn_transformer(at, x, *b->lengths, &options);
 }
 
-static qn_value build_avg_pool(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                               const qn_nn_slot *s)
+/* Padding of x needs no lengths: nothing before it looks at it. */
+static qn_value build_decoder(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                              const qn_nn_slot *s)
 {
-    (void)b;
-    (void)s;
-    return qn_nn_global_avg_pool1d(at, x);
+    qn_nn_transformer_options options = transformer_of(s);
+    qn_nn_memory memory = {.lengths = *b->lengths, .mask = QN_NONE};
+    memory.value = qn_nn_list_build(at, b, "memory", &s[14].layers, x, &memory.lengths);
+    if (memory.value == QN_NONE)
+        return QN_NONE;
+    return qn_nn_transformer_decoder(at, x, &memory, NULL, &options);
 }
 
-static qn_value build_max_pool(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                               const qn_nn_slot *s)
+static qn_value build_positions(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                                const qn_nn_slot *s)
 {
+    bool learned = s[0].word[0] == 'l';
     (void)b;
-    (void)s;
-    return qn_nn_global_max_pool1d(at, x);
+    return qn_nn_positions(at, x, learned ? QN_NN_POSITIONS_LEARNED : QN_NN_POSITIONS_SINUSOIDAL);
 }
+
+QN_NN_BUILD(build_feed_forward, qn_nn_feed_forward(at, x, s[0].i, s[1].word))
+QN_NN_BUILD(build_avg_pool, qn_nn_global_avg_pool1d(at, x, *b->lengths))
+QN_NN_BUILD(build_max_pool, qn_nn_global_max_pool1d(at, x, *b->lengths))
 
 #define FLAG(key, default_value, text)                                                             \
     {                                                                                              \
@@ -445,7 +495,11 @@ static qn_value build_max_pool(const qn_nn_scope *at, const qn_nn_building *b, q
         FLAG("rotary", "false", "whether positions turn queries and keys"),                        \
         COUNT("window", 0, "0", "how far a position sees; 0: everywhere"),                         \
         FLAG("bias", "true", "whether projections add a trained constant"),                        \
-        FLAG("alibi", "false", "whether scores fall with the distance, in place of positions")
+        FLAG("alibi", "false", "whether scores fall with the distance, in place of positions"),    \
+    {                                                                                              \
+        .name = "softcap", .kind = QN_NN_ATTR_FLOAT, .high = 1e6, .fallback = "0",                 \
+        .doc = "scores s become softcap tanh(s / softcap); 0: as they are"                         \
+    }
 #define UNITS COUNT("units", 0, "0", "inner size; 0: four times the input's")
 #define INNER                                                                                      \
     {                                                                                              \
@@ -461,50 +515,75 @@ static const qn_nn_attr positions_attrs[] = {
      .doc = "fixed waves, or a trained vector for each position"},
     {0},
 };
-static const qn_nn_attr attention_attrs[] = {HEADS, {0}};
-static const qn_nn_attr feed_forward_attrs[] = {UNITS, INNER, {0}};
-static const qn_nn_attr transformer_attrs[] = {
+static const qn_nn_attr attention_attrs[] = {
     HEADS,
-    COUNT("blocks", 1, "1", "how many of them follow one another"),
-    UNITS,
-    INNER,
-    {.name = "dropout",
-     .kind = QN_NN_ATTR_FLOAT,
-     .low = 0,
-     .high = 0.999,
-     .fallback = "0",
-     .doc = "share of each branch set to 0 while training"},
-    {.name = "order",
-     .kind = QN_NN_ATTR_CHOICE,
-     .fallback = "pre",
-     .choices = "pre post",
-     .doc = "whether a norm stands before a branch or after the sum"},
-    {.name = "norm",
-     .kind = QN_NN_ATTR_CHOICE,
-     .fallback = "layer",
-     .choices = "layer rms",
-     .doc = "which norm"},
+    {.name = "memory",
+     .kind = QN_NN_ATTR_LAYERS,
+     .fallback = "none",
+     .doc = "layers that make of the input what is looked at; none: the input itself"},
+    {0},
+};
+static const qn_nn_attr feed_forward_attrs[] = {UNITS, INNER, {0}};
+#define BLOCKS                                                                                     \
+    COUNT("blocks", 1, "1", "how many of them follow one another"), UNITS, INNER,                  \
+        {.name = "dropout",                                                                        \
+         .kind = QN_NN_ATTR_FLOAT,                                                                 \
+         .low = 0,                                                                                 \
+         .high = 0.999,                                                                            \
+         .fallback = "0",                                                                          \
+         .doc = "share of each branch set to 0 while training"},                                   \
+        {.name = "order",                                                                          \
+         .kind = QN_NN_ATTR_CHOICE,                                                                \
+         .fallback = "pre",                                                                        \
+         .choices = "pre post",                                                                    \
+         .doc = "whether a norm stands before a branch or after the sum"},                         \
+    {                                                                                              \
+        .name = "norm", .kind = QN_NN_ATTR_CHOICE, .fallback = "layer", .choices = "layer rms",    \
+        .doc = "which norm"                                                                        \
+    }
+static const qn_nn_attr transformer_attrs[] = {HEADS, BLOCKS, {0}};
+static const qn_nn_attr decoder_attrs[] = {
+    HEADS,
+    BLOCKS,
+    {.name = "memory",
+     .kind = QN_NN_ATTR_LAYERS,
+     .required = true,
+     .doc = "layers that make of the input what the decoder attends to: the encoder"},
     {0},
 };
 static const qn_nn_attr no_attrs[] = {{0}};
 
 const qn_nn_row qn_nn_rows_transformer[] = {
-    {{"positions", "says where in the sequence [T, D] a vector stands", positions_attrs},
+    {{"positions",
+      "says where in the sequence [T, D] a vector stands (Keras Hub PositionEmbedding, "
+      "SinePositionEncoding)",
+      positions_attrs},
      build_positions},
     {{"multi_head_attention",
-      "each position gathers from the others (Keras MultiHeadAttention of x with itself)",
+      "each position gathers from the others, or from a memory (Keras and PyTorch "
+      "MultiHeadAttention)",
       attention_attrs},
      build_attention},
-    {{"feed_forward", "two products for each position on its own", feed_forward_attrs},
+    {{"feed_forward",
+      "two products for each position on its own (PyTorch TransformerEncoderLayer's linear1, "
+      "linear2)",
+      feed_forward_attrs},
      build_feed_forward},
     {{"transformer",
       "blocks of attention and feed-forward (PyTorch TransformerEncoder; causal: a decoder without "
       "memory)",
       transformer_attrs},
      build_transformer},
-    {{"global_avg_pool1d", "the mean over the steps of a sequence [T, D]", no_attrs},
+    {{"transformer_decoder",
+      "blocks of causal attention, attention to a memory and feed-forward (PyTorch "
+      "TransformerDecoder)",
+      decoder_attrs},
+     build_decoder},
+    {{"global_avg_pool1d",
+      "the mean over the steps of a sequence [T, D] (Keras GlobalAveragePooling1D)", no_attrs},
      build_avg_pool},
-    {{"global_max_pool1d", "the largest over the steps of a sequence [T, D]", no_attrs},
+    {{"global_max_pool1d",
+      "the largest over the steps of a sequence [T, D] (Keras GlobalMaxPooling1D)", no_attrs},
      build_max_pool},
     {{0}, NULL},
 };

@@ -76,8 +76,8 @@ qn_value qn_nn_transformer_decoder(const qn_nn_scope *at, qn_value x, const qn_n
 void qn_nn_decoder_remember(const qn_nn_scope *at, qn_value memory, const qn_nn_cache *cache,
                             const qn_nn_transformer_options *options);
 
-/* Shapes: [B, T, D] -> [B, D], mean or largest over the positions. */
-qn_value qn_nn_global_avg_pool1d(const qn_nn_scope *at, qn_value x);
-qn_value qn_nn_global_max_pool1d(const qn_nn_scope *at, qn_value x);
+/* Shapes: [B, T, D] -> [B, D], mean or largest over the positions. lengths: i64 [B], how many of them count; QN_NONE = all. */
+qn_value qn_nn_global_avg_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths);
+qn_value qn_nn_global_max_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths);
 
 #endif

@@ -153,6 +153,28 @@ static void decide_task(qn_fit *fit)
 
 /* --- candidates --- */
 
+/* Counts are not below 0, and some are above. */
+static qn_status check_counts(const qn_fit *fit, qn_error *err)
+{
+    double sum = 0;
+    for (int part = 0; part < QN_PARTS; part++) {
+        int64_t count;
+        const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
+        for (int64_t i = 0; i < count; i++) {
+            if (fit->truth[part][i] < 0)
+                return qn_error_set(
+                    err, QN_ERR_DATA, "train.loss", "poisson is for counts; '%s' is %g in row %lld",
+                    fit->dataset->target, fit->truth[part][i], (long long)rows[i] + 1);
+            sum += part == QN_PART_TRAIN ? fit->truth[part][i] : 0;
+        }
+    }
+    if (sum > 0)
+        return QN_OK;
+    return qn_error_set(err, QN_ERR_DATA, "train.loss",
+                        "poisson is for counts; '%s' is 0 in all training rows",
+                        fit->dataset->target);
+}
+
 static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error *err)
 {
     qn_recipe_loss loss = recipe->train.loss;
@@ -171,6 +193,8 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce and the hinges are for two classes; here are %lld",
                             (long long)fit->classes);
+    if (loss == QN_RECIPE_POISSON)
+        QN_TRY(check_counts(fit, err));
     if (recipe->train.ema > 0 && recipe->train.swa > 0)
         return qn_error_set(err, QN_ERR_ARG, "train.swa",
                             "train.ema and train.swa both average the weights; choose one");
@@ -258,6 +282,8 @@ static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
         return QN_NN_LOSS_SQUARED_HINGE;
     case QN_RECIPE_QUANTILE:
         return QN_NN_LOSS_QUANTILE;
+    case QN_RECIPE_POISSON:
+        return QN_NN_LOSS_POISSON;
     default:
         return QN_NN_LOSS_MSE;
     }
@@ -426,6 +452,7 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
     architecture->sources = qn_transforms_outputs(transforms, &architecture->sources_count);
     architecture->keep_closing = fit->task == QN_TASK_REGRESSION;
     architecture->rows = fit->split.train_count;
+    architecture->counts = recipe->train.loss == QN_RECIPE_POISSON;
     qn_transforms_target_scale(transforms, &architecture->target_mean,
                                &architecture->target_deviation);
     *ret = options;

@@ -153,6 +153,22 @@ static bool takes_labels(const qn_learner *learner)
     return qn_nn_loss_target(&learner->options.loss, &scores).dtype == QN_DTYPE_I64;
 }
 
+/* Counts are compared as they are, not in units of their deviation. */
+static qn_status restore_counts(const qn_learner *learner, qn_packed_tensor *target, int64_t rows,
+                                qn_arena *arena, qn_error *err)
+{
+    const qn_architecture *architecture = &learner->options.architecture;
+    const float *scaled = target->data;
+    float *counts = QN_NEW(arena, float, rows);
+    if (!counts)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int64_t row = 0; row < rows; row++)
+        counts[row] = (float)fmax(0, (double)scaled[row] * architecture->target_deviation +
+                                         architecture->target_mean);
+    target->data = counts;
+    return QN_OK;
+}
+
 qn_status qn_learner_adapt(const qn_learner *learner, const qn_packed *packed, qn_arena *arena,
                            qn_packed *ret, qn_error *err)
 {
@@ -163,6 +179,8 @@ qn_status qn_learner_adapt(const qn_learner *learner, const qn_packed *packed, q
     memcpy(adapted.tensors, packed->tensors,
            (size_t)packed->tensors_count * sizeof *packed->tensors);
     qn_packed_tensor *target = find_packed(&adapted, "target");
+    if (target && learner->options.architecture.counts)
+        QN_TRY(restore_counts(learner, target, packed->rows, arena, err));
     if (target && target->dtype == QN_DTYPE_I64 && target->count == 1 && !takes_labels(learner)) {
         float *numbers = QN_NEW(arena, float, packed->rows);
         if (!numbers)

@@ -180,6 +180,52 @@ static void refusals_name_layer_value_and_expectation(void **unused)
         {{2, {B, 4}},
          "[{\"lstm\": {\"units\": 3}}]",
          "lstm expects input of 2 dimensions [T, features], got [4]"},
+        {{3, {B, 5, 6}},
+         "[{\"slice\": {\"axis\": 3}}]",
+         "layers[0] slice has axis 3, expected 1 to 2 or -2 to -1 of input [5, 6]"},
+        {{2, {B, 4}},
+         "[{\"slice\": {\"start\": 3, \"end\": 2}}]",
+         "layers[0] slice takes 3 to 2 of 4, which is nothing"},
+        {{2, {B, 4}},
+         "[{\"gather\": {\"indices\": [0, 4]}}]",
+         "layers[0] gather has index 4, expected 0 to 3"},
+        {{2, {B, 4}},
+         "[{\"scatter\": {\"indices\": [0, 4], \"size\": 5}}]",
+         "layers[0] scatter has 2 indices, expected one for each of 4"},
+        {{2, {B, 2}},
+         "[{\"scatter\": {\"indices\": [0, 5], \"size\": 5}}]",
+         "layers[0] scatter has index 5, expected 0 to 4"},
+        {{2, {B, 4}},
+         "[{\"tile\": {\"repeats\": [1, 2]}}]",
+         "layers[0] tile has 2 numbers for the dimensions of input [4]"},
+        {{3, {B, 4, 2}},
+         "[{\"expand\": {\"shape\": [4, 3]}}]",
+         "layers[0] expand cannot expand dimension 2 of [4, 2] to 3: it must be 1"},
+        {{2, {B, 4}}, "[{\"top_k\": {\"count\": 5}}]", "layers[0] top_k takes the 5 largest of 4"},
+        {{4, {B, 4, 4, 1}}, "[\"masking\"]", "masking expects input of 1 or 2 dimensions, [T] or"},
+        {{3, {B, 4, 2}},
+         "[{\"einsum\": {\"equation\": \"btc,dc\", \"weight\": [3, 2, 2]}}]",
+         "layers[0] einsum has the equation 'btc,dc', expected as many letters as input [4, 2] "
+         "(and its batch) and weight [3, 2, 2] have dimensions"},
+        {{3, {B, 4, 2}},
+         "[{\"einsum\": {\"equation\": \"btc,cd->btd\", \"weight\": [3, 2]}}]",
+         "layers[0] einsum has 2 and 3 along 'c' of 'btc,cd->btd'"},
+        {{3, {B, 4, 2}},
+         "[{\"einsum\": {\"equation\": \"btc,cd->tbd\", \"weight\": [2, 3]}}]",
+         "layers[0] einsum has the equation 'btc,cd->tbd', whose result must begin with 'b', the "
+         "batch"},
+        {{4, {B, 5, 6, 3}},
+         "[{\"residual\": {\"layers\": [\"max_pool2d\"], \"join\": \"concat\"}}]",
+         "layers[0] residual sets [2, 3, 3] beside [5, 6, 3]: they may differ in the last"},
+        {{4, {B, 5, 6, 3}},
+         "[{\"residual\": {\"layers\": [\"flatten\"], \"join\": \"multiply\"}}]",
+         "layers[0] residual joins [90] to [5, 6, 3]: its shortcut must"},
+        {{3, {B, 5, 6}},
+         "[{\"transformer_decoder\": {\"heads\": 2}}]",
+         "layers[0] transformer_decoder needs 'memory'"},
+        {{3, {B, 5, 6}},
+         "[{\"lstm\": {\"units\": 2, \"recurrent_activation\": \"gelu\"}}]",
+         "'recurrent_activation' is \"gelu\", expected one of tanh relu"},
         {{2, {B, 4}}, "[3]", "layers is"},
         {{2, {B, 4}}, "[[\"flatten\"]]", "layers[0] is"},
         {{2, {B, 4}}, "[]", "expected a list of 1 to"},
@@ -194,6 +240,70 @@ static void refusals_name_layer_value_and_expectation(void **unused)
         assert_int_equal(y, QN_NONE);
         assert_text(&err, cases[i].text);
         qn_graph_destroy(graph);
+    }
+}
+
+/* What the list answers for one sample of 4 features a step, after `steps` steps of which the later ones may be padding. */
+static void answer(const char *layers, int64_t steps, const float *x, float *dst)
+{
+    qn_graph *graph = qn_graph_create();
+    qn_value y = QN_NONE;
+    qn_state *state = NULL;
+    qn_plan *plan = NULL;
+    if (build(graph, QN_DTYPE_F32, QN_SHAPE(B, steps, 4), layers, &(qn_nn_layers_options){0}, &y,
+              NULL) != QN_OK)
+        fail_msg("%s: %s", layers, err.text);
+    qn_graph_output(graph, "y", y);
+    assert_ok(qn_state_create(&state, &err), &err);
+    assert_ok(qn_state_add_graph(state, graph, 1, &err), &err);
+    assert_ok(qn_plan_create(graph, state, &(qn_plan_options){.batch = 1}, &plan, &err), &err);
+    memcpy(qn_plan_input(plan, "x")->data, x, (size_t)(4 * steps) * sizeof *x);
+    qn_plan_run(plan, 0);
+    const qn_tensor *out = qn_plan_output(plan, "y");
+    assert_int_equal(qn_shape_count(&out->shape), 4);
+    memcpy(dst, out->data, 4 * sizeof *dst);
+    qn_plan_destroy(plan);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
+/* Padding behind a sequence changes nothing of what comes out, and without masking it does. */
+static void padding_does_not_touch_results(void **unused)
+{
+    (void)unused;
+    static const char *const lists[] = {
+        "{\"lstm\": {\"units\": 4}}",
+        "{\"gru\": {\"units\": 2, \"bidirectional\": true}}",
+        "{\"rnn\": {\"units\": 4, \"layers\": 2, \"reverse\": true}}",
+        "{\"transformer\": {\"heads\": 2}}, \"global_avg_pool1d\"",
+        "{\"multi_head_attention\": {\"heads\": 2}}, \"global_max_pool1d\"",
+        "{\"multi_head_attention\": {\"heads\": 2, \"memory\": [\"layer_norm\"]}}, "
+        "\"global_avg_pool1d\"",
+        "{\"transformer_decoder\": {\"heads\": 2, \"memory\": [{\"dense\": {\"units\": 4}}]}}, "
+        "\"global_avg_pool1d\"",
+        "{\"residual\": {\"layers\": [{\"dense\": {\"units\": 4}}, {\"lstm\": {\"units\": 4, "
+        "\"return_sequences\": true}}]}}, \"global_avg_pool1d\"",
+    };
+    float x[24];
+    for (int i = 0; i < 24; i++)
+        x[i] = i < 12 ? sinf((float)i + 1) - 0.5F : -9; /* 3 steps and 3 of padding */
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        char masked[256], plain[256];
+        float want[4], got[4], wrong[4];
+        snprintf(masked, sizeof masked, "[{\"masking\": {\"value\": -9}}, %s]", lists[i]);
+        snprintf(plain, sizeof plain, "[{\"activation\": {\"name\": \"linear\"}}, %s]", lists[i]);
+        answer(plain, 3, x, want);
+        answer(masked, 6, x, got);
+        answer(plain, 6, x, wrong);
+        bool differs = false;
+        for (int k = 0; k < 4; k++) {
+            if (fabsf(got[k] - want[k]) > 1e-5F)
+                fail_msg("%s gives %g with padding, %g without", lists[i], (double)got[k],
+                         (double)want[k]);
+            differs |= fabsf(wrong[k] - want[k]) > 1e-3F;
+        }
+        if (!differs)
+            fail_msg("%s does not look at the last steps at all", lists[i]);
     }
 }
 
@@ -369,7 +479,8 @@ static void every_row_of_the_table_is_whole(void **unused)
     int rows = 0;
     for (const qn_nn_layer *layer; (layer = qn_nn_layer_at(rows)); rows++) {
         assert_ptr_equal(qn_nn_layer_find(layer->name), layer);
-        assert_true(strlen(layer->doc) > 10);
+        if (!strstr(layer->doc, "Keras") && !strstr(layer->doc, "PyTorch"))
+            fail_msg("the doc of %s names no counterpart", layer->name);
         for (const qn_nn_attr *attr = layer->attrs; attr->name; attr++) {
             if (!attr->doc || attr->required == (attr->fallback != NULL))
                 fail_msg("%s.%s lacks a doc, or has not one of required and a default", layer->name,
@@ -453,6 +564,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_give_the_shapes_of_keras),
         cmocka_unit_test(refusals_name_layer_value_and_expectation),
+        cmocka_unit_test(padding_does_not_touch_results),
         cmocka_unit_test(every_activation_keeps_the_shape),
         cmocka_unit_test(numbers_move_as_their_layers_say),
         cmocka_unit_test(unknown_activation_suggests_the_nearest),

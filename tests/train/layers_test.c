@@ -1,0 +1,374 @@
+/*
+ * Every layer of the table and every way of learning, from a recipe to a prediction: trained for two steps, written, read
+ * back, asked. What a layer computes is held to PyTorch and to its op's reference elsewhere.
+ */
+#include "testing.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "format/npy.h"
+#include "model/predictor.h"
+#include "model/recipe.h"
+#include "nn/layers.h"
+#include "os/file.h"
+#include "train/fit.h"
+
+enum { ROWS = 16 };
+
+/* A network over samples of one shape. What it ends in is added: flatten and a dense layer. */
+typedef struct {
+    qn_shape input; /* of a sample */
+    const char *layers;
+} layer_case;
+
+#define SEQUENCE                                                                                   \
+    {                                                                                              \
+        2,                                                                                         \
+        {                                                                                          \
+            6, 4                                                                                   \
+        }                                                                                          \
+    }
+#define IMAGE                                                                                      \
+    {                                                                                              \
+        3,                                                                                         \
+        {                                                                                          \
+            6, 6, 2                                                                                \
+        }                                                                                          \
+    }
+#define VOLUME                                                                                     \
+    {                                                                                              \
+        4,                                                                                         \
+        {                                                                                          \
+            4, 4, 4, 2                                                                             \
+        }                                                                                          \
+    }
+#define ROW                                                                                        \
+    {                                                                                              \
+        1,                                                                                         \
+        {                                                                                          \
+            6                                                                                      \
+        }                                                                                          \
+    }
+
+static const layer_case cases[] = {
+    {ROW, "dense: {units: 3, activation: tanh, init: he_normal, bias: false}"},
+    {ROW, "dense: {units: 3, reparametrize: weight_norm}"},
+    {ROW, "dense: {units: 3, reparametrize: spectral_norm}"},
+    {ROW, "batch_norm: {momentum: 0.8}}, {dropout: {rate: 0.2}"},
+    {IMAGE, "flatten"},
+    {ROW, "reshape: {shape: [3, -1]}"},
+    {ROW, "embedding: {count: 8, size: 3}"},
+    {ROW, "embedding: {count: 8, size: 3, mask_zero: true}}, {gru: {units: 3}"},
+    {ROW, "one_hot: {count: 8}"},
+    {ROW, "activation: {name: mish}"},
+    {SEQUENCE, "prelu"},
+    {SEQUENCE, "permute: {order: [2, 1]}"},
+    {ROW, "repeat: {count: 3}"},
+    {SEQUENCE, "unit_norm"},
+    /* branches */
+    {ROW, "residual: {layers: [dense: {units: 6}], activation: relu}"},
+    {ROW, "residual: {layers: [dense: {units: 3}], shortcut: [dense: {units: 3}]}"},
+    {ROW, "residual: {layers: [dense: {units: 6, activation: sigmoid}], join: multiply}"},
+    {ROW, "residual: {layers: [dense: {units: 6}], join: subtract}"},
+    {ROW, "residual: {layers: [dense: {units: 6}], join: maximum}"},
+    {ROW, "residual: {layers: [dense: {units: 6}], join: minimum}"},
+    {ROW, "residual: {layers: [dense: {units: 6}], join: average}"},
+    {IMAGE, "residual: {layers: [conv2d: {filters: 3, kernel: 3, padding: same}], join: concat}"},
+    {IMAGE, "residual: {join: multiply, layers: [global_avg_pool2d, dense: {units: 2}, "
+            "reshape: {shape: [1, 1, 2]}]}"},
+    /* convolution */
+    {SEQUENCE, "conv1d: {filters: 3, kernel: 3, dilation: 2}"},
+    {IMAGE, "conv2d: {filters: 4, kernel: [3, 2], stride: 2, groups: 2, padding: 1}"},
+    {IMAGE, "conv2d: {filters: 4, kernel: 3, reparametrize: weight_norm}"},
+    {VOLUME, "conv3d: {filters: 3, kernel: 2, reparametrize: spectral_norm}"},
+    {SEQUENCE, "conv1d_transpose: {filters: 3, kernel: 3, stride: 2, output_padding: 1}"},
+    {IMAGE, "conv2d_transpose: {filters: 4, kernel: 3, groups: 2, reparametrize: spectral_norm}"},
+    {VOLUME, "conv3d_transpose: {filters: 3, kernel: 2, reparametrize: weight_norm}"},
+    {SEQUENCE, "depthwise_conv1d: {kernel: 3, multiplier: 2}"},
+    {IMAGE, "depthwise_conv2d: {kernel: 3, reparametrize: weight_norm}"},
+    {VOLUME, "depthwise_conv3d: {kernel: 3}"},
+    {SEQUENCE, "separable_conv1d: {filters: 3, kernel: 3}"},
+    {IMAGE, "separable_conv2d: {filters: 3, kernel: 3, reparametrize: spectral_norm}"},
+    {SEQUENCE, "zero_padding1d: {padding: [1, 2]}"},
+    {IMAGE, "zero_padding2d: {padding: 1}"},
+    {VOLUME, "zero_padding3d"},
+    {SEQUENCE, "upsample1d: {mode: linear}"},
+    {IMAGE, "upsample2d: {size: [2, 1]}"},
+    {VOLUME, "upsample3d"},
+    {SEQUENCE, "resize1d: {size: 4}"},
+    {IMAGE, "resize2d: {size: [4, 9], mode: cubic}"},
+    {VOLUME, "resize3d: {size: 3, mode: linear}"},
+    /* pooling */
+    {SEQUENCE, "max_pool1d"},
+    {IMAGE, "max_pool2d: {size: 3, stride: 2, ceil: true}"},
+    {VOLUME, "max_pool3d"},
+    {SEQUENCE, "avg_pool1d: {size: 3, padding: same}"},
+    {IMAGE, "avg_pool2d"},
+    {VOLUME, "avg_pool3d"},
+    {SEQUENCE, "lp_pool1d: {p: 1}"},
+    {IMAGE, "lp_pool2d"},
+    {VOLUME, "lp_pool3d: {p: 3}"},
+    {SEQUENCE, "global_max_pool1d"},
+    {IMAGE, "global_max_pool2d"},
+    {VOLUME, "global_max_pool3d"},
+    {SEQUENCE, "global_avg_pool1d"},
+    {IMAGE, "global_avg_pool2d"},
+    {VOLUME, "global_avg_pool3d"},
+    {SEQUENCE, "adaptive_max_pool1d: {size: 4}"},
+    {IMAGE, "adaptive_max_pool2d: {size: [4, 2]}"},
+    {VOLUME, "adaptive_max_pool3d: {size: 3}"},
+    {SEQUENCE, "adaptive_avg_pool1d: {size: 4}"},
+    {IMAGE, "adaptive_avg_pool2d: {size: 3}"},
+    {VOLUME, "adaptive_avg_pool3d: {size: 2}"},
+    /* norms */
+    {SEQUENCE, "layer_norm"},
+    {SEQUENCE, "rms_norm: {eps: 1e-6}"},
+    {IMAGE, "group_norm: {groups: 2}"},
+    {VOLUME, "instance_norm"},
+    /* recurrent */
+    {SEQUENCE, "rnn: {units: 3, activation: relu, reparametrize: spectral_norm}"},
+    {SEQUENCE, "rnn: {units: 3, activation: softsign, reverse: true}"},
+    {SEQUENCE, "lstm: {units: 3, bidirectional: true, return_sequences: true, reparametrize: "
+               "weight_norm}"},
+    {SEQUENCE, "lstm: {units: 3, activation: elu, recurrent_activation: hard_sigmoid}"},
+    {SEQUENCE, "lstm: {units: 3, bidirectional: true, reparametrize: spectral_norm}"},
+    {SEQUENCE, "gru: {units: 3, layers: 2, dropout: 0.1}"},
+    {SEQUENCE, "gru: {units: 3, reset_first: true, activation: linear}"},
+    {SEQUENCE, "masking}, {lstm: {units: 3}"},
+    {SEQUENCE, "masking: {value: 2}}, {transformer: {heads: 2}}, {global_avg_pool1d: {}"},
+    {SEQUENCE, "masking}, {multi_head_attention: {heads: 2}}, {global_max_pool1d: {}"},
+    /* attention */
+    {SEQUENCE, "positions: {kind: sinusoidal}"},
+    {SEQUENCE, "positions: {kind: learned}"},
+    {SEQUENCE, "multi_head_attention: {heads: 4, kv_heads: 2, causal: true, window: 3}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, rotary: true, softcap: 5, bias: false}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, alibi: true}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, memory: [conv1d: {filters: 4, kernel: 3}]}"},
+    {SEQUENCE, "feed_forward: {units: 5, activation: swiglu}"},
+    {SEQUENCE, "feed_forward: {activation: relu}"},
+    {SEQUENCE, "transformer: {heads: 2, blocks: 2, order: post, dropout: 0.1}"},
+    {SEQUENCE, "transformer: {heads: 2, norm: rms, activation: swiglu, softcap: 10}"},
+    {SEQUENCE, "transformer_decoder: {heads: 2, memory: [dense: {units: 4}, transformer: {heads: "
+               "2}]}"},
+    /* moves */
+    {SEQUENCE, "slice: {start: 1, end: -1, axis: 1}"},
+    {SEQUENCE, "gather: {indices: [3, 0, 0]}"},
+    {SEQUENCE, "scatter: {indices: [4, 0, 2, 2], size: 5}"},
+    {SEQUENCE, "tile: {repeats: [1, 2]}"},
+    {{2, {6, 1}}, "expand: {shape: [6, 3]}"},
+    {SEQUENCE, "cumsum: {axis: 1, reverse: true}"},
+    {SEQUENCE, "top_k: {count: 2}"},
+    {SEQUENCE, "argmax}, {embedding: {count: 4, size: 2}"},
+    /* elements */
+    {SEQUENCE, "function: {name: sin}"},
+    {SEQUENCE, "threshold: {above: 0.5, value: -1}"},
+    {SEQUENCE, "cast: {to: f16}}, {cast: {to: f32}"},
+    {SEQUENCE, "einsum: {equation: \"btc,cd->bdt\", weight: [4, 3], activation: relu}"},
+};
+enum { CASES = sizeof cases / sizeof cases[0] };
+
+static char folder[64];
+static qn_error err;
+
+static int setup(void **state)
+{
+    (void)state;
+    (void)snprintf(folder, sizeof folder, "/tmp/quern-layers-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    (void)!qn_folder_remove(folder, NULL);
+    return 0;
+}
+
+/* x: small whole numbers, the later part of each row zeros; y: their sum, or how many they are at most 2. */
+static void write_data(qn_shape sample, bool classes)
+{
+    float x[ROWS * 256], y[ROWS];
+    char path[96];
+    int64_t count = qn_shape_count(&sample);
+    qn_shape shape = {.rank = sample.rank + 1, .dims = {ROWS}};
+    memcpy(shape.dims + 1, sample.dims, sizeof shape.dims - sizeof shape.dims[0]);
+    assert_true(count <= 256);
+    for (int64_t row = 0; row < ROWS; row++) {
+        y[row] = (float)(row % 3);
+        for (int64_t i = 0; i < count; i++) {
+            x[row * count + i] = i < count - row % 3 ? (float)((row * 7 + i * 5) % 8) : 0;
+            y[row] += classes ? 0 : 0.1F * x[row * count + i];
+        }
+    }
+    const qn_named_tensor arrays[2] = {{"x", qn_tensor_of(x, QN_DTYPE_F32, shape)},
+                                       {"y", qn_tensor_of(y, QN_DTYPE_F32, QN_SHAPE(ROWS))}};
+    qn_buf file;
+    qn_buf_init(&file, 0);
+    assert_ok(qn_npz_write(&file, arrays, 2, &err), &err);
+    (void)snprintf(path, sizeof path, "%s/data.npz", folder);
+    assert_ok(qn_file_replace(path, file.data, file.size, &err), &err);
+    qn_buf_deinit(&file);
+}
+
+/* Trains on what write_data wrote. ret_model: 128 bytes. */
+static qn_status train(const char *sections, char *ret_model)
+{
+    qn_arena arena;
+    qn_recipe recipe;
+    qn_fit_result result;
+    char text[2048], out[96];
+    (void)snprintf(
+        text, sizeof text,
+        "quern: 1\nname: net\ndata: {path: %s/data.npz, target: y}\nsplit: {parts: [0.75, "
+        "0.25, 0]}\n%s",
+        folder, sections);
+    (void)snprintf(out, sizeof out, "%s/net", folder);
+    qn_arena_init(&arena, 0);
+    qn_status status =
+        qn_recipe_parse(qn_str_from(text), "test.yaml", NULL, 0, &arena, &recipe, &err);
+    qn_fit_run_options options = {.out = out, .threads = 1};
+    if (status == QN_OK)
+        status = qn_fit_run(&recipe, &options, &arena, &result, &err);
+    if (status == QN_OK)
+        (void)snprintf(ret_model, 128, "%s", result.folder);
+    qn_arena_deinit(&arena);
+    return status;
+}
+
+/* The folder opens and answers with finite numbers, the same for one row as among others. */
+static void ask(const char *model, qn_shape sample, const char *what)
+{
+    qn_predictor *predictor = NULL;
+    qn_named_tensor many, one;
+    qn_arena arena;
+    float x[4 * 256];
+    qn_arena_init(&arena, 0);
+    if (qn_predictor_open(model, 0, NULL, &predictor, &err) != QN_OK)
+        fail_msg("%s: %s", what, err.text);
+    qn_shape shape = {.rank = sample.rank + 1, .dims = {4}};
+    memcpy(shape.dims + 1, sample.dims, sizeof shape.dims - sizeof shape.dims[0]);
+    for (int64_t i = 0; i < 4 * qn_shape_count(&sample); i++)
+        x[i] = (float)(i * 3 % 8);
+    const char *name = qn_predictor_signature(predictor)->inputs[0].name;
+    qn_named_tensor input = {name, qn_tensor_of(x, QN_DTYPE_F32, shape)};
+    if (qn_predictor_tensors(predictor, &input, 1, &arena, &many, &err) != QN_OK)
+        fail_msg("%s: %s", what, err.text);
+    shape.dims[0] = 1;
+    input.tensor = qn_tensor_of(x, QN_DTYPE_F32, shape);
+    assert_ok(qn_predictor_tensors(predictor, &input, 1, &arena, &one, &err), &err);
+    const float *numbers = many.tensor.data;
+    for (int64_t i = 0; i < qn_shape_count(&many.tensor.shape); i++)
+        if (!isfinite(numbers[i]))
+            fail_msg("%s answers %g", what, (double)numbers[i]);
+    assert_memory_equal(one.tensor.data, numbers, qn_tensor_bytes(&one.tensor));
+    qn_predictor_close(predictor);
+    qn_arena_deinit(&arena);
+}
+
+static void every_layer_trains_and_answers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        char sections[1024], model[128];
+        const char *begin = strchr(cases[i].layers, ':') ? "{" : "";
+        (void)snprintf(sections, sizeof sections,
+                       "model: {layers: [%s%s%s, flatten, dense: {units: 1}]}\n"
+                       "train: {epochs: 1, batch: 6, loss: mse}\n",
+                       begin, cases[i].layers, *begin ? "}" : "");
+        write_data(cases[i].input, false);
+        if (train(sections, model) != QN_OK)
+            fail_msg("%s: %s", cases[i].layers, err.text);
+        ask(model, cases[i].input, cases[i].layers);
+    }
+}
+
+static bool has_word(const char *text, const char *word)
+{
+    size_t size = strlen(word);
+    for (const char *at = text; (at = strstr(at, word)); at++) {
+        bool begins = at == text || !(isalnum((unsigned char)at[-1]) || at[-1] == '_');
+        if (begins && !isalnum((unsigned char)at[size]) && at[size] != '_')
+            return true;
+    }
+    return false;
+}
+
+static void every_layer_has_its_case(void **state)
+{
+    (void)state;
+    const qn_nn_layer *layer;
+    for (int row = 0; (layer = qn_nn_layer_at(row)); row++) {
+        int i = 0;
+        while (i < CASES && !has_word(cases[i].layers, layer->name))
+            i++;
+        if (i == CASES)
+            fail_msg("no case trains the layer %s", layer->name);
+    }
+}
+
+/* The train section alone, on a small network: learning, averages, groups, schedules. */
+static const char *const ways[] = {
+    "optimizer: sgd, momentum: 0.9, nesterov: true",
+    "optimizer: adam",
+    "optimizer: adagrad",
+    "optimizer: rmsprop, options: {rho: 0.9, centered: true}",
+    "optimizer: adadelta",
+    "optimizer: nadam",
+    "optimizer: lion",
+    "optimizer: lamb",
+    "optimizer: adafactor",
+    "optimizer: muon",
+    "optimizer: lbfgs",
+    "ema: 0.9",
+    "swa: 0.5",
+    "recompute: true",
+    "accumulate: 2, clip_value: 0.1",
+    "precision: bf16",
+    "groups: [{match: layers.0, lr: 0.01}, {match: \"*.bias\", weight_decay: 0}]",
+    "groups: [{match: \"layers.0.*\", freeze: true}]",
+    "schedule: constant",
+    "schedule: linear, warmup: 0.5",
+    "schedule: step, step_size: 1",
+    "schedule: exponential, gamma: 0.9",
+    "schedule: polynomial, power: 2",
+    "schedule: inverse_sqrt, warmup: 0.5",
+    "schedule: one_cycle",
+    "schedule: restarts, step_size: 1",
+    "schedule: plateau, patience: 1",
+    "loss: mse",
+    "loss: mae",
+    "loss: huber",
+    "loss: quantile, quantile: 0.9",
+    "loss: poisson",
+};
+
+static void every_way_of_learning_trains_and_answers(void **state)
+{
+    (void)state;
+    write_data((qn_shape)SEQUENCE, false);
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        char sections[1024], model[128];
+        (void)snprintf(sections, sizeof sections,
+                       "task: regression\nmodel: {layers: [flatten, dense: {units: 8, activation: "
+                       "tanh}, dense: {units: "
+                       "auto}]}\ntrain: {epochs: 2, batch: 6, %s}\n",
+                       ways[i]);
+        if (train(sections, model) != QN_OK)
+            fail_msg("%s: %s", ways[i], err.text);
+        ask(model, (qn_shape)SEQUENCE, ways[i]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_layer_has_its_case),
+        cmocka_unit_test(every_layer_trains_and_answers),
+        cmocka_unit_test(every_way_of_learning_trains_and_answers),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
