@@ -88,6 +88,12 @@ QN_API void qn_net_residual_end(qn_net *net, qn_activation activation);
  * them. */
 QN_API void qn_net_layer(qn_net *net, const char *name, const char *attributes);
 
+/* The weights of the layer that was just added are made of others while the net runs: by a direction and a gain for each output
+ * (PyTorch parametrizations.weight_norm), or divided by their largest singular value (parametrizations.spectral_norm, Keras
+ * SpectralNormalization). For dense, convolution (transposed and depthwise too) and recurrent layers. */
+typedef enum { QN_WEIGHT_NORM, QN_SPECTRAL_NORM } qn_reparametrization;
+QN_API void qn_net_reparametrize(qn_net *net, qn_reparametrization kind);
+
 /* The sticky error, for those who want it before fit. */
 QN_MUST_USE QN_API qn_status qn_net_check(const qn_net *net, qn_error *err);
 
@@ -199,6 +205,8 @@ typedef struct {
     int groups_count;
     float
         ema; /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */
+    float
+        swa; /* the net ends with the mean of its weights at the ends of this last share of the epochs; 0 = off */
     const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
     int64_t batch;               /* 32 samples */
     bool bf16;            /* products read 16-bit numbers; sums, weights and answers are f32 */

@@ -38,15 +38,16 @@ typedef enum {
 
 /* Zero in a field means its default. */
 typedef struct {
-    qn_seq_kind kind;         /* QN_SEQ_TRANSFORMER */
-    int64_t vocab;            /* tokens: must be given */
-    int64_t context;          /* tokens that a transformer sees, and of a step of training: 64 */
-    int64_t width;            /* numbers for each token; units of a recurrent model: 128 */
-    int64_t layers;           /* 4 */
-    int64_t heads;            /* 4 */
-    int64_t kv_heads;         /* heads of keys and values, each shared by a group: heads */
-    int64_t window;           /* how far a position sees: everywhere */
-    int64_t units;            /* of the feed-forward part: 4 width */
+    qn_seq_kind kind; /* QN_SEQ_TRANSFORMER */
+    int64_t vocab;    /* tokens: must be given */
+    int64_t context;  /* tokens that a transformer sees, and of a step of training: 64 */
+    int64_t width;    /* numbers for each token; units of a recurrent model: 128 */
+    int64_t layers;   /* 4 */
+    int64_t heads;    /* 4 */
+    int64_t kv_heads; /* heads of keys and values, each shared by a group: heads */
+    int64_t window;   /* how far a position sees: everywhere */
+    float softcap;    /* scores s of attention become softcap tanh(s / softcap): as they are */
+    int64_t units;    /* of the feed-forward part: 4 width */
     qn_activation activation; /* of the feed-forward part: QN_GELU; also QN_RELU, QN_SILU */
     bool swiglu;              /* the gated feed-forward part (Shazeer 2020), without biases */
     bool post_norm; /* norms after the sums, as first published; before the branches otherwise */
@@ -79,8 +80,14 @@ typedef struct {
     qn_optimizer optimizer;    /* AdamW at 0.001 */
     int64_t steps;             /* 1,000 */
     int64_t batch;             /* sequences side by side: 12 */
-    qn_rate_schedule schedule; /* constant */
+    qn_rate_schedule schedule; /* constant; those that count epochs are for nets */
     float clip_norm;           /* gradients of a larger global norm are scaled to it; 0 = off */
+    float clip_value;          /* each gradient into [-v, v]; 0 = off */
+    const qn_group *groups;    /* "embed", "decoder.0.*", "*.bias"; NULL = all weights alike */
+    int groups_count;
+    float
+        ema; /* the model ends with a running average of its weights that keeps this share at each step; 0 = off */
+    bool recompute; /* less memory for more time, the same bits: inner values are made again */
     /* Recurrent models: each of the batch reads its part of the text from end to end, every step going on where the one
      * before ended; gradients stop there (truncated back-propagation through time). Otherwise a step reads `context`
      * tokens from places drawn at random. */

@@ -88,6 +88,8 @@ QN_MUST_USE qn_status qn_learner_step(qn_learner *learner, qn_loader *loader, do
 void qn_learner_average(qn_learner *learner, double share);
 /* Exchanges weights and their averages, so that answers, snapshots and models are made with these; once more and all is as before. */
 void qn_learner_swap_average(qn_learner *learner);
+/* The same for any network: `model` names its states, `state` holds them and their averages (nn/average.h). */
+void qn_average_swap(const qn_graph *model, qn_state *state);
 /* What a learner holds, in bytes, once it is open. Nothing is added by a step: its peak is this. */
 typedef struct {
     int64_t weights;   /* of the model */

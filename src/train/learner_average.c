@@ -25,14 +25,19 @@ static void swap_bytes(void *a, void *b, size_t size)
 
 void qn_learner_swap_average(qn_learner *learner)
 {
+    qn_average_swap(learner->inference, learner->state);
+}
+
+void qn_average_swap(const qn_graph *model, qn_state *state)
+{
     char name[256];
-    for (qn_value v = 0; v < qn_graph_values_count(learner->inference); v++) {
-        if (qn_graph_kind(learner->inference, v) != QN_VALUE_STATE)
+    for (qn_value v = 0; v < qn_graph_values_count(model); v++) {
+        if (qn_graph_kind(model, v) != QN_VALUE_STATE)
             continue;
-        const char *weight = qn_graph_name(learner->inference, v);
+        const char *weight = qn_graph_name(model, v);
         qn_nn_average_name(weight, name, sizeof name);
-        const qn_named_tensor *average = qn_state_find(learner->state, name);
-        const qn_named_tensor *own = qn_state_find(learner->state, weight);
+        const qn_named_tensor *average = qn_state_find(state, name);
+        const qn_named_tensor *own = qn_state_find(state, weight);
         if (average && own)
             swap_bytes(own->tensor.data, average->tensor.data, qn_tensor_bytes(&own->tensor));
     }

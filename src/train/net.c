@@ -334,6 +334,29 @@ void qn_net_residual_end(qn_net *net, qn_activation activation)
     net->depth--;
 }
 
+/* Behind the attributes of the last layer, whose text ends in two closing braces. */
+void qn_net_reparametrize(qn_net *net, qn_reparametrization kind)
+{
+    static const char *const words[] = {"weight_norm", "spectral_norm"};
+    if (!takes_layers(net))
+        return;
+    const char *text = net->layers.data;
+    int64_t at = (int64_t)net->layers.size - 1;
+    if ((int)kind < 0 || kind > QN_SPECTRAL_NORM || at < 0 || text[at] != '}') {
+        stick(net, QN_ERR_ARG, "no layer to reparametrize, or no such way");
+        return;
+    }
+    for (at--; at > 0 && text[at] != '}';)
+        at--;
+    net->layers.size = (size_t)at;
+    while (at > 0 && strchr(" \t\r\n", text[at - 1]))
+        at--;
+    qn_buf_printf(&net->layers, "%s\"reparametrize\":\"%s\"}}", text[at - 1] == '{' ? "" : ",",
+                  words[kind]);
+    if (net->layers.failed)
+        stick(net, QN_ERR_MEMORY, "out of memory for the list of layers");
+}
+
 qn_status qn_net_describe(const qn_net *net, qn_nn_loss_kind loss, qn_arena *arena,
                           qn_architecture *ret, qn_error *err)
 {

@@ -21,6 +21,7 @@ typedef struct {
     qn_loader loader;
     qn_net_samples train, valid;
     bool has_valid;
+    int averaged;    /* epochs in the average of weights */
     qn_view targets; /* rank 0 = none are known: a plan is asked for */
     float *answers;  /* of the validation samples */
     int64_t begin_ns;
@@ -55,12 +56,7 @@ static qn_status keep_weights(const qn_net *net, qn_learner *learner, qn_error *
 
 static qn_status check_options(const qn_fit_options *options, qn_error *err)
 {
-    const qn_rate_schedule *schedule = &options->schedule;
-    if ((int)schedule->kind < 0 || schedule->kind > QN_RATE_RESTARTS)
-        QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of qn_rate_kind", (int)schedule->kind);
-    if (!(schedule->warmup >= 0 && schedule->warmup <= 1))
-        QN_FAIL(err, QN_ERR_ARG, "a warm-up of %g is not a share of all steps from 0 to 1",
-                (double)schedule->warmup);
+    QN_TRY(qn_net_check_schedule(&options->schedule, err));
     if (!(options->clip_norm >= 0 && options->clip_value >= 0))
         QN_FAIL(err, QN_ERR_ARG, "clipping at norm %g and value %g: neither may be negative",
                 (double)options->clip_norm, (double)options->clip_value);
@@ -70,6 +66,11 @@ static qn_status check_options(const qn_fit_options *options, qn_error *err)
     if (!(options->ema >= 0 && options->ema < 1))
         QN_FAIL(err, QN_ERR_ARG, "an average that keeps %g of itself is not in [0, 1)",
                 (double)options->ema);
+    if (!(options->swa >= 0 && options->swa <= 1))
+        QN_FAIL(err, QN_ERR_ARG, "averaging over %g of the epochs: expected 0 to 1",
+                (double)options->swa);
+    if (options->ema > 0 && options->swa > 0)
+        QN_FAIL(err, QN_ERR_ARG, "ema and swa both average the weights; choose one");
     if (!(options->quantile >= 0 && options->quantile < 1))
         QN_FAIL(err, QN_ERR_ARG, "a quantile of %g is not in [0, 1)", (double)options->quantile);
     if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
@@ -93,28 +94,6 @@ static qn_nn_loss loss_of(const qn_net_fit_run *run)
     return loss;
 }
 
-/* Memory: the run's arena. */
-static qn_status set_groups(qn_net_fit_run *run, qn_nn_optimizer *optimizer, qn_error *err)
-{
-    const qn_fit_options *options = run->options;
-    int count = options->groups ? options->groups_count : 0;
-    qn_nn_group *groups = QN_NEW(&run->arena, qn_nn_group, count + 1);
-    if (!groups)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < count; i++) {
-        const qn_group *group = &options->groups[i];
-        if (!group->names || !(group->rate >= 0) || !(group->weight_decay >= 0))
-            QN_FAIL(err, QN_ERR_ARG, "group %d has no names, or a negative rate or decay", i);
-        groups[i] = (qn_nn_group){.pattern = group->names,
-                                  .rate = (double)group->rate,
-                                  .weight_decay = (double)group->weight_decay,
-                                  .frozen = group->frozen};
-    }
-    optimizer->groups = groups;
-    optimizer->groups_count = count;
-    return QN_OK;
-}
-
 static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
 {
     qn_net *net = run->net;
@@ -128,12 +107,13 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
         .optimizer = qn_net_optimizer_of(&options->optimizer),
         .accumulate = qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
         .lbfgs = qn_net_is_lbfgs(&options->optimizer),
-        .average = options->ema > 0 && !qn_net_is_lbfgs(&options->optimizer),
+        .average = (options->ema > 0 || options->swa > 0) && !qn_net_is_lbfgs(&options->optimizer),
         .ema = (double)options->ema,
         .recompute = options->recompute,
         .seed = options->seed ? options->seed : 1,
         .bf16 = options->bf16};
-    QN_TRY(set_groups(run, &chosen.optimizer, err));
+    QN_TRY(qn_net_set_groups(options->groups, options->groups_count, &run->arena, &chosen.optimizer,
+                             err));
     chosen.optimizer.clip_norm = (double)options->clip_norm;
     chosen.optimizer.clip_value = (double)options->clip_value;
     QN_TRY(qn_net_describe(net, loss.kind, &run->arena, &chosen.architecture, err));
@@ -185,34 +165,12 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
 
 static qn_nn_schedule schedule_of(const qn_net_fit_run *run)
 {
-    static const qn_nn_schedule_kind kinds[] = {
-        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT,
-        [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
-        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,
-        [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
-        [QN_RATE_PLATEAU] = QN_NN_SCHEDULE_PLATEAU,
-        [QN_RATE_EXPONENTIAL] = QN_NN_SCHEDULE_EXPONENTIAL,
-        [QN_RATE_POLYNOMIAL] = QN_NN_SCHEDULE_POLYNOMIAL,
-        [QN_RATE_INVERSE_SQRT] = QN_NN_SCHEDULE_INVERSE_SQRT,
-        [QN_RATE_ONE_CYCLE] = QN_NN_SCHEDULE_ONE_CYCLE,
-        [QN_RATE_RESTARTS] = QN_NN_SCHEDULE_RESTARTS,
-    };
     const qn_fit_options *options = run->options;
-    const qn_rate_schedule *chosen = &options->schedule;
     int64_t steps = qn_loader_batches(&run->loader);
-    qn_nn_schedule schedule = {
-        .kind = kinds[chosen->kind],
-        .lr = options->optimizer.rate > 0 ? (double)options->optimizer.rate
-                                          : qn_nn_optimizer_lr(QN_NN_ADAM),
-        .lr_min = (double)chosen->rate_min,
-        .steps_total = steps * (options->epochs > 0 ? options->epochs : 1),
-        .step_size = steps * (chosen->step_epochs > 0 ? chosen->step_epochs : 1),
-        .gamma = (double)chosen->gamma,
-        .power = (double)chosen->power,
-        .growth = (double)chosen->growth,
-    };
-    schedule.steps_warmup = (int64_t)((double)chosen->warmup * (double)schedule.steps_total);
-    return schedule;
+    double rate = options->optimizer.rate > 0 ? (double)options->optimizer.rate
+                                              : qn_nn_optimizer_lr(QN_NN_ADAM);
+    return qn_net_schedule_of(&options->schedule, rate, steps,
+                              steps * (options->epochs > 0 ? options->epochs : 1));
 }
 
 static qn_status run_epoch(qn_net_fit_run *run, double *ret_loss, qn_error *err)
@@ -237,7 +195,7 @@ static qn_status measure(qn_net_fit_run *run, const qn_packed *packed, qn_evalua
 {
     qn_learner *learner = &run->learner;
     qn_shape shape = qn_graph_type(learner->graph, learner->network.scores)->shape;
-    bool averages = learner->options.average;
+    bool averages = run->averaged > 0;
     shape.dims[0] = packed->rows;
     if (averages) /* what the net would answer if it ended here */
         qn_learner_swap_average(learner);
@@ -317,6 +275,18 @@ static qn_status run_lbfgs(qn_net_fit_run *run, qn_error *err)
     return run->failed;
 }
 
+/* The average after an epoch: SWA moves it here, EMA has moved it at every step. */
+static void average_epoch(qn_net_fit_run *run, int epoch, int epochs)
+{
+    double share = (double)run->options->swa;
+    if (!run->learner.options.average ||
+        (share > 0 && epoch <= epochs - (int)ceil(share * (double)epochs)))
+        return;
+    run->averaged++;
+    if (share > 0)
+        qn_learner_average(&run->learner, 1 / (double)run->averaged);
+}
+
 static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
 {
     const qn_fit_options *options = run->options;
@@ -329,16 +299,17 @@ static qn_status run_epochs(qn_net_fit_run *run, qn_error *err)
     for (int epoch = 1; epoch <= epochs && !stop; epoch++) {
         double loss;
         QN_TRY(run_epoch(run, &loss, err));
+        average_epoch(run, epoch, epochs);
         QN_TRY(end_epoch(run, epoch, epochs, loss, &stop, err));
     }
     return QN_OK;
 }
 
 /* The learner's inference graph and weights become the net's. */
-static void adopt(qn_net *net, qn_learner *learner)
+static void adopt(qn_net *net, qn_learner *learner, bool averaged)
 {
     qn_net_drop_built(net);
-    if (learner->options.average)
+    if (averaged)
         qn_learner_swap_average(learner);
     net->graph = learner->inference;
     net->state = learner->state;
@@ -367,7 +338,7 @@ qn_status qn_net_fit(qn_net *net, qn_view inputs, qn_view targets, const qn_fit_
     if (status == QN_OK)
         status = run_epochs(&run, err);
     if (status == QN_OK)
-        adopt(net, &run.learner);
+        adopt(net, &run.learner, run.averaged > 0);
     qn_learner_deinit(&run.learner);
     qn_arena_deinit(&run.arena);
     return status;

@@ -1,5 +1,5 @@
 /*
- * Optimisers of quern/net.h by name.
+ * Optimisers, schedules and groups of weights as quern/net.h describes them.
  */
 #include "nn/optimizers.h"
 #include "train/net_priv.h"
@@ -34,6 +34,65 @@ qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen)
         optimizer.centered = chosen->centered;
     }
     return optimizer;
+}
+
+qn_status qn_net_check_schedule(const qn_rate_schedule *chosen, qn_error *err)
+{
+    if ((int)chosen->kind < 0 || chosen->kind > QN_RATE_RESTARTS)
+        QN_FAIL(err, QN_ERR_ARG, "schedule %d is none of qn_rate_kind", (int)chosen->kind);
+    if (!(chosen->warmup >= 0 && chosen->warmup <= 1))
+        QN_FAIL(err, QN_ERR_ARG, "a warm-up of %g is not a share of all steps from 0 to 1",
+                (double)chosen->warmup);
+    return QN_OK;
+}
+
+qn_nn_schedule qn_net_schedule_of(const qn_rate_schedule *chosen, double rate, int64_t steps_epoch,
+                                  int64_t steps_total)
+{
+    static const qn_nn_schedule_kind kinds[] = {
+        [QN_RATE_CONSTANT] = QN_NN_SCHEDULE_CONSTANT,
+        [QN_RATE_STEP] = QN_NN_SCHEDULE_STEP,
+        [QN_RATE_COSINE] = QN_NN_SCHEDULE_COSINE,
+        [QN_RATE_LINEAR] = QN_NN_SCHEDULE_LINEAR,
+        [QN_RATE_PLATEAU] = QN_NN_SCHEDULE_PLATEAU,
+        [QN_RATE_EXPONENTIAL] = QN_NN_SCHEDULE_EXPONENTIAL,
+        [QN_RATE_POLYNOMIAL] = QN_NN_SCHEDULE_POLYNOMIAL,
+        [QN_RATE_INVERSE_SQRT] = QN_NN_SCHEDULE_INVERSE_SQRT,
+        [QN_RATE_ONE_CYCLE] = QN_NN_SCHEDULE_ONE_CYCLE,
+        [QN_RATE_RESTARTS] = QN_NN_SCHEDULE_RESTARTS,
+    };
+    return (qn_nn_schedule){
+        .kind = kinds[chosen->kind],
+        .lr = rate,
+        .lr_min = (double)chosen->rate_min,
+        .steps_total = steps_total,
+        .steps_warmup = (int64_t)((double)chosen->warmup * (double)steps_total),
+        .step_size = steps_epoch * (chosen->step_epochs > 0 ? chosen->step_epochs : 1),
+        .gamma = (double)chosen->gamma,
+        .power = (double)chosen->power,
+        .growth = (double)chosen->growth,
+    };
+}
+
+qn_status qn_net_set_groups(const qn_group *groups, int count, qn_arena *arena,
+                            qn_nn_optimizer *optimizer, qn_error *err)
+{
+    count = groups ? count : 0;
+    qn_nn_group *made = QN_NEW(arena, qn_nn_group, count + 1);
+    if (!made)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < count; i++) {
+        const qn_group *group = &groups[i];
+        if (!group->names || !(group->rate >= 0) || !(group->weight_decay >= 0))
+            QN_FAIL(err, QN_ERR_ARG, "group %d has no names, or a negative rate or decay", i);
+        made[i] = (qn_nn_group){.pattern = group->names,
+                                .rate = (double)group->rate,
+                                .weight_decay = (double)group->weight_decay,
+                                .frozen = group->frozen};
+    }
+    optimizer->groups = made;
+    optimizer->groups_count = count;
+    return QN_OK;
 }
 
 qn_optimizer qn_sgd(float rate)

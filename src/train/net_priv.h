@@ -11,6 +11,7 @@
 #include "data/loader.h"
 #include "model/architecture.h"
 #include "model/predictor.h"
+#include "nn/schedules.h"
 #include "os/pool.h"
 #include "quern/net.h"
 #include "train/learner.h"
@@ -39,6 +40,17 @@ extern const char *const qn_net_loss_names[QN_LOSS_CTC + 1];
 /* What the public description says; Adam at its usual rate where it says none. */
 bool qn_net_is_lbfgs(const qn_optimizer *chosen);
 qn_nn_optimizer qn_net_optimizer_of(const qn_optimizer *chosen);
+/* ERR_ARG for a kind that does not exist or a warm-up that is no share. */
+QN_MUST_USE qn_status qn_net_check_schedule(const qn_rate_schedule *chosen, qn_error *err);
+/* rate: the peak. steps_epoch: steps of an epoch. */
+qn_nn_schedule qn_net_schedule_of(const qn_rate_schedule *chosen, double rate, int64_t steps_epoch,
+                                  int64_t steps_total);
+/* Memory: `arena`. groups NULL = none. */
+QN_MUST_USE qn_status qn_net_set_groups(const qn_group *groups, int count, qn_arena *arena,
+                                        qn_nn_optimizer *optimizer, qn_error *err);
+/* A model folder without transforms; net: JSON from which the model is made again. */
+QN_MUST_USE qn_status qn_net_write_folder(const char *folder, const qn_graph *graph,
+                                          const qn_state *state, const qn_buf *net, qn_error *err);
 /* The sticky error, or that there is no net. */
 QN_MUST_USE qn_status qn_net_usable(const qn_net *net, qn_error *err);
 /* Forgets graph, weights and plans. */

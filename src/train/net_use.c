@@ -120,29 +120,35 @@ static const char *base_name(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
+qn_status qn_net_write_folder(const char *folder, const qn_graph *graph, const qn_state *state,
+                              const qn_buf *net, qn_error *err)
+{
+    qn_arena arena;
+    const char *path;
+    int64_t version;
+    qn_folder_content content = {.name = base_name(folder),
+                                 .graph = graph,
+                                 .state = state,
+                                 .task = QN_TASK_AUTO,
+                                 .net = qn_buf_view(net)};
+    if (net->failed)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_arena_init(&arena, 0);
+    qn_status status = qn_folder_write(folder, &content, &arena, &path, &version, err);
+    qn_arena_deinit(&arena);
+    return status;
+}
+
 qn_status qn_net_save(const qn_net *net, const char *folder, qn_error *err)
 {
     QN_TRY(qn_net_usable(net, err));
     if (!net->graph)
         QN_FAIL(err, QN_ERR_ARG, "the net has no weights yet: fit it first");
-    qn_arena arena;
     qn_buf text;
-    const char *path;
-    int64_t version;
-    qn_arena_init(&arena, 0);
     qn_buf_init(&text, 0);
     write_net_json(net, &text);
-    qn_folder_content content = {.name = base_name(folder),
-                                 .graph = net->graph,
-                                 .state = net->state,
-                                 .task = QN_TASK_AUTO,
-                                 .net = qn_buf_view(&text)};
-    qn_status status =
-        text.failed ? qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory") : QN_OK;
-    if (status == QN_OK)
-        status = qn_folder_write(folder, &content, &arena, &path, &version, err);
+    qn_status status = qn_net_write_folder(folder, net->graph, net->state, &text, err);
     qn_buf_deinit(&text);
-    qn_arena_deinit(&arena);
     return status;
 }
 

@@ -56,6 +56,8 @@ static qn_status check_options(const qn_seq_options *o, qn_error *err)
                 (int)o->positions);
     if (o->activation != QN_GELU && o->activation != QN_RELU && o->activation != QN_SILU)
         QN_FAIL(err, QN_ERR_ARG, "the feed-forward part takes QN_GELU, QN_RELU or QN_SILU");
+    if (!(o->softcap >= 0 && o->softcap <= 1e6F))
+        QN_FAIL(err, QN_ERR_ARG, "a softcap of %g is not in [0, 1e6]", (double)o->softcap);
     if (!(o->dropout >= 0 && o->dropout < 1))
         QN_FAIL(err, QN_ERR_ARG, "a dropout of %g is not in [0, 1)", (double)o->dropout);
     return QN_OK;
@@ -76,6 +78,7 @@ static qn_nn_sequence_options model_of(const qn_seq_options *o)
         .block = {.attention = {.heads = o->heads,
                                 .kv_heads = o->kv_heads,
                                 .window = o->window,
+                                .softcap = (double)o->softcap,
                                 .no_bias = o->no_bias},
                   .blocks = o->layers,
                   .units = o->units,

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/checked.h"
 #include "base/rng.h"
+#include "nn/average.h"
 #include "nn/schedules.h"
 #include "nn/training.h"
 #include "os/clock.h"
@@ -33,6 +34,8 @@ typedef struct {
     qn_graph *graph;
     qn_state *state;
     qn_plan *plan;
+    qn_graph *model, *averages; /* NULL without averages: what they are of, and what moves them */
+    qn_plan *average_plan;
     qn_seq_judge judge;
     qn_seq_batch batch;
     qn_nn_schedule schedule;
@@ -111,15 +114,23 @@ static void read_step(fit_run *run, int64_t step)
 
 static qn_status check_fit(const fit_run *run, int64_t rows, qn_error *err)
 {
+    static const char *const epochs[QN_RATE_RESTARTS + 1] = {[QN_RATE_STEP] = "STEP",
+                                                             [QN_RATE_PLATEAU] = "PLATEAU",
+                                                             [QN_RATE_EXPONENTIAL] = "EXPONENTIAL",
+                                                             [QN_RATE_RESTARTS] = "RESTARTS"};
     const qn_seq_options *o = &run->seq->options;
     const qn_seq_fit_options *f = run->options;
     int64_t need = f->carry ? rows * o->context + 1 : o->context + 1;
     if (rows < 1 || f->steps < 0 || f->report_steps < 0)
         QN_FAIL(err, QN_ERR_ARG, "a batch of %lld, %lld steps: neither may be negative",
                 (long long)rows, (long long)f->steps);
-    if (f->schedule.kind == QN_RATE_STEP || f->schedule.kind == QN_RATE_PLATEAU)
+    QN_TRY(qn_net_check_schedule(&f->schedule, err));
+    if (epochs[f->schedule.kind])
         QN_FAIL(err, QN_ERR_ARG, "QN_RATE_%s counts epochs, which a text has not",
-                f->schedule.kind == QN_RATE_STEP ? "STEP" : "PLATEAU");
+                epochs[f->schedule.kind]);
+    if (!(f->ema >= 0 && f->ema < 1))
+        QN_FAIL(err, QN_ERR_ARG, "an average that keeps %g of itself is not in [0, 1)",
+                (double)f->ema);
     if (qn_net_is_lbfgs(&f->optimizer))
         QN_FAIL(err, QN_ERR_ARG,
                 "qn_lbfgs steps over all samples at once; a text comes in batches");
@@ -136,24 +147,16 @@ static qn_status check_fit(const fit_run *run, int64_t rows, qn_error *err)
     return qn_seq_check_tokens("validation token", f->valid_tokens, f->valid_count, o->vocab, err);
 }
 
-static qn_nn_schedule schedule_of(const qn_seq_fit_options *f, const qn_optimizer *optimizer)
-{
-    int64_t steps = f->steps ? f->steps : STEPS_DEFAULT;
-    return (qn_nn_schedule){.kind = f->schedule.kind == QN_RATE_COSINE   ? QN_NN_SCHEDULE_COSINE
-                                    : f->schedule.kind == QN_RATE_LINEAR ? QN_NN_SCHEDULE_LINEAR
-                                                                         : QN_NN_SCHEDULE_CONSTANT,
-                            .lr = (double)optimizer->rate,
-                            .lr_min = (double)f->schedule.rate_min,
-                            .steps_total = steps,
-                            .steps_warmup = (int64_t)((double)f->schedule.warmup * (double)steps)};
-}
-
 static qn_status build_training(fit_run *run, int64_t rows, const qn_optimizer *optimizer,
                                 qn_error *err)
 {
     qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_CE},
-                               .optimizer = qn_net_optimizer_of(optimizer)};
+                               .optimizer = qn_net_optimizer_of(optimizer),
+                               .recompute = run->options->recompute};
     training.optimizer.clip_norm = (double)run->options->clip_norm;
+    training.optimizer.clip_value = (double)run->options->clip_value;
+    QN_TRY(qn_net_set_groups(run->options->groups, run->options->groups_count, &run->arena,
+                             &training.optimizer, err));
     run->graph = qn_graph_create();
     if (!run->graph)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
@@ -173,6 +176,39 @@ static qn_status copy_weights(const qn_state *from, qn_state *to, const qn_state
     return QN_OK;
 }
 
+/* Running averages of the weights, where asked for. */
+static qn_status begin_average(fit_run *run, qn_error *err)
+{
+    if (!(run->options->ema > 0))
+        return QN_OK;
+    run->model = qn_graph_create();
+    if (!run->model)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    (void)qn_seq_build(run->model, &run->seq->model, QN_DIM_BATCH, false);
+    QN_TRY(qn_graph_check(run->model, err));
+    QN_TRY(qn_nn_average_create(run->model, &run->averages, err));
+    QN_TRY(qn_state_add_graph(run->state, run->averages, 1, err));
+    qn_plan_options options = {.batch = 1, .pool = run->seq->pool};
+    return qn_plan_create(run->averages, run->state, &options, &run->average_plan, err);
+}
+
+/* The first step begins the averages. */
+static void move_average(const fit_run *run, int64_t step)
+{
+    if (!run->average_plan)
+        return;
+    float *share = qn_plan_input(run->average_plan, "train.share")->data;
+    *share = step == 0 ? 1 : 1 - run->options->ema;
+    qn_plan_run(run->average_plan, 0);
+}
+
+/* Exchanges weights and averages, where there are some. */
+static void swap_average(const fit_run *run)
+{
+    if (run->average_plan)
+        qn_average_swap(run->model, run->state);
+}
+
 static qn_status begin(fit_run *run, qn_error *err)
 {
     static const char *const guards[] = {"train.loss"};
@@ -185,6 +221,7 @@ static qn_status begin(fit_run *run, qn_error *err)
     QN_TRY(qn_state_create(&run->state, err));
     QN_TRY(qn_state_add_graph(run->state, run->graph, 1, err));
     QN_TRY(copy_weights(run->seq->state, run->state, run->seq->state, err));
+    QN_TRY(begin_average(run, err));
     qn_plan_options options = {.batch = rows,
                                .seed = f->seed ? f->seed : 1,
                                .pool = run->seq->pool,
@@ -196,7 +233,8 @@ static qn_status begin(fit_run *run, qn_error *err)
     if (f->valid_count > 1)
         QN_TRY(qn_seq_judge_init(&run->judge, run->seq, run->state, err));
     run->batch = qn_seq_batch_of(run->seq, run->plan, rows);
-    run->schedule = schedule_of(f, &optimizer);
+    run->schedule = qn_net_schedule_of(&f->schedule, (double)optimizer.rate, 1,
+                                       f->steps ? f->steps : STEPS_DEFAULT);
     run->epoch = -1;
     int64_t pairs = run->text->pairs ? run->text->pairs->count : 0;
     run->order = QN_NEW(&run->arena, int64_t, pairs + 1);
@@ -215,9 +253,11 @@ static bool report(fit_run *run, int64_t step, int64_t since, double sum)
                           .loss = sum / (double)since,
                           .valid_loss = (double)NAN,
                           .seconds = (double)(qn_now_ns() - run->begin_ns) / 1e9};
+    swap_average(run);
     if (run->judge.plan)
         told.valid_loss = qn_seq_judge_text(&run->judge, f->valid_tokens, f->valid_count) /
                           (double)(f->valid_count - 1);
+    swap_average(run);
     return f->on_report(f->context, &told) == 0;
 }
 
@@ -238,6 +278,7 @@ static qn_status run_steps(fit_run *run, qn_error *err)
             QN_FAIL(err, QN_ERR_NUMERIC,
                     "the loss of step %lld is not finite; try a lower learning rate",
                     (long long)step + 1);
+        move_average(run, step);
         sum += (double)*loss;
         since++;
         if (f->on_report && ((step + 1) % every == 0 || step + 1 == steps)) {
@@ -263,17 +304,21 @@ static qn_status fit(qn_seq *seq, const corpus *text, const qn_seq_fit_options *
     qn_status status = begin(&run, err);
     if (status == QN_OK)
         status = run_steps(&run, err);
-    if (status == QN_OK)
+    if (status == QN_OK) {
+        swap_average(&run);
         status = copy_weights(run.state, seq->state, seq->state, err);
+    }
     if (status == QN_OK)
         qn_seq_drop_made(seq);
     qn_seq_judge_deinit(&run.judge);
-    if (run.plan)
-        qn_plan_destroy(run.plan);
+    qn_plan_destroy(run.plan);
+    qn_plan_destroy(run.average_plan);
     if (run.state)
         qn_state_destroy(run.state);
-    if (run.graph)
-        qn_graph_destroy(run.graph);
+    qn_graph *graphs[] = {run.graph, run.model, run.averages};
+    for (int i = 0; i < 3; i++)
+        if (graphs[i])
+            qn_graph_destroy(graphs[i]);
     qn_arena_deinit(&run.arena);
     return status;
 }

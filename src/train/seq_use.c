@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "model/folder.h"
 #include "nn/losses.h"
+#include "train/net_priv.h"
 
 /* --- scores --- */
 
@@ -124,6 +125,8 @@ static void write_options(const qn_seq *seq, qn_buf *dst)
     qn_json_text(&w, activation_names[o.activation]);
     qn_json_key(&w, "dropout");
     qn_json_f32(&w, o.dropout);
+    qn_json_key(&w, "softcap");
+    qn_json_f32(&w, o.softcap);
     qn_json_key(&w, "source_context");
     qn_json_i64(&w, o.source_context);
     list_fields(&o, fields);
@@ -153,12 +156,13 @@ static qn_status read_word(const qn_json *json, const char *key, const char *con
 static qn_status read_options(const qn_json *json, qn_seq_options *o, qn_error *err)
 {
     int kind = 0, positions = 0, activation = 0;
-    double dropout = 0;
+    double dropout = 0, softcap = 0;
     field fields[FIELDS];
     QN_TRY(read_word(json, "sequence", kind_names, 4, &kind, err));
     QN_TRY(read_word(json, "positions", position_names, 5, &positions, err));
     QN_TRY(read_word(json, "activation", activation_names, QN_SILU + 1, &activation, err));
     QN_TRY(qn_json_get_f64(json, "dropout", true, &dropout, err));
+    QN_TRY(qn_json_get_f64(json, "softcap", false, &softcap, err));
     QN_TRY(qn_json_get_i64(json, "source_context", true, &o->source_context, err));
     list_fields(o, fields);
     for (int i = 0; i < INTEGERS; i++)
@@ -169,41 +173,11 @@ static qn_status read_options(const qn_json *json, qn_seq_options *o, qn_error *
     o->positions = (qn_positions)positions;
     o->activation = (qn_activation)activation;
     o->dropout = (float)dropout;
+    o->softcap = (float)softcap;
     return QN_OK;
 }
 
 /* --- folders --- */
-
-/* The last part of a path: "models/plays" -> "plays". */
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
-}
-
-static qn_status write_folder(const qn_seq *seq, const qn_graph *graph, const char *folder,
-                              qn_error *err)
-{
-    qn_arena arena;
-    qn_buf text;
-    const char *path;
-    int64_t version;
-    qn_arena_init(&arena, 0);
-    qn_buf_init(&text, 0);
-    write_options(seq, &text);
-    qn_folder_content content = {.name = base_name(folder),
-                                 .graph = graph,
-                                 .state = seq->state,
-                                 .task = QN_TASK_AUTO,
-                                 .net = qn_buf_view(&text)};
-    qn_status status =
-        text.failed ? qn_error_set(err, QN_ERR_MEMORY, NULL, "out of memory") : QN_OK;
-    if (status == QN_OK)
-        status = qn_folder_write(folder, &content, &arena, &path, &version, err);
-    qn_buf_deinit(&text);
-    qn_arena_deinit(&arena);
-    return status;
-}
 
 qn_status qn_seq_save(const qn_seq *seq, const char *folder, qn_error *err)
 {
@@ -214,9 +188,13 @@ qn_status qn_seq_save(const qn_seq *seq, const char *folder, qn_error *err)
     qn_value scores = qn_seq_build(graph, &seq->model, QN_DIM_BATCH, false);
     if (scores != QN_NONE)
         qn_graph_output(graph, "logits", scores);
+    qn_buf text;
+    qn_buf_init(&text, 0);
+    write_options(seq, &text);
     qn_status status = qn_graph_check(graph, err);
     if (status == QN_OK)
-        status = write_folder(seq, graph, folder, err);
+        status = qn_net_write_folder(folder, graph, seq->state, &text, err);
+    qn_buf_deinit(&text);
     qn_graph_destroy(graph);
     return status;
 }

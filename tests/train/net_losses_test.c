@@ -209,6 +209,40 @@ static void averages_and_groups_change_what_is_learned(void **unused)
     assert_text(&err, "not in [0, 1)");
 }
 
+/* Adam on one weight matrix; the mean of the weights after the last `share` of four epochs. */
+static void fit_swa(float share, int epochs, float answers[4][1])
+{
+    static const float x[4][2] = {{1, 2}, {3, 4}, {5, 6}, {7, 8}};
+    static const float t[4][1] = {{1}, {2}, {3}, {4}};
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {.optimizer = qn_adam(0.05F), .epochs = epochs, .batch = 2, .swa = share};
+    assert_ok(qn_net_fit(net, QN_VIEW(x), QN_VIEW(t), &fit, &err), &err);
+    qn_view_out out = {answers, QN_DTYPE_F32, 2, {4, 1}};
+    assert_ok(qn_net_predict(net, QN_VIEW(x), out, &err), &err);
+    qn_net_destroy(net);
+}
+
+/* Answers are linear in the weights, so that they are the mean of the answers too. */
+static void swa_is_the_mean_of_the_last_epochs(void **unused)
+{
+    (void)unused;
+    float third[4][1], fourth[4][1], mean[4][1];
+    fit_swa(0, 3, third);
+    fit_swa(0, 4, fourth);
+    fit_swa(0.5F, 4, mean);
+    assert_true(fabsf(third[3][0] - fourth[3][0]) > 1e-3F);
+    for (int i = 0; i < 4; i++)
+        assert_near(mean[i][0], (third[i][0] + fourth[i][0]) / 2, 1e-5);
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    static const float x[1][2], t[1][1];
+    qn_fit_options both = {.ema = 0.5F, .swa = 0.5F};
+    qn_net_dense(net, 1, QN_LINEAR);
+    assert_int_equal(qn_net_fit(net, QN_VIEW(x), QN_VIEW(t), &both, &err), QN_ERR_ARG);
+    assert_text(&err, "choose one");
+    qn_net_destroy(net);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +252,7 @@ int main(void)
         cmocka_unit_test(divergence_learns_a_distribution),
         cmocka_unit_test(pairs_and_triplets_fall_into_place),
         cmocka_unit_test(ctc_learns_to_spell),
+        cmocka_unit_test(swa_is_the_mean_of_the_last_epochs),
         cmocka_unit_test(averages_and_groups_change_what_is_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

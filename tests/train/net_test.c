@@ -410,6 +410,50 @@ static void wrong_fit_options_are_refused(void **state)
     }
 }
 
+/* Both ways reach every kind of layer that has weights, and a layer that has none says so. */
+static void weights_may_be_made_of_others(void **state)
+{
+    (void)state;
+    static const float inputs[4][72] = {{1}, {0, 2}}, targets[4][1] = {{1}, {2}};
+    const qn_view images_of = QN_VIEW_OF(&inputs[0][0], 4, 6, 6, 2);
+    float answers[2][4][1];
+    for (int kind = 0; kind < 2; kind++) {
+        qn_error err = {0};
+        qn_net *net = qn_net_create(QN_INPUT(6, 6, 2), &err);
+        qn_net_conv2d(net, 4, 3, QN_RELU, NULL);
+        qn_net_reparametrize(net, (qn_reparametrization)kind);
+        qn_net_layer(net, "conv2d_transpose", "{\"filters\": 2, \"kernel\": 3 } ");
+        qn_net_reparametrize(net, (qn_reparametrization)kind);
+        qn_net_layer(net, "reshape", "{\"shape\": [6, 12]}");
+        qn_net_layer(net, "lstm", "{\"units\": 3}");
+        qn_net_reparametrize(net, (qn_reparametrization)kind);
+        qn_net_dense(net, 1, QN_LINEAR);
+        qn_net_reparametrize(net, (qn_reparametrization)kind);
+        qn_fit_options fit = {.optimizer = qn_adam(0.1F), .epochs = 2};
+        assert_ok(qn_net_fit(net, images_of, QN_VIEW(targets), &fit, &err), &err);
+        assert_ok(qn_net_save(net, folder, &err), &err);
+        assert_ok(qn_net_predict(net, images_of, QN_VIEW_OUT(answers[0]), &err), &err);
+        qn_net_destroy(net);
+        net = qn_net_load(folder, &err);
+        assert_non_null(net);
+        assert_ok(qn_net_predict(net, images_of, QN_VIEW_OUT(answers[1]), &err), &err);
+        assert_memory_equal(answers[0], answers[1], sizeof answers[0]);
+        qn_net_destroy(net);
+    }
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(6), &err);
+    qn_net_layer(net, "flatten", NULL);
+    qn_net_reparametrize(net, QN_WEIGHT_NORM);
+    assert_int_equal(qn_net_check(net, &err), QN_ERR_ARG);
+    assert_text(&err, "layers[0] flatten: unknown attribute 'reparametrize'");
+    qn_net_destroy(net);
+    net = qn_net_create(QN_INPUT(6), &err);
+    qn_net_reparametrize(net, QN_WEIGHT_NORM);
+    assert_int_equal(qn_net_check(net, &err), QN_ERR_ARG);
+    assert_text(&err, "no layer to reparametrize");
+    qn_net_destroy(net);
+}
+
 /* An activation may be a layer of its own, and is the one that a dense layer has within. */
 static void activations_stand_alone(void **state)
 {
@@ -468,6 +512,7 @@ int main(void)
         cmocka_unit_test(first_error_sticks),
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(epochs_are_reported_and_can_stop),
+        cmocka_unit_test(weights_may_be_made_of_others),
         cmocka_unit_test(activations_stand_alone),
         cmocka_unit_test(xor_is_learned),
         cmocka_unit_test(plateau_ends_a_swing),

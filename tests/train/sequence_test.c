@@ -48,7 +48,8 @@ static const qn_seq_options kinds[] = {
      .width = 16,
      .positions = QN_POSITIONS_SINUSOIDAL,
      .tied = true,
-     .no_bias = true},
+     .no_bias = true,
+     .softcap = 2},
     {.layers = 2, .heads = 2, .width = 16, .positions = QN_POSITIONS_ROTARY, .window = 4},
     {.kind = QN_SEQ_LSTM, .layers = 2, .width = 9},
     {.kind = QN_SEQ_GRU, .layers = 1, .width = 9, .tied = true},
@@ -383,6 +384,68 @@ static void training_learns_and_repeats_to_the_bit(void **unused)
     }
 }
 
+/* The weights after `steps` steps, in the order of the state. */
+static int64_t weights_after(int64_t steps, float ema, const qn_group *group, float *dst)
+{
+    int32_t text[200];
+    int64_t count = 0;
+    fill_tokens(text, 200, 1);
+    qn_seq *seq = make(0, CONTEXT);
+    qn_seq_fit_options fit = {.steps = steps,
+                              .batch = 4,
+                              .optimizer = qn_adamw(0.01F, 0),
+                              .schedule = {.kind = QN_RATE_INVERSE_SQRT},
+                              .groups = group,
+                              .groups_count = 1,
+                              .ema = ema,
+                              .recompute = true,
+                              .clip_value = 1,
+                              .threads = 1};
+    fit.schedule.warmup = 1 / (float)steps; /* the same first step, however many follow */
+    assert_ok(qn_seq_fit(seq, text, 200, &fit, &err), &err);
+    for (int i = 0; i < qn_state_count(seq->state); i++) {
+        const qn_tensor *weight = &qn_state_at(seq->state, i)->tensor;
+        int64_t size = qn_shape_count(&weight->shape);
+        memcpy(dst + count, weight->data, (size_t)size * sizeof *dst);
+        count += size;
+    }
+    qn_seq_destroy(seq);
+    return count;
+}
+
+enum { WEIGHTS = 20000 };
+static void averages_and_groups_are_those_of_nets(void **unused)
+{
+    (void)unused;
+    static float one[WEIGHTS], two[WEIGHTS], mean[WEIGHTS], still[WEIGHTS], untouched[WEIGHTS];
+    const qn_group frozen = {.names = "embed", .frozen = true};
+    int64_t count = weights_after(1, 0, NULL, one);
+    assert_true(count < WEIGHTS);
+    (void)weights_after(2, 0, NULL, two);
+    (void)weights_after(2, 0.25F, NULL, mean);
+    float apart = 0;
+    for (int64_t i = 0; i < count; i++) {
+        assert_near(mean[i], 0.25F * one[i] + 0.75F * two[i], 1e-6);
+        apart = fmaxf(apart, fabsf(two[i] - one[i]));
+    }
+    assert_true(apart > 1e-3F);
+    qn_seq *seq = make(0, CONTEXT);
+    int64_t at = 0;
+    (void)weights_after(2, 0, &frozen, still);
+    for (int i = 0; i < qn_state_count(seq->state); i++) {
+        const qn_named_tensor *weight = qn_state_at(seq->state, i);
+        int64_t size = qn_shape_count(&weight->tensor.shape);
+        memcpy(untouched, weight->tensor.data, (size_t)size * sizeof *untouched);
+        bool same = memcmp(untouched, still + at, (size_t)size * sizeof *still) == 0;
+        if (strcmp(weight->name, "embed.weight") == 0)
+            assert_true(same);
+        if (strcmp(weight->name, "head.weight") == 0)
+            assert_false(same);
+        at += size;
+    }
+    qn_seq_destroy(seq);
+}
+
 /* Sequences turned round: 0 begins, 1 ends. */
 static void an_encoder_and_decoder_learn_to_turn_round(void **unused)
 {
@@ -526,11 +589,14 @@ static void mistakes_are_named(void **unused)
     assert_text(&err, "do not fit in a context of 12");
     qn_seq_fit_options carry = {.carry = true};
     const qn_seq_fit_options whole = {.optimizer = qn_lbfgs(0)},
-                             plateau = {.schedule = {.kind = QN_RATE_PLATEAU}};
+                             plateau = {.schedule = {.kind = QN_RATE_PLATEAU}},
+                             restarts = {.schedule = {.kind = QN_RATE_RESTARTS}};
     assert_int_equal(qn_seq_fit(seq, tokens, 7, &whole, &err), QN_ERR_ARG);
     assert_text(&err, "qn_lbfgs");
     assert_int_equal(qn_seq_fit(seq, tokens, 7, &plateau, &err), QN_ERR_ARG);
     assert_text(&err, "QN_RATE_PLATEAU");
+    assert_int_equal(qn_seq_fit(seq, tokens, 7, &restarts, &err), QN_ERR_ARG);
+    assert_text(&err, "QN_RATE_RESTARTS counts epochs");
     assert_int_equal(qn_seq_fit(seq, tokens, 7, &carry, &err), QN_ERR_ARG);
     assert_text(&err, "carry is for recurrent models");
     assert_int_equal(qn_seq_fit(NULL, tokens, 7, NULL, &err), QN_ERR_MEMORY);
@@ -547,6 +613,7 @@ int main(void)
         cmocka_unit_test(beams_find_the_best_path),
         cmocka_unit_test(streams_go_on_where_they_ended),
         cmocka_unit_test(training_learns_and_repeats_to_the_bit),
+        cmocka_unit_test(averages_and_groups_are_those_of_nets),
         cmocka_unit_test(an_encoder_and_decoder_learn_to_turn_round),
         cmocka_unit_test(folders_keep_a_model),
         cmocka_unit_test(a_net_of_layers_reads_tokens),
