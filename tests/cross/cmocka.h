@@ -62,7 +62,9 @@ cross_fail(const char *file, int line, const char *format, ...)
             fail_msg("%s is %lld, not %lld", #a, int_a_, int_b_);                                  \
     } while (0)
 #define assert_int_not_equal(a, b) assert_true((long long)(a) != (long long)(b))
-#define assert_ptr_equal(a, b)     assert_true((const void *)(a) == (const void *)(b))
+#define assert_in_range(x, low, high)                                                              \
+    assert_true((long long)(x) >= (long long)(low) && (long long)(x) <= (long long)(high))
+#define assert_ptr_equal(a, b) assert_true((const void *)(a) == (const void *)(b))
 #define assert_string_equal(a, b)                                                                  \
     do {                                                                                           \
         const char *text_a_ = (a), *text_b_ = (b);                                                 \
