@@ -390,6 +390,16 @@ static void round_factors(const bench *b)
     }
 }
 
+/* Products inside a recurrent row see its state and its slopes in bf16 too, where the machine multiplies pairs of it. */
+static double narrow_tolerance(const qn_op *op)
+{
+    static const char *const rows[] = {"LSTM", "GRU", "RNN", "LSTMGrad", "GRUGrad", "RNNGrad"};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (strcmp(op->name, rows[i]) == 0)
+            return 2 * 0x1p-8;
+    return 1e-5;
+}
+
 /* A plan of bf16 gives what one of f32 gives on rounded factors: nothing else is rounded, and outputs stay f32. */
 static void factors_are_read_from_bf16(void **unused)
 {
@@ -407,7 +417,8 @@ static void factors_are_read_from_bf16(void **unused)
                 bench narrow = open_narrow(op, &op->samples[at], reference);
                 fill(&narrow);
                 qn_plan_run(narrow.plan, 3);
-                compare_outputs(&narrow, &plain, 1e-5, at, "bf16");
+                compare_outputs(&narrow, &plain, reference ? 1e-5 : narrow_tolerance(op), at,
+                                "bf16");
                 assert_int_equal(qn_plan_output(narrow.plan, "y0")->dtype,
                                  qn_plan_output(plain.plan, "y0")->dtype);
                 close_bench(&narrow);

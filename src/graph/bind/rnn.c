@@ -43,6 +43,7 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
                    .hidden = r->dims[2],
                    .batch_first = batch_first,
                    .reverse = is_word(bind, "direction", "reverse"),
+                   .narrow = bind->narrow,
                    .x = bind->inputs[0].data,
                    .weight = bind->inputs[1].data,
                    .recurrent = bind->inputs[2].data,
@@ -92,7 +93,7 @@ static bool bind_forward(const qn_bind *bind)
     args->result = (qn_rnn_result){.y = bind->outputs[0].data,
                                    .h = bind->outputs[1].data,
                                    .c = lstm ? bind->outputs[2].data : NULL,
-                                   .kept = bind->outputs[lstm ? 3 : 2].data};
+                                   .kept = wanted(bind, lstm ? 3 : 2)};
     args->scratch = bind->scratch;
     return qn_bind_to(bind, run_forward, "recurrent");
 }
@@ -113,7 +114,10 @@ static void run_grad(const void *args, qn_pool *pool, uint32_t step)
 static size_t grad_scratch(const qn_bind *bind)
 {
     qn_rnn io;
-    return describe(bind, 8, &io) ? qn_rnn_grad_scratch_bytes(&io, bind->context->threads) : 0;
+    int slopes = bind->types->op->name[0] == 'L' ? 6 : 5;
+    return describe(bind, 8, &io)
+               ? qn_rnn_grad_scratch_bytes(&io, bind->wanted[slopes], bind->context->threads)
+               : 0;
 }
 
 static bool bind_grad(const qn_bind *bind)
@@ -137,7 +141,8 @@ static bool bind_grad(const qn_bind *bind)
                                .dbias = wanted(bind, 3),
                                .dh0 = bind->outputs[4].data,
                                .dc0 = lstm ? bind->outputs[5].data : NULL,
-                               .slopes = bind->outputs[lstm ? 6 : 5].data};
+                               .slopes = bind->outputs[lstm ? 6 : 5].data,
+                               .slopes_wanted = bind->wanted[lstm ? 6 : 5]};
     args->scratch = bind->scratch;
     return qn_bind_to(bind, run_grad, "recurrent gradient");
 }

@@ -2,9 +2,9 @@
  * Recurrent networks, f32: forward and backward through time with ONNX's weights and order of gates (RNN; LSTM i o f g;
  * GRU z r n, reset after its product or, with reset_first, before it).
  *
- * The input's part of all gates is one product over all steps. Rows of the batch are independent, so a worker takes a
- * few rows through all steps without meeting the others: recurrent weights stay in its L2, and a step is one small
- * product and one pass over the gates.
+ * Rows of the batch are independent, so a worker takes a few rows through all steps without meeting the others: both
+ * weights, side by side in panels of the micro-kernel, stay in its L2, and a step is one small product of [x, state] and
+ * one pass over the gates. Gradients of weights are one large product over all steps at the end.
  */
 #ifndef QN_KERNEL_RNN_H
 #define QN_KERNEL_RNN_H
@@ -24,26 +24,31 @@ typedef struct {
     qn_rnn_kind kind;
     int64_t dirs, steps, batch, input, hidden;
     bool batch_first, reverse, reset_first;
+    bool
+        narrow; /* factors are rounded to bf16 where the CPU multiplies pairs of it: x, weights, the state as it enters
+                    products, and slopes; the state itself, gates and sums stay f32 */
     bool ragged; /* there will be lengths: scratch is asked for before their address is known */
     const float *x, *weight, *recurrent, *bias, *h0, *c0;
     const int64_t *lengths;
 } qn_rnn;
 
 /* y [steps, dirs, batch, hidden] or [batch, steps, dirs, hidden]; h and c the last states (c of LSTM only); kept [dirs,
- * steps, batch, S hidden] or [dirs, batch, steps, S hidden]: the gates, for the backward (S = 1, 4 GRU, 5 LSTM). */
+ * steps, batch, S hidden] or [dirs, batch, steps, S hidden]: the gates, for the backward (S = 1, 4 GRU, 5 LSTM), or NULL. */
 typedef struct {
     float *y, *h, *c, *kept;
 } qn_rnn_result;
 size_t qn_rnn_scratch_bytes(const qn_rnn *io, int threads);
 void qn_rnn_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_result *result, void *scratch);
 
-/* From dy, dh and dc (each NULL = 0) and what the forward gave. slopes, like kept with S = 1 or 4, is work space that
- * is left filled; dx, dweight, drecurrent and dbias may be NULL. */
+/* From dy, dh and dc (each NULL = 0) and what the forward gave. slopes, like kept with S = 1 or 4, are the gradients of
+ * the gates' sums, or work space of their size where they are not wanted; dx, dweight, drecurrent and dbias may be
+ * NULL. */
 typedef struct {
     const float *y, *kept, *dy, *dh, *dc;
     float *dx, *dweight, *drecurrent, *dbias, *dh0, *dc0, *slopes;
+    bool slopes_wanted;
 } qn_rnn_grad;
-size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, int threads);
+size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, bool slopes_wanted, int threads);
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch);
 
 #endif

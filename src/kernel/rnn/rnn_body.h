@@ -19,71 +19,80 @@ VEC vf slope_tanh(vf y)
     return vf_fnma(y, y, vf_set(1));
 }
 
-static void lstm(float *a, float *h, float *c, int64_t n)
+static void lstm(float *kept, float *y, float *h, float *c, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf in = math_sigmoid(vf_load_mask(a + j, m));
-        vf out = math_sigmoid(vf_load_mask(a + n + j, m));
-        vf keep = math_sigmoid(vf_load_mask(a + 2 * n + j, m));
-        vf fresh = math_tanh(vf_load_mask(a + 3 * n + j, m));
+        vf in = math_sigmoid(vf_load_mask(sums + j, m));
+        vf out = math_sigmoid(vf_load_mask(sums + n + j, m));
+        vf keep = math_sigmoid(vf_load_mask(sums + 2 * n + j, m));
+        vf fresh = math_tanh(vf_load_mask(sums + 3 * n + j, m));
         vf cell = vf_fma(keep, vf_load_mask(c + j, m), vf_mul(in, fresh));
-        vf_store_mask(a + j, in, m);
-        vf_store_mask(a + n + j, out, m);
-        vf_store_mask(a + 2 * n + j, keep, m);
-        vf_store_mask(a + 3 * n + j, fresh, m);
-        vf_store_mask(a + 4 * n + j, cell, m);
+        vf state = vf_mul(out, math_tanh(cell));
+        vf_store_mask(kept + j, in, m);
+        vf_store_mask(kept + n + j, out, m);
+        vf_store_mask(kept + 2 * n + j, keep, m);
+        vf_store_mask(kept + 3 * n + j, fresh, m);
+        vf_store_mask(kept + 4 * n + j, cell, m);
         vf_store_mask(c + j, cell, m);
-        vf_store_mask(h + j, vf_mul(out, math_tanh(cell)), m);
+        vf_store_mask(h + j, state, m);
+        vf_store_mask(y + j, state, m);
     }
 }
 
-static void gru(float *a, float *h, int64_t n)
+/* h' = n + z (h - n), and all that the backward reads */
+VEC void gru_end(float *kept, float *y, float *h, const vf part[4], int64_t j, int64_t n, vm m)
+{
+    vf state = vf_fma(part[0], vf_sub(vf_load_mask(h + j, m), part[2]), part[2]);
+    for (int i = 0; i < 4; i++)
+        vf_store_mask(kept + i * n + j, part[i], m);
+    vf_store_mask(h + j, state, m);
+    vf_store_mask(y + j, state, m);
+}
+
+static void gru(float *kept, float *y, float *h, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf z = math_sigmoid(vf_load_mask(a + j, m));
-        vf r = math_sigmoid(vf_load_mask(a + n + j, m));
-        vf past = vf_load_mask(a + 3 * n + j, m);
-        vf fresh = math_tanh(vf_fma(r, past, vf_load_mask(a + 2 * n + j, m)));
-        vf_store_mask(a + j, z, m);
-        vf_store_mask(a + n + j, r, m);
-        vf_store_mask(a + 2 * n + j, fresh, m);
-        vf_store_mask(h + j, vf_fma(z, vf_sub(vf_load_mask(h + j, m), fresh), fresh), m);
+        vf r = math_sigmoid(vf_load_mask(sums + n + j, m));
+        vf past = vf_load_mask(sums + 3 * n + j, m);
+        vf fresh = math_tanh(vf_fma(r, past, vf_load_mask(sums + 2 * n + j, m)));
+        vf z = math_sigmoid(vf_load_mask(sums + j, m));
+        gru_end(kept, y, h, (const vf[4]){z, r, fresh, past}, j, n, m);
     }
 }
 
-static void gru_gates(float *a, const float *h, float *reset, int64_t n)
+static void gru_gates(float *sums, float *reset, const float *h, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf r = math_sigmoid(vf_load_mask(a + n + j, m));
-        vf_store_mask(a + j, math_sigmoid(vf_load_mask(a + j, m)), m);
-        vf_store_mask(a + n + j, r, m);
+        vf r = math_sigmoid(vf_load_mask(sums + n + j, m));
+        vf_store_mask(sums + j, math_sigmoid(vf_load_mask(sums + j, m)), m);
+        vf_store_mask(sums + n + j, r, m);
         vf_store_mask(reset + j, vf_mul(r, vf_load_mask(h + j, m)), m);
     }
 }
 
-static void gru_first(float *a, float *h, int64_t n)
+static void gru_first(float *kept, float *y, float *h, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf z = vf_load_mask(a + j, m);
-        vf fresh =
-            math_tanh(vf_add(vf_load_mask(a + 2 * n + j, m), vf_load_mask(a + 3 * n + j, m)));
-        vf_store_mask(a + 2 * n + j, fresh, m);
-        vf_store_mask(h + j, vf_fma(z, vf_sub(vf_load_mask(h + j, m), fresh), fresh), m);
+        vf z = vf_load_mask(sums + j, m), r = vf_load_mask(sums + n + j, m);
+        vf past = vf_load_mask(sums + 3 * n + j, m);
+        vf fresh = math_tanh(vf_add(vf_load_mask(sums + 2 * n + j, m), past));
+        gru_end(kept, y, h, (const vf[4]){z, r, fresh, past}, j, n, m);
     }
 }
 
-static void plain(float *a, float *h, bool relu, int64_t n)
+static void plain(float *kept, float *y, float *h, const float *sums, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf x = vf_load_mask(a + j, m);
+        vf x = vf_load_mask(sums + j, m);
         x = relu ? vf_max(vf_zero(), x) : math_tanh(x);
-        vf_store_mask(a + j, x, m);
+        vf_store_mask(kept + j, x, m);
         vf_store_mask(h + j, x, m);
+        vf_store_mask(y + j, x, m);
     }
 }
 
@@ -163,9 +172,19 @@ static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int6
     }
 }
 
+static void stack(float *dst, const float *src, int64_t lds, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++, src += lds, dst += cols) {
+        for (int64_t j = 0; j < cols; j += VL) {
+            vm m = lanes_left(cols - j);
+            vf_store_mask(dst + j, vf_load_mask(src + j, m), m);
+        }
+    }
+}
+
 #define RNN_TABLE                                                                                  \
     {                                                                                              \
         .lstm = lstm, .gru = gru, .gru_gates = gru_gates, .gru_first = gru_first, .plain = plain,  \
         .lstm_grad = lstm_grad, .gru_grad = gru_grad, .gru_first_grad = gru_first_grad,            \
-        .gru_reset_grad = gru_reset_grad, .plain_grad = plain_grad                                 \
+        .gru_reset_grad = gru_reset_grad, .plain_grad = plain_grad, .stack = stack                 \
     }

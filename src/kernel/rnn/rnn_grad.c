@@ -1,94 +1,112 @@
 /*
- * Recurrent networks backward. Rows of the batch go back through time, each step leaving its slopes (gradients before
- * the activations) and the state it began with; every weight's gradient is then one product over all steps.
+ * Recurrent networks backward. Rows of the batch go back through time: slopes (gradients of the gates' sums) of one step
+ * of a worker's rows lie in L1, where they meet the weights for dx and the state's gradient, and leave as words in the
+ * order in which rnn_weights.c multiplies them, beside the x and the state that the step began with.
  */
 #include <string.h>
 
 #include "base/checked.h"
 #include "kernel/carve.h"
-#include "kernel/gemm/gemm.h"
-#include "kernel/reduce/reduce.h"
 #include "kernel/rnn/rnn_priv.h"
 
 typedef struct {
     qn_rnn_job common;
     const qn_rnn_grad *grad;
     int64_t d;
-    float *before; /* [rows of x, hidden]: the state before each step */
-    float *reset;  /* the same times r, of a GRU that resets first */
-    float *
-        pulled; /* [batch, hidden]: of such a GRU, what came back through the candidate's product */
-    float *seen;  /* x without the steps beyond a row's length, where there are lengths */
-    float *zeros; /* [hidden] */
-    float *sums;  /* [slopes hidden] */
-    void *work;   /* of products and sums */
+    int64_t wide_words; /* of a row of slopes on x's side, [gates hidden] */
+    int64_t depth; /* of the state's product: behind them a GRU's candidate as the state sees it */
+    float *pull, *push;  /* recurrent and weight, [panel][depth][cols] */
+    float *zeros;        /* [hidden] */
+    float *behind, *sum; /* see qn_rnn_weights */
+    float *slopes;
+    int64_t behind_cols, words;
+    char *workers;
+    size_t worker_bytes;
 } job;
 
-enum { PRODUCT_X, PRODUCT_WEIGHT, PRODUCT_RECURRENT, PRODUCT_CANDIDATE, PRODUCTS };
+/* One worker's rows at one step. */
+typedef struct {
+    const job *j;
+    int64_t b, count;
+    float *slopes; /* [rows, slopes hidden] */
+    float *words;  /* [rows, depth]: the slopes themselves where words are f32 */
+    float *behind; /* [rows, behind_cols], where words are no f32 */
+    float *
+        pulled; /* [rows, hidden]: of a GRU that resets first, what came back through the candidate's product */
+} crew;
 
-/* The four products over all steps; the last one for a GRU's candidate, whose slopes from the state lie apart. */
-static qn_gemm product_of(const job *j, int which)
+static void crew_carve(crew *w, const job *j, qn_carve *carve)
+{
+    int64_t n = j->common.io->hidden, rows = QN_RNN_ROWS;
+    size_t row = (size_t)rows * sizeof(float);
+    w->j = j;
+    w->slopes = qn_carve_take(carve, row * (size_t)(j->common.slopes * n));
+    w->words = w->slopes;
+    if (j->common.pairs) {
+        w->words = qn_carve_take(carve, row * (size_t)j->depth);
+        w->behind = qn_carve_take(carve, row * (size_t)j->behind_cols);
+    }
+    w->pulled = qn_carve_take(carve, j->common.io->reset_first ? row * (size_t)n : 0);
+}
+
+static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
 {
     const qn_rnn *io = j->common.io;
-    const qn_rnn_grad *g = j->grad;
-    int64_t n = io->hidden, wide = j->common.gates * n, rows = io->steps * io->batch;
+    int64_t n = io->hidden, slopes = j->common.slopes * n, last = io->batch % QN_RNN_ROWS;
     bool gru = io->kind == QN_RNN_GRU;
-    qn_gemm p = {.lda = j->common.slopes * n, .alpha = 1};
-    p.a = g ? g->slopes + j->d * rows * p.lda : NULL;
-    if (which == PRODUCT_X) {
-        p.m = rows;
-        p.n = p.ldb = p.ldc = io->input;
-        p.k = wide;
-        p.b = g ? io->weight + j->d * wide * io->input : NULL;
-        p.c = g ? g->dx : NULL;
-        p.beta = j->d > 0 ? 1 : 0;
-        return p;
-    }
-    p.trans_a = true;
-    p.k = rows;
-    p.m = which == PRODUCT_WEIGHT ? wide : which == PRODUCT_CANDIDATE ? n : gru ? 2 * n : wide;
-    p.n = p.ldb = p.ldc = which == PRODUCT_WEIGHT ? io->input : n;
-    p.b = which == PRODUCT_WEIGHT                         ? (io->ragged ? j->seen : io->x)
-          : which == PRODUCT_CANDIDATE && io->reset_first ? j->reset
-                                                          : j->before;
-    if (g && which == PRODUCT_WEIGHT)
-        p.c = g->dweight ? g->dweight + j->d * wide * io->input : NULL;
-    else if (g)
-        p.c = g->drecurrent ? g->drecurrent + j->d * wide * n : NULL;
-    if (p.c && which == PRODUCT_CANDIDATE) {
-        p.a += 3 * n;
-        p.c += 2 * n * n;
-    }
-    return p;
+    j->wide_words = qn_rnn_words(&j->common, j->common.gates * n);
+    j->depth = j->wide_words + (gru ? j->common.state_words : 0);
+    j->behind_cols = io->input + 1 + n + (io->reset_first ? n : 0);
+    j->words = io->steps * (io->batch / QN_RNN_ROWS * qn_rnn_words(&j->common, QN_RNN_ROWS) +
+                            qn_rnn_words(&j->common, last));
+    qn_carve one = {0};
+    crew_carve(&(crew){0}, j, &one);
+    j->worker_bytes = one.used;
+    j->pull = qn_carve_take(carve, (size_t)(j->depth * n) * sizeof(float));
+    j->push = qn_carve_take(carve, (size_t)(j->wide_words * io->input) * sizeof(float));
+    j->zeros = qn_carve_take(carve, (size_t)n * sizeof(float));
+    j->behind = qn_carve_take(carve, (size_t)(j->words * j->behind_cols) * sizeof(float));
+    j->slopes =
+        qn_carve_take(carve, slopes_wanted ? (size_t)(j->words * slopes) * sizeof(float) : 0);
+    j->sum = qn_carve_take(carve, (size_t)(j->behind_cols * slopes) * sizeof(float));
+    j->workers = qn_carve_take(carve, j->worker_bytes * (size_t)threads);
 }
 
-static void job_carve(job *j, qn_carve *carve, int threads)
-{
-    const qn_rnn *io = j->common.io;
-    int64_t rows = io->steps * io->batch;
-    qn_reduce_shape sums = {1, rows, j->common.slopes * io->hidden};
-    size_t work = qn_reduce_f32_scratch_bytes(&sums);
-    for (int i = 0; i < PRODUCTS; i++) {
-        qn_gemm p = product_of(j, i);
-        size_t need = qn_gemm_f32_scratch_bytes(&p, threads);
-        work = need > work ? need : work;
-    }
-    j->before = qn_carve_take(carve, (size_t)(rows * io->hidden) * sizeof(float));
-    size_t first = io->reset_first ? (size_t)io->hidden * sizeof(float) : 0;
-    j->reset = qn_carve_take(carve, (size_t)rows * first);
-    j->pulled = qn_carve_take(carve, (size_t)io->batch * first);
-    j->seen = qn_carve_take(carve, io->ragged ? (size_t)(rows * io->input) * sizeof(float) : 0);
-    j->zeros = qn_carve_take(carve, (size_t)io->hidden * sizeof(float));
-    j->sums = qn_carve_take(carve, (size_t)sums.inner * sizeof(float));
-    j->work = qn_carve_take(carve, work);
-}
-
-size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, int threads)
+size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, bool slopes_wanted, int threads)
 {
     job j = {.common = qn_rnn_job_make(io)};
     qn_carve carve = {0};
-    job_carve(&j, &carve, threads);
+    job_carve(&j, &carve, slopes_wanted, threads);
     return carve.used;
+}
+
+/* Words of a row of slopes that the state sees, but for a GRU's candidate behind them. */
+static int64_t state_depth(const job *j)
+{
+    bool gru = j->common.io->kind == QN_RNN_GRU;
+    return gru ? qn_rnn_words(&j->common, 2 * j->common.io->hidden) : j->wide_words;
+}
+
+/* Panels of both weights as they lie, rows being what is summed over. */
+static void pack_panel(void *context, int64_t chunk, int worker)
+{
+    const job *j = context;
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden, rows = j->common.gates * n, pulls = qn_tile_panels(j->common.tile, n);
+    bool pull = chunk < pulls, gru = io->kind == QN_RNN_GRU;
+    int64_t total = pull ? n : io->input, panel = pull ? chunk : chunk - pulls;
+    int64_t col = qn_tile_panel_start(j->common.tile, total, panel);
+    int64_t cols = qn_tile_panel_start(j->common.tile, total, panel + 1) - col;
+    const float *src = (pull ? io->recurrent : io->weight) + j->d * rows * total + col;
+    (void)worker;
+    if (!pull) {
+        qn_rnn_words_stack(&j->common, j->push + j->wide_words * col, src, total, rows, cols);
+        return;
+    }
+    float *dst = j->pull + (state_depth(j) + (gru ? j->common.state_words : 0)) * col;
+    qn_rnn_words_stack(&j->common, dst, src, n, gru ? 2 * n : rows, cols);
+    if (gru)
+        qn_rnn_words_stack(&j->common, dst + state_depth(j) * cols, src + 2 * n * n, n, n, cols);
 }
 
 /* The state row b had before time t: `first` where t is its first step, else that of its step before. */
@@ -103,107 +121,187 @@ static const float *state_before(const job *j, int64_t t, int64_t b, bool cell)
         return initial ? initial + qn_rnn_state(io, j->d, b) * n : j->zeros;
     if (!cell)
         return j->grad->y + qn_rnn_out(io, j->d, then, b) * n;
-    int64_t row = j->d * io->steps * io->batch + qn_rnn_in(io, then, b);
-    return j->grad->kept + row * j->common.kept * n + 4 * n;
+    return j->grad->kept + qn_rnn_kept(io, j->d, then, b) * j->common.kept * n + 4 * n;
+}
+
+/* Words before those of rows [b, ...) at step s. */
+static int64_t words_before(const crew *w, int64_t s)
+{
+    const qn_rnn_job *common = &w->j->common;
+    return w->b / QN_RNN_ROWS * qn_rnn_words(common, QN_RNN_ROWS) * common->io->steps +
+           s * qn_rnn_words(common, w->count);
+}
+
+static float *behind_row(const crew *w, int64_t s, int64_t i)
+{
+    if (w->j->common.pairs)
+        return w->behind + i * w->j->behind_cols;
+    return w->j->behind + (words_before(w, s) + i) * w->j->behind_cols;
+}
+
+/* x, 1 and the state before: what slopes are multiplied with for the weights. Whatever stands beyond a row's length, it
+ * must not meet the zeros of its slopes: 0 times NaN is NaN. */
+static void fill_behind(const crew *w, float *behind, int64_t t, int64_t b, int64_t step)
+{
+    const job *j = w->j;
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden, in = io->input;
+    if (t >= qn_rnn_length(io, b)) {
+        memset(behind, 0, (size_t)j->behind_cols * sizeof *behind);
+        return;
+    }
+    if (step)
+        qn_rnn_fetch(state_before(j, t + step, b, false), n);
+    memcpy(behind, io->x + qn_rnn_in(io, t, b) * in, (size_t)in * sizeof *behind);
+    behind[in] = 1;
+    memcpy(behind + in + 1, state_before(j, t, b, false), (size_t)n * sizeof *behind);
 }
 
 /* `step`: where time goes, 1 or -1; 0 at the end. */
-static void back_row(const job *j, int64_t t, int64_t b, int64_t step)
+static void back_row(const crew *w, int64_t t, int64_t s, int64_t i, int64_t step)
 {
+    const job *j = w->j;
     const qn_rnn *io = j->common.io;
     const qn_rnn_kernels *rows = j->common.rows;
     const qn_rnn_grad *g = j->grad;
-    int64_t n = io->hidden, in = qn_rnn_in(io, t, b), row = j->d * io->steps * io->batch + in;
-    int64_t state = qn_rnn_state(io, j->d, b) * n;
-    const float *a = g->kept + row * j->common.kept * n;
-    float *slopes = g->slopes + row * j->common.slopes * n, *dh = g->dh0 + state;
-    float *before = j->before + in * n;
-    int64_t ahead = step * qn_rnn_step(io);
-    qn_rnn_fetch(a + ahead * j->common.kept * n, j->common.kept * n);
-    qn_rnn_fetch(slopes + ahead * j->common.slopes * n, j->common.slopes * n);
+    int64_t n = io->hidden, b = w->b + i, state = qn_rnn_state(io, j->d, b) * n;
+    const float *a = g->kept + qn_rnn_kept(io, j->d, t, b) * j->common.kept * n;
+    float *slopes = w->slopes + i * j->common.slopes * n, *dh = g->dh0 + state;
+    float *behind = behind_row(w, s, i);
+    qn_rnn_fetch(a + step * qn_rnn_step(io) * j->common.kept * n, j->common.kept * n);
+    fill_behind(w, behind, t, b, step);
     if (t >= qn_rnn_length(io, b)) {
         memset(slopes, 0, (size_t)(j->common.slopes * n) * sizeof *slopes);
-        memset(before, 0, (size_t)n * sizeof *before);
         return;
     }
-    memcpy(before, state_before(j, t, b, false), (size_t)n * sizeof *before);
-    for (int64_t i = 0; g->dy && i < n; i++)
-        dh[i] += g->dy[qn_rnn_out(io, j->d, t, b) * n + i];
+    for (int64_t k = 0; g->dy && k < n; k++)
+        dh[k] += g->dy[qn_rnn_out(io, j->d, t, b) * n + k];
+    behind += io->input + 1;
     if (io->kind == QN_RNN_LSTM)
         rows->lstm_grad(slopes, a, state_before(j, t, b, true), dh, g->dc0 + state, n);
     else if (io->kind == QN_RNN_GRU && io->reset_first)
-        rows->gru_first_grad(slopes, a, before, dh, n);
+        rows->gru_first_grad(slopes, a, behind, dh, n);
     else if (io->kind == QN_RNN_GRU)
-        rows->gru_grad(slopes, a, before, dh, n);
+        rows->gru_grad(slopes, a, behind, dh, n);
     else
         rows->plain_grad(slopes, a, dh, io->kind == QN_RNN_RELU, n);
 }
 
-/* dh of rows [b, b + count) += their slopes at time t through the recurrent weights. */
-static void pull_state(const job *j, int64_t t, int64_t b, int64_t count)
+/* dst [rows of w, total] (+)= `depth` words of their slopes times panels of a weight, each `pitch` words deep. */
+typedef struct {
+    float *dst;
+    int64_t ldc, total, at, depth, pitch, skip; /* at: in a row of slopes; skip: in a panel */
+    const float *panels;
+    bool add;
+} through;
+
+static void go_through(const crew *w, const through *x)
 {
+    const qn_rnn_job *common = &w->j->common;
+    for (int64_t i = 0; i < qn_tile_panels(common->tile, x->total); i++) {
+        int64_t col = qn_tile_panel_start(common->tile, x->total, i);
+        int64_t cols = qn_tile_panel_start(common->tile, x->total, i + 1) - col;
+        qn_rnn_multiply(common, &(qn_rnn_product){.rows = w->count,
+                                                  .cols = cols,
+                                                  .depth = x->depth,
+                                                  .a = w->words + x->at,
+                                                  .lda = w->j->depth,
+                                                  .b = x->panels + x->pitch * col + x->skip * cols,
+                                                  .c = x->dst + col,
+                                                  .ldc = x->ldc,
+                                                  .add = x->add});
+    }
+}
+
+/* dx of the step. */
+static void push_input(const crew *w, int64_t t)
+{
+    const job *j = w->j;
     const qn_rnn *io = j->common.io;
-    int64_t n = io->hidden, wide = j->common.gates * n, slopes = j->common.slopes * n;
+    int64_t pitch = io->batch_first ? io->steps : 1;
+    if (j->grad->dx)
+        go_through(w, &(through){.dst = j->grad->dx + qn_rnn_in(io, t, w->b) * io->input,
+                                 .ldc = pitch * io->input,
+                                 .total = io->input,
+                                 .depth = j->wide_words,
+                                 .pitch = j->wide_words,
+                                 .panels = j->push,
+                                 .add = j->d > 0});
+}
+
+/* dh += slopes through the recurrent weights. */
+static void pull_state(const crew *w)
+{
+    const job *j = w->j;
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden, gates = state_depth(j);
     bool gru = io->kind == QN_RNN_GRU;
-    qn_tile_product p = {.rows = count,
-                         .cols = n,
-                         .depth = gru ? 2 * n : wide,
-                         .a_row = qn_rnn_pitch(io) * slopes,
-                         .a_col = 1,
-                         .b = io->recurrent + j->d * wide * n,
-                         .ldb = n,
-                         .c = j->grad->dh0 + qn_rnn_state(io, j->d, b) * n,
-                         .ldc = qn_rnn_state_pitch(io) * n,
-                         .add = true};
-    p.a = j->grad->slopes + (j->d * io->steps * io->batch + qn_rnn_in(io, t, b)) * slopes;
-    qn_tile_multiply(j->common.tile, &p);
+    through x = {.dst = j->grad->dh0 + qn_rnn_state(io, j->d, w->b) * n,
+                 .ldc = qn_rnn_state_pitch(io) * n,
+                 .total = n,
+                 .depth = gates,
+                 .pitch = gates + (gru ? j->common.state_words : 0),
+                 .panels = j->pull,
+                 .add = true};
+    go_through(w, &x);
     if (!gru || io->reset_first)
         return;
-    p.a += 3 * n;
-    p.b += 2 * n * n;
-    p.depth = n;
-    qn_tile_multiply(j->common.tile, &p);
+    x.at = j->wide_words;
+    x.skip = gates;
+    x.depth = j->common.state_words;
+    go_through(w, &x);
+}
+
+/* Slopes [first, first + count) as words from `at` on, where they are not words already. */
+static void take_slopes(const crew *w, int64_t at, int64_t first, int64_t count)
+{
+    const job *j = w->j;
+    for (int64_t i = 0; j->common.pairs && i < w->count; i++)
+        qn_rnn_words_take(&j->common, w->words + i * j->depth + at,
+                          w->slopes + i * j->common.slopes * j->common.io->hidden + first, count);
 }
 
 /* Of a GRU that resets first: through the candidate's product, then the slopes of r. */
-static void pull_reset(const job *j, int64_t t, int64_t b, int64_t count)
+static void pull_reset(const crew *w, int64_t t, int64_t s)
 {
+    const job *j = w->j;
     const qn_rnn *io = j->common.io;
-    int64_t n = io->hidden, wide = j->common.gates * n, slopes = j->common.slopes * n;
-    int64_t first = j->d * io->steps * io->batch;
-    qn_tile_product p = {.rows = count,
-                         .cols = n,
-                         .depth = n,
-                         .a = j->grad->slopes + (first + qn_rnn_in(io, t, b)) * slopes + 3 * n,
-                         .a_row = qn_rnn_pitch(io) * slopes,
-                         .a_col = 1,
-                         .b = io->recurrent + j->d * wide * n + 2 * n * n,
-                         .ldb = n,
-                         .c = j->pulled + b * n,
-                         .ldc = n};
-    qn_tile_multiply(j->common.tile, &p);
-    for (int64_t i = b; i < b + count; i++) {
-        int64_t in = qn_rnn_in(io, t, i);
-        float *reset = j->reset + in * n;
-        memcpy(reset, j->before + in * n, (size_t)n * sizeof *reset);
-        j->common.rows->gru_reset_grad(j->grad->slopes + (first + in) * slopes,
-                                       j->grad->kept + (first + in) * j->common.kept * n, reset,
-                                       j->pulled + i * n,
-                                       j->grad->dh0 + qn_rnn_state(io, j->d, i) * n, n);
+    int64_t n = io->hidden, gates = state_depth(j);
+    go_through(w, &(through){.dst = w->pulled,
+                             .ldc = n,
+                             .total = n,
+                             .at = j->wide_words,
+                             .depth = j->common.state_words,
+                             .pitch = gates + j->common.state_words,
+                             .skip = gates,
+                             .panels = j->pull});
+    for (int64_t i = 0; i < w->count; i++) {
+        float *before = behind_row(w, s, i) + io->input + 1, *reset = before + n;
+        const float *a = j->grad->kept + qn_rnn_kept(io, j->d, t, w->b + i) * j->common.kept * n;
+        memcpy(reset, before, (size_t)n * sizeof *reset);
+        j->common.rows->gru_reset_grad(w->slopes + i * j->common.slopes * n, a, reset,
+                                       w->pulled + i * n,
+                                       j->grad->dh0 + qn_rnn_state(io, j->d, w->b + i) * n, n);
     }
 }
 
-/* Whatever stands beyond a row's length, it must not meet the zeros of its slopes: 0 times NaN is NaN. */
-static void copy_seen(const job *j)
+/* The step's slopes and what they are multiplied with, for the weights; and the slopes themselves where asked for. */
+static void store_step(const crew *w, int64_t t, int64_t s)
 {
+    const job *j = w->j;
     const qn_rnn *io = j->common.io;
-    for (int64_t i = 0; i < io->steps * io->batch; i++) {
-        int64_t b = i % io->batch, t = i / io->batch, at = qn_rnn_in(io, t, b) * io->input;
-        if (t < qn_rnn_length(io, b))
-            memcpy(j->seen + at, io->x + at, (size_t)io->input * sizeof *j->seen);
-        else
-            memset(j->seen + at, 0, (size_t)io->input * sizeof *j->seen);
+    int64_t wide = j->common.slopes * io->hidden, at = words_before(w, s);
+    for (int64_t i = 0; i < qn_rnn_panels(&j->common, j->common.slopes); i++) {
+        qn_rnn_panel panel = qn_rnn_panel_at(&j->common, j->common.slopes, i);
+        qn_rnn_words_stack(&j->common, j->slopes + j->words * panel.col + at * panel.cols,
+                           w->slopes + panel.col, wide, w->count, panel.cols);
     }
+    if (j->common.pairs)
+        qn_rnn_words_stack(&j->common, j->behind + at * j->behind_cols, w->behind, j->behind_cols,
+                           w->count, j->behind_cols);
+    for (int64_t i = 0; j->grad->slopes_wanted && i < w->count; i++)
+        memcpy(j->grad->slopes + qn_rnn_kept(io, j->d, t, w->b + i) * wide, w->slopes + i * wide,
+               (size_t)wide * sizeof(float));
 }
 
 static void begin(float *dst, const float *src, int64_t at, int64_t count)
@@ -214,60 +312,61 @@ static void begin(float *dst, const float *src, int64_t at, int64_t count)
         memset(dst + at, 0, (size_t)count * sizeof *dst);
 }
 
-static void rows_chunk(void *context, int64_t chunk, int worker)
+static void crew_begin(const crew *w)
 {
-    const job *j = context;
+    const job *j = w->j;
     const qn_rnn *io = j->common.io;
-    int64_t b = chunk * QN_RNN_ROWS, count = qn_min_i64(QN_RNN_ROWS, io->batch - b);
-    (void)worker;
-    for (int64_t i = b; i < b + count; i++) {
+    for (int64_t i = w->b; i < w->b + w->count; i++) {
         int64_t at = qn_rnn_state(io, j->d, i) * io->hidden;
         begin(j->grad->dh0, j->grad->dh, at, io->hidden);
         if (io->kind == QN_RNN_LSTM)
             begin(j->grad->dc0, j->grad->dc, at, io->hidden);
     }
+}
+
+static void rows_chunk(void *context, int64_t chunk, int worker)
+{
+    const job *j = context;
+    const qn_rnn *io = j->common.io;
+    int64_t n = io->hidden;
+    crew w = {.b = chunk * QN_RNN_ROWS};
+    w.count = qn_min_i64(QN_RNN_ROWS, io->batch - w.b);
+    crew_carve(&w, j, &(qn_carve){.base = j->workers + (size_t)worker * j->worker_bytes});
+    crew_begin(&w);
     for (int64_t s = 0; s < io->steps; s++) {
         bool reverse = qn_rnn_is_reverse(io, j->d);
         int64_t t = reverse ? s : io->steps - 1 - s, step = reverse ? 1 : -1;
-        for (int64_t i = b; i < b + count; i++)
-            back_row(j, t, i, s + 1 < io->steps ? step : 0);
+        for (int64_t i = 0; i < w.count; i++)
+            back_row(&w, t, s, i, s + 1 < io->steps ? step : 0);
+        if (io->kind == QN_RNN_GRU)
+            take_slopes(&w, j->wide_words, 3 * n, n);
         if (io->reset_first)
-            pull_reset(j, t, b, count);
-        pull_state(j, t, b, count);
+            pull_reset(&w, t, s);
+        take_slopes(&w, 0, 0, j->common.gates * n);
+        pull_state(&w);
+        push_input(&w, t);
+        store_step(&w, t, s);
     }
-}
-
-static void sum_bias(qn_pool *pool, const job *j)
-{
-    const qn_rnn *io = j->common.io;
-    int64_t n = io->hidden, wide = j->common.gates * n, rows = io->steps * io->batch;
-    qn_reduce_shape shape = {1, rows, j->common.slopes * n};
-    float *dbias = j->grad->dbias + 2 * j->d * wide;
-    qn_reduce_f32(pool, QN_REDUCE_SUM, j->sums, j->grad->slopes + j->d * rows * shape.inner, &shape,
-                  j->work);
-    memcpy(dbias, j->sums, (size_t)wide * sizeof *dbias);
-    memcpy(dbias + wide, j->sums, (size_t)wide * sizeof *dbias);
-    if (io->kind == QN_RNN_GRU)
-        memcpy(dbias + wide + 2 * n, j->sums + 3 * n, (size_t)n * sizeof *dbias);
 }
 
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch)
 {
     job j = {.common = qn_rnn_job_make(io), .grad = grad};
-    qn_carve carve = {.base = scratch};
-    job_carve(&j, &carve, 1);
+    job_carve(&j, &(qn_carve){.base = scratch}, grad->slopes_wanted, qn_pool_threads(pool));
+    j.slopes = grad->slopes_wanted ? j.slopes : grad->slopes;
     memset(j.zeros, 0, (size_t)io->hidden * sizeof *j.zeros);
-    if (io->ragged)
-        copy_seen(&j);
+    int64_t panels = qn_tile_panels(j.common.tile, io->hidden) +
+                     (grad->dx ? qn_tile_panels(j.common.tile, io->input) : 0);
     for (j.d = 0; j.d < io->dirs; j.d++) {
+        qn_pool_run(pool, pack_panel, &j, panels);
         qn_pool_run(pool, rows_chunk, &j, (io->batch + QN_RNN_ROWS - 1) / QN_RNN_ROWS);
-        int products = io->kind == QN_RNN_GRU ? PRODUCTS : PRODUCT_CANDIDATE;
-        for (int i = 0; i < products; i++) {
-            qn_gemm p = product_of(&j, i);
-            if (p.c)
-                qn_gemm_f32(pool, &p, j.work);
-        }
-        if (grad->dbias)
-            sum_bias(pool, &j);
+        qn_rnn_weights_grad(pool, &(qn_rnn_weights){.common = &j.common,
+                                                    .grad = grad,
+                                                    .d = j.d,
+                                                    .words = j.words,
+                                                    .behind = j.behind,
+                                                    .behind_cols = j.behind_cols,
+                                                    .slopes = j.slopes,
+                                                    .sum = j.sum});
     }
 }

@@ -1,25 +1,76 @@
 /*
- * What forward and backward of recurrent networks share: sizes in units of hidden, and where rows lie.
+ * What forward and backward of recurrent networks share: sizes in units of hidden, where rows lie, and factors of
+ * products as words. A word is one f32 or, where products are of bf16, a pair of them that follow each other in the
+ * sum's order (gemm/pairs.h).
  */
 #ifndef QN_KERNEL_RNN_PRIV_H
 #define QN_KERNEL_RNN_PRIV_H
 
-#include "kernel/gemm/tile.h"
+#include "kernel/gemm/pairs.h"
 #include "kernel/rnn/rnn.h"
 #include "kernel/rnn/rnn_table.h"
 
 enum {
-    QN_RNN_ROWS = 16
-}; /* of the batch, in one piece of work: two tiles of the widest micro-kernel */
+    QN_RNN_ROWS = 16, /* of the batch, in one piece of work: two tiles of the widest micro-kernel */
+    QN_RNN_DEPTH =
+        128 /* words of a sum at a time: a panel's part, 24 KiB, stays in L1 for all tiles */
+};
 
 typedef struct {
     const qn_rnn *io;
     const qn_tile_kernels *tile;
     const qn_rnn_kernels *rows;
-    int64_t gates, kept, slopes; /* in units of hidden */
+    const qn_pairs_kernels *pairs; /* NULL: words are f32 */
+    int64_t gates, kept, slopes;   /* in units of hidden */
+    int64_t in_words, state_words;
 } qn_rnn_job;
 
 qn_rnn_job qn_rnn_job_make(const qn_rnn *io);
+
+static inline int64_t qn_rnn_words(const qn_rnn_job *job, int64_t count)
+{
+    return job->pairs ? (count + 1) / 2 : count;
+}
+
+/* dst, qn_rnn_words(count) of them, from a row whose numbers follow each other in the sum. */
+void qn_rnn_words_take(const qn_rnn_job *job, float *dst, const float *src, int64_t count);
+/* Rows that follow each other in the sum, one below the other: words [rows, cols], or [rows / 2, cols] of pairs. */
+void qn_rnn_words_stack(const qn_rnn_job *job, float *dst, const float *src, int64_t lds,
+                        int64_t rows, int64_t cols);
+
+/* Columns of gates in panels, cut so that none has parts of a GRU's candidate and of other gates. */
+typedef struct {
+    int64_t part; /* in units of hidden, 0 unless GRU */
+    int64_t col, cols;
+} qn_rnn_panel;
+int64_t qn_rnn_panels(const qn_rnn_job *job, int64_t parts);
+qn_rnn_panel qn_rnn_panel_at(const qn_rnn_job *job, int64_t parts, int64_t index);
+
+/* c [rows, cols] (+)= a b + bias for one panel of at most the tile's columns; a's rows are `lda` words apart. */
+typedef struct {
+    int64_t rows, cols, depth;
+    const float *a;
+    int64_t lda;
+    const float *b; /* [depth, cols] */
+    float *c;
+    int64_t ldc;
+    const float *bias;
+    bool add;
+} qn_rnn_product;
+void qn_rnn_multiply(const qn_rnn_job *job, const qn_rnn_product *product);
+
+/* Gradients of weights and biases of direction d: one product of all slopes with all [x, 1, state] (rnn_weights.c). */
+typedef struct {
+    const qn_rnn_job *common;
+    const qn_rnn_grad *grad;
+    int64_t d, words; /* words of the sum */
+    const float *
+        behind; /* words [words, behind_cols]: x, 1, the state before and, where a GRU resets first, r times it */
+    int64_t behind_cols;
+    const float *slopes; /* words, [panel][words][cols of the panel] */
+    float *sum;          /* [behind_cols, slopes hidden] */
+} qn_rnn_weights;
+void qn_rnn_weights_grad(qn_pool *pool, const qn_rnn_weights *weights);
 
 static inline int64_t qn_rnn_length(const qn_rnn *io, int64_t b)
 {
@@ -41,6 +92,10 @@ static inline int64_t qn_rnn_state(const qn_rnn *io, int64_t d, int64_t b)
 {
     return io->batch_first ? b * io->dirs + d : d * io->batch + b;
 }
+static inline int64_t qn_rnn_kept(const qn_rnn *io, int64_t d, int64_t t, int64_t b)
+{
+    return d * io->steps * io->batch + qn_rnn_in(io, t, b);
+}
 
 /* Rows between t and t + 1 of kept and slopes. */
 static inline int64_t qn_rnn_step(const qn_rnn *io)
@@ -56,11 +111,6 @@ static inline void qn_rnn_fetch(const float *row, int64_t floats)
         __builtin_prefetch(row + i, 1, 2);
 }
 
-/* Rows between b and b + 1 of kept and slopes, and of states. */
-static inline int64_t qn_rnn_pitch(const qn_rnn *io)
-{
-    return io->batch_first ? io->steps : 1;
-}
 static inline int64_t qn_rnn_state_pitch(const qn_rnn *io)
 {
     return io->batch_first ? io->dirs : 1;

@@ -1,5 +1,6 @@
 /* Gates of recurrent networks in plain C. */
 #include <math.h>
+#include <string.h>
 
 #include "kernel/rnn/rnn_table.h"
 
@@ -8,54 +9,62 @@ static float logistic(float x)
     return 1 / (1 + expf(-x));
 }
 
-static void lstm(float *a, float *h, float *c, int64_t n)
+static void lstm(float *kept, float *y, float *h, float *c, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) {
-        float in = logistic(a[j]), out = logistic(a[n + j]), keep = logistic(a[2 * n + j]);
-        float fresh = tanhf(a[3 * n + j]);
+        float in = logistic(sums[j]), out = logistic(sums[n + j]), keep = logistic(sums[2 * n + j]);
+        float fresh = tanhf(sums[3 * n + j]);
         c[j] = keep * c[j] + in * fresh;
-        h[j] = out * tanhf(c[j]);
-        a[j] = in;
-        a[n + j] = out;
-        a[2 * n + j] = keep;
-        a[3 * n + j] = fresh;
-        a[4 * n + j] = c[j];
+        y[j] = h[j] = out * tanhf(c[j]);
+        kept[j] = in;
+        kept[n + j] = out;
+        kept[2 * n + j] = keep;
+        kept[3 * n + j] = fresh;
+        kept[4 * n + j] = c[j];
     }
 }
 
-static void gru(float *a, float *h, int64_t n)
+/* With z and r in `kept`: n from its sum, and the state. */
+static void gru_end(float *kept, float *y, float *h, float sum, int64_t j, int64_t n)
+{
+    float fresh = tanhf(sum);
+    kept[2 * n + j] = fresh;
+    y[j] = h[j] = fresh + kept[j] * (h[j] - fresh);
+}
+
+static void gru(float *kept, float *y, float *h, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) {
-        float z = logistic(a[j]), r = logistic(a[n + j]);
-        float fresh = tanhf(a[2 * n + j] + r * a[3 * n + j]);
-        h[j] = fresh + z * (h[j] - fresh);
-        a[j] = z;
-        a[n + j] = r;
-        a[2 * n + j] = fresh;
+        kept[j] = logistic(sums[j]);
+        kept[n + j] = logistic(sums[n + j]);
+        kept[3 * n + j] = sums[3 * n + j];
+        gru_end(kept, y, h, sums[2 * n + j] + kept[n + j] * sums[3 * n + j], j, n);
     }
 }
 
-static void gru_gates(float *a, const float *h, float *reset, int64_t n)
+static void gru_gates(float *sums, float *reset, const float *h, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) {
-        a[j] = logistic(a[j]);
-        a[n + j] = logistic(a[n + j]);
-        reset[j] = a[n + j] * h[j];
+        sums[j] = logistic(sums[j]);
+        sums[n + j] = logistic(sums[n + j]);
+        reset[j] = sums[n + j] * h[j];
     }
 }
 
-static void gru_first(float *a, float *h, int64_t n)
+static void gru_first(float *kept, float *y, float *h, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j++) {
-        a[2 * n + j] = tanhf(a[2 * n + j] + a[3 * n + j]);
-        h[j] = a[2 * n + j] + a[j] * (h[j] - a[2 * n + j]);
+        kept[j] = sums[j];
+        kept[n + j] = sums[n + j];
+        kept[3 * n + j] = sums[3 * n + j];
+        gru_end(kept, y, h, sums[2 * n + j] + sums[3 * n + j], j, n);
     }
 }
 
-static void plain(float *a, float *h, bool relu, int64_t n)
+static void plain(float *kept, float *y, float *h, const float *sums, bool relu, int64_t n)
 {
     for (int64_t j = 0; j < n; j++)
-        h[j] = a[j] = relu ? (a[j] < 0 ? 0 : a[j]) : tanhf(a[j]);
+        y[j] = h[j] = kept[j] = relu ? (sums[j] < 0 ? 0 : sums[j]) : tanhf(sums[j]);
 }
 
 static void lstm_grad(float *slopes, const float *a, const float *c_before, float *dh, float *dc,
@@ -116,6 +125,12 @@ static void plain_grad(float *slopes, const float *a, float *dh, bool relu, int6
     }
 }
 
+static void stack(float *dst, const float *src, int64_t lds, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(dst + i * cols, src + i * lds, (size_t)cols * sizeof *dst);
+}
+
 const qn_rnn_kernels qn_rnn_f32_ref = {
     .lstm = lstm,
     .gru = gru,
@@ -127,4 +142,5 @@ const qn_rnn_kernels qn_rnn_f32_ref = {
     .gru_first_grad = gru_first_grad,
     .gru_reset_grad = gru_reset_grad,
     .plain_grad = plain_grad,
+    .stack = stack,
 };

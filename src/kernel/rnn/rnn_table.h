@@ -6,14 +6,15 @@
 #include <stdint.h>
 
 typedef struct {
-    /* a: sums in, gates out (LSTM: i o f g, and c behind them; GRU: z r n, and the state's part of n behind them).
-     * h and c: the state, moved on. */
-    void (*lstm)(float *a, float *h, float *c, int64_t n);
-    void (*gru)(float *a, float *h, int64_t n);
-    /* GRU that resets before its product: gates and r h first, then, with the product behind n, the rest. */
-    void (*gru_gates)(float *a, const float *h, float *reset, int64_t n);
-    void (*gru_first)(float *a, float *h, int64_t n);
-    void (*plain)(float *a, float *h, bool relu, int64_t n);
+    /* sums in, gates out to kept, which may be the sums' own place (LSTM: i o f g, and c behind them; GRU: z r n, and the
+     * state's part of n behind them). h and c: the state, moved on; y: the same h. */
+    void (*lstm)(float *kept, float *y, float *h, float *c, const float *sums, int64_t n);
+    void (*gru)(float *kept, float *y, float *h, const float *sums, int64_t n);
+    /* GRU that resets before its product: z and r in place of their sums, and r h; then, with the product behind n, the
+     * rest. */
+    void (*gru_gates)(float *sums, float *reset, const float *h, int64_t n);
+    void (*gru_first)(float *kept, float *y, float *h, const float *sums, int64_t n);
+    void (*plain)(float *kept, float *y, float *h, const float *sums, bool relu, int64_t n);
     /* slopes from the gates; dh and dc become what passes to the step before without going through a product. */
     void (*lstm_grad)(float *slopes, const float *a, const float *c_before, float *dh, float *dc,
                       int64_t n);
@@ -24,6 +25,8 @@ typedef struct {
     void (*gru_reset_grad)(float *slopes, const float *a, float *before, const float *pulled,
                            float *dh, int64_t n);
     void (*plain_grad)(float *slopes, const float *a, float *dh, bool relu, int64_t n);
+    /* Rows of `lds` close together. */
+    void (*stack)(float *dst, const float *src, int64_t lds, int64_t rows, int64_t cols);
 } qn_rnn_kernels;
 
 extern const qn_rnn_kernels qn_rnn_f32_ref, qn_rnn_f32_neon, qn_rnn_f32_avx2, qn_rnn_f32_avx512;
