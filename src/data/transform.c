@@ -199,6 +199,8 @@ qn_status qn_transforms_lay_out(qn_transforms *t, qn_arena *arena, qn_error *err
         t->x_output = add_output(t, QN_STR("x"), QN_DTYPE_F32, QN_SHAPE(t->features_count));
     if (t->indices_count > 0 && !add_index(t, arena))
         return no_memory(err);
+    for (int64_t i = 0; i < t->outputs_count; i++)
+        t->outputs[i].table = true;
     add_arrays(t);
     return QN_OK;
 }

@@ -25,6 +25,7 @@ typedef struct {
     int64_t count;         /* elements of one row */
     const int64_t *levels; /* "index": number of levels of each of the K columns */
     const qn_str *columns; /* "index": the K column names */
+    bool table;            /* columns side by side, "x" or "index"; otherwise an array or image */
 } qn_feature_tensor;
 
 /* One dense feature, for reports and explanations: "age", "age is missing", "city = Oslo", "log

@@ -10,8 +10,9 @@
 #include "base/checked.h"
 #include "nn/layers.h"
 
-static const char *const type_names[QN_MODEL_TYPES] = {"auto", "linear", "logistic", "mlp",
-                                                       "cnn",  "layers", "file"};
+static const char *const type_names[QN_MODEL_TYPES] = {"auto", "linear", "logistic",   "mlp",
+                                                       "cnn",  "layers", "file",       "rnn",
+                                                       "lstm", "gru",    "transformer"};
 
 const char *qn_model_type_name(qn_model_type type)
 {
@@ -154,6 +155,75 @@ static qn_status write_cnn(qn_json_writer *w, const qn_architecture *architectur
     return QN_OK;
 }
 
+/* The steps of the only source: an array [T, features], the rows of an image from above, or the numbers of a row of an
+ * array one by one. */
+static qn_status write_steps(qn_json_writer *w, const qn_architecture *architecture, qn_error *err)
+{
+    const qn_feature_tensor *source = architecture->sources;
+    const char *name = type_names[architecture->type];
+    if (architecture->sources_count != 1)
+        QN_FAIL(err, QN_ERR_ARG,
+                "model.type %s reads one sequence and nothing beside it; drop the other columns",
+                name);
+    if (source->table)
+        QN_FAIL(
+            err, QN_ERR_ARG,
+            "model.type %s reads sequences: arrays [T, features] or images; the columns of a table "
+            "have no order (use mlp)",
+            name);
+    if (source->shape.rank == 2)
+        return QN_OK;
+    int64_t steps = source->shape.dims[0];
+    qn_json_object_begin(w);
+    qn_json_key(w, "reshape");
+    qn_json_object_begin(w);
+    qn_json_key(w, "shape");
+    qn_json_array_begin(w);
+    qn_json_i64(w, steps);
+    qn_json_i64(w, source->count / steps);
+    qn_json_array_end(w);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+    return QN_OK;
+}
+
+static void write_recurrent(qn_json_writer *w, const qn_architecture *architecture)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, type_names[architecture->type]);
+    qn_json_object_begin(w);
+    qn_json_put_i64(w, "units", 128);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
+/* Two blocks of an encoder, and the mean over its positions (Vaswani et al., 2017, in a small size). */
+static void write_transformer(qn_json_writer *w)
+{
+    write_dense(w, 64, NULL);
+    qn_json_text(w, "positions");
+    qn_json_object_begin(w);
+    qn_json_key(w, "transformer");
+    qn_json_object_begin(w);
+    qn_json_put_i64(w, "heads", 4);
+    qn_json_put_i64(w, "blocks", 2);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+    qn_json_text(w, "global_avg_pool1d");
+}
+
+static qn_status write_sequence(qn_json_writer *w, const qn_architecture *architecture,
+                                qn_error *err)
+{
+    QN_TRY(write_steps(w, architecture, err));
+    if (architecture->type == QN_MODEL_TRANSFORMER)
+        write_transformer(w);
+    else
+        write_recurrent(w, architecture);
+    write_dropout(w, architecture->dropout);
+    return QN_OK;
+}
+
 static qn_status write_layers(qn_buf *text, const qn_architecture *architecture, qn_error *err)
 {
     qn_json_writer w;
@@ -163,6 +233,8 @@ static qn_status write_layers(qn_buf *text, const qn_architecture *architecture,
         write_mlp(&w, architecture);
     if (architecture->type == QN_MODEL_CNN)
         QN_TRY(write_cnn(&w, architecture, err));
+    if (architecture->type >= QN_MODEL_RNN)
+        QN_TRY(write_sequence(&w, architecture, err));
     write_dense(&w, 0, NULL);
     qn_json_array_end(&w);
     if (text->failed)
@@ -269,7 +341,7 @@ static qn_value gather_sources(const qn_architecture *architecture, qn_graph *gr
     qn_parts parts = {QN_NEW(arena, qn_value, PARTS_MAX), 0};
     if (!parts.items)
         return qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
-    bool table = architecture->type != QN_MODEL_CNN && architecture->type != QN_MODEL_LAYERS;
+    bool table = architecture->type < QN_MODEL_CNN;
     bool flat = architecture->sources_count > 1 || table;
     for (int64_t i = 0; i < architecture->sources_count; i++)
         add_source(graph, &architecture->sources[i], flat, arena, &parts);
@@ -303,11 +375,13 @@ static qn_status check_scores(const qn_architecture *architecture, const qn_grap
     const qn_shape *shape = &qn_graph_type(graph, scores)->shape;
     if (architecture->task == QN_TASK_AUTO)
         return QN_OK;
+    qn_shape sample = {.rank = shape->rank - 1}; /* users count without the batch */
+    memcpy(sample.dims, shape->dims + 1, sizeof sample.dims - sizeof sample.dims[0]);
     if (shape->rank != 2)
         QN_FAIL(err, QN_ERR_ARG,
                 "the last layer gives %s; one row of scores for each sample is expected (end with "
                 "flatten and dense)",
-                qn_shape_text(shape, text));
+                qn_shape_text(&sample, text));
     int64_t units = shape->dims[1];
     if (architecture->task == QN_TASK_REGRESSION && units != 1)
         QN_FAIL(err, QN_ERR_ARG, "the last layer gives %lld numbers, but regression predicts 1",

@@ -28,6 +28,10 @@ typedef enum {
     QN_MODEL_CNN,
     QN_MODEL_LAYERS,
     QN_MODEL_FILE, /* a network from an ONNX file, and layers behind it */
+    QN_MODEL_RNN,  /* this and the following: over sequences [T, features] */
+    QN_MODEL_LSTM,
+    QN_MODEL_GRU,
+    QN_MODEL_TRANSFORMER,
     QN_MODEL_TYPES
 } qn_model_type;
 const char *qn_model_type_name(qn_model_type type); /* "mlp" */
@@ -44,7 +48,7 @@ typedef struct {
     int64_t frozen_count;
     int64_t hidden[QN_HIDDEN_MAX]; /* MLP: units of each hidden layer */
     int hidden_count;              /* 0 = chosen from rows */
-    double dropout;                /* MLP and CNN, before the last layer */
+    double dropout;                /* MLP, CNN and those of sequences, before the last layer */
     qn_task task;                  /* AUTO: the last layer stands as it is (quern/net.h) */
     int64_t classes;               /* of BINARY (2) and MULTICLASS */
     const qn_feature_tensor *sources;

@@ -65,7 +65,7 @@ const qn_recipe_key qn_recipe_keys[] = {
     {"split.seed", QN_KEY_INT, FIELD(split.seed), "1", .high = 0x1p53, .doc = "seed of the split"},
 
     {"model.type", QN_KEY_CHOICE, FIELD(model.type), "auto",
-     "auto linear logistic mlp cnn layers file", "rnn lstm gru transformer",
+     "auto linear logistic mlp cnn layers file rnn lstm gru transformer",
      .doc = "auto tries candidates and keeps the best on validation"},
     {"model.hidden", QN_KEY_INTS, FIELD(model.hidden), "auto", "auto", .low = 1, .high = 65536,
      .doc = "mlp: units of each hidden layer"},

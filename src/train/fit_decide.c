@@ -92,6 +92,7 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
         recipe->train.dropout = recipe->train.optimizer == QN_RECIPE_LBFGS ? 0
                                 : type == QN_MODEL_MLP                     ? 0.1
                                 : type == QN_MODEL_CNN                     ? 0.25
+                                : type >= QN_MODEL_RNN                     ? 0.1
                                                                            : 0;
         qn_recipe_decided(recipe, "train.dropout");
     }

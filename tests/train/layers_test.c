@@ -188,8 +188,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* x: small whole numbers, the later part of each row zeros; y: their sum, or how many they are at most 2. */
-static void write_data(qn_shape sample, bool classes)
+/* x: small whole numbers, zeros at the end of some rows; y: their sum, or what is below 0 in the first row. */
+static void write_data(qn_shape sample, bool below)
 {
     float x[ROWS * 256], y[ROWS];
     char path[96];
@@ -198,10 +198,10 @@ static void write_data(qn_shape sample, bool classes)
     memcpy(shape.dims + 1, sample.dims, sizeof shape.dims - sizeof shape.dims[0]);
     assert_true(count <= 256);
     for (int64_t row = 0; row < ROWS; row++) {
-        y[row] = (float)(row % 3);
+        y[row] = (float)(row % 3) - (below ? 3.0F : 0.0F);
         for (int64_t i = 0; i < count; i++) {
             x[row * count + i] = i < count - row % 3 ? (float)((row * 7 + i * 5) % 8) : 0;
-            y[row] += classes ? 0 : 0.1F * x[row * count + i];
+            y[row] += below ? 0 : 0.1F * x[row * count + i];
         }
     }
     const qn_named_tensor arrays[2] = {{"x", qn_tensor_of(x, QN_DTYPE_F32, shape)},
@@ -214,18 +214,14 @@ static void write_data(qn_shape sample, bool classes)
     qn_buf_deinit(&file);
 }
 
-/* Trains on what write_data wrote. ret_model: 128 bytes. */
-static qn_status train(const char *sections, char *ret_model)
+/* ret_model: 128 bytes. */
+static qn_status train_recipe(const char *sections, char *ret_model)
 {
     qn_arena arena;
     qn_recipe recipe;
     qn_fit_result result;
     char text[2048], out[96];
-    (void)snprintf(
-        text, sizeof text,
-        "quern: 1\nname: net\ndata: {path: %s/data.npz, target: y}\nsplit: {parts: [0.75, "
-        "0.25, 0]}\n%s",
-        folder, sections);
+    (void)snprintf(text, sizeof text, "quern: 1\nname: net\n%s", sections);
     (void)snprintf(out, sizeof out, "%s/net", folder);
     qn_arena_init(&arena, 0);
     qn_status status =
@@ -237,6 +233,16 @@ static qn_status train(const char *sections, char *ret_model)
         (void)snprintf(ret_model, 128, "%s", result.folder);
     qn_arena_deinit(&arena);
     return status;
+}
+
+/* Trains on what write_data wrote. */
+static qn_status train(const char *sections, char *ret_model)
+{
+    char text[2000];
+    (void)snprintf(text, sizeof text,
+                   "data: {path: %s/data.npz, target: y}\nsplit: {parts: [0.75, 0.25, 0]}\n%s",
+                   folder, sections);
+    return train_recipe(text, ret_model);
 }
 
 /* The folder opens and answers with finite numbers, the same for one row as among others. */
@@ -363,11 +369,120 @@ static void every_way_of_learning_trains_and_answers(void **state)
     }
 }
 
+/* What model.type stands for reads arrays and images, and says what it cannot read. */
+static void kinds_of_sequences_train_and_answer(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = {"rnn", "lstm", "gru", "transformer"};
+    static const qn_shape shapes[] = {SEQUENCE, IMAGE, ROW};
+    for (size_t i = 0; i < 12; i++) {
+        char sections[256], model[128];
+        (void)snprintf(sections, sizeof sections,
+                       "task: regression\nmodel: {type: %s}\ntrain: {epochs: 1, batch: 6}\n",
+                       kinds[i % 4]);
+        write_data(shapes[i / 4], false);
+        if (train(sections, model) != QN_OK)
+            fail_msg("%s: %s", kinds[i % 4], err.text);
+        ask(model, shapes[i / 4], kinds[i % 4]);
+    }
+}
+
+/* A table with counts of 2 on average on the left, of 6 on the right. */
+static void write_counts(char path[96])
+{
+    qn_buf file;
+    qn_buf_init(&file, 0);
+    qn_buf_text(&file, "side,y\n");
+    for (int i = 0; i < 40; i++)
+        qn_buf_printf(&file, "%s,%d\n", i % 2 ? "right" : "left", (i % 2 ? 4 : 0) + i / 2 % 5);
+    (void)snprintf(path, 96, "%s/data.csv", folder);
+    assert_ok(qn_file_replace(path, file.data, file.size, &err), &err);
+    qn_buf_deinit(&file);
+}
+
+/* A linear model finds both rates. */
+static void counts_have_rates(void **state)
+{
+    (void)state;
+    char path[96], model[128], sections[256];
+    qn_predictor *predictor = NULL;
+    qn_predictions answers;
+    qn_arena arena;
+    qn_frame frame;
+    write_counts(path);
+    (void)snprintf(sections, sizeof sections,
+                   "data: {path: %s, target: y}\ntask: regression\nsplit: {parts: [1, 0, 0]}\n"
+                   "model: {type: linear}\ntrain: {loss: poisson, weight_decay: 0}\n",
+                   path);
+    assert_ok(train_recipe(sections, model), &err);
+    qn_arena_init(&arena, 0);
+    assert_ok(qn_predictor_open(model, 0, NULL, &predictor, &err), &err);
+    assert_ok(qn_frame_init(&frame, &arena, 1, 2, &err), &err);
+    qn_column *side = qn_frame_add(&frame, QN_STR("side"), QN_COLUMN_STRING, &arena);
+    assert_non_null(side);
+    side->strings[0] = QN_STR("left");
+    side->strings[1] = QN_STR("right");
+    assert_ok(qn_predictor_rows(predictor, &frame, false, &arena, &answers, &err), &err);
+    assert_near(answers.number[0], 2, 0.01);
+    assert_near(answers.number[1], 6, 0.01);
+    qn_predictor_close(predictor);
+    qn_arena_deinit(&arena);
+}
+
+/* A table has no order to read. */
+static void a_table_is_no_sequence(void **state)
+{
+    (void)state;
+    char path[96], model[128], sections[256];
+    write_counts(path);
+    (void)snprintf(sections, sizeof sections, "data: {path: %s, target: y}\nmodel: {type: lstm}\n",
+                   path);
+    assert_int_equal(train_recipe(sections, model), QN_ERR_ARG);
+    assert_text(&err, "model.type lstm reads sequences");
+}
+
+/* What a stranger may ask for, and what he is told. */
+static void mistakes_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sections, *text;
+    } rows[] = {
+        {"model: {layers: [flatten, dense: {units: 1}]}\ntrain: {loss: poisson}\n",
+         "poisson is for counts; 'y' is -3 in row 1"},
+        {"model: {layers: [lstm: {units: 3}]}\n",
+         "the last layer gives 3 numbers, but regression predicts 1"},
+        {"model: {layers: [conv1d: {filters: 3, kernel: 7}, flatten, dense: {units: 1}]}\n",
+         "model.layers[0] conv1d has a window of 7, which does not fit input of length 6"},
+        {"model: {layers: [transformer: {heads: 3}, flatten, dense: {units: 1}]}\n",
+         "model.layers[0] transformer has 3 heads, which do not divide 4 numbers"},
+        {"model: {layers: [lstmm: {units: 3}]}\n", "unknown layer 'lstmm'; did you mean 'lstm'?"},
+        {"model: {layers: [lstm: {unit: 3}]}\n", "did you mean 'units'?"},
+        {"model: {layers: [lstm: {units: -3}, dense: {units: 1}]}\n",
+         "model.layers[0] lstm: 'units' is -3, expected an integer from 1"},
+        {"model: {layers: [dense: {units: 1}]}\n", "the last layer gives [6, 1]; one row of"},
+        {"model: {type: cnn}\n", "model.type cnn needs an image"},
+        {"model: {type: lstm}\ntrain: {groups: [{match: \"*\", freeze: true}]}\n",
+         "all of it is frozen"},
+    };
+    write_data((qn_shape)SEQUENCE, true);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char model[128], sections[512];
+        (void)snprintf(sections, sizeof sections, "task: regression\n%s", rows[i].sections);
+        assert_int_not_equal(train(sections, model), QN_OK);
+        assert_text(&err, rows[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_has_its_case),
         cmocka_unit_test(every_layer_trains_and_answers),
+        cmocka_unit_test(kinds_of_sequences_train_and_answer),
+        cmocka_unit_test(counts_have_rates),
+        cmocka_unit_test(a_table_is_no_sequence),
+        cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(every_way_of_learning_trains_and_answers),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
