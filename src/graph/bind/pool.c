@@ -8,10 +8,13 @@
 
 typedef struct {
     qn_pool2d shape;
+    qn_adaptive_pool adaptive;
+    qn_unpool unpooled;
     float *dst;
     void *choice; /* written by the forward, read by the backward */
     const float *src;
-    int64_t pixels; /* global forms */
+    const int64_t *index; /* of unpooling */
+    int64_t pixels;       /* global forms */
 } pool_args;
 
 #define RUN(name, call)                                                                            \
@@ -19,18 +22,25 @@ typedef struct {
     {                                                                                              \
         (void)step;                                                                                \
         const pool_args *a = args;                                                                 \
-        const qn_pool2d *s = &a->shape;                                                            \
         call;                                                                                      \
     }
-RUN(run_max, qn_max_pool2d_f32(pool, s, a->dst, a->choice, a->src))
-RUN(run_max_grad, qn_max_pool2d_grad_f32(pool, s, a->dst, a->src, a->choice))
-RUN(run_avg, qn_avg_pool2d_f32(pool, s, a->dst, a->src))
-RUN(run_avg_grad, qn_avg_pool2d_grad_f32(pool, s, a->dst, a->src))
-RUN(run_all_max, qn_global_max_f32(pool, a->dst, a->choice, a->src, s->n, a->pixels, s->c))
+RUN(run_max, qn_max_pool2d_f32(pool, &a->shape, a->dst, a->choice, a->src))
+RUN(run_max_grad, qn_max_pool2d_grad_f32(pool, &a->shape, a->dst, a->src, a->choice))
+RUN(run_avg, qn_avg_pool2d_f32(pool, &a->shape, a->dst, a->src))
+RUN(run_avg_grad, qn_avg_pool2d_grad_f32(pool, &a->shape, a->dst, a->src))
+RUN(run_all_max,
+    qn_global_max_f32(pool, a->dst, a->choice, a->src, a->shape.n, a->pixels, a->shape.c))
 RUN(run_all_max_grad,
-    qn_global_max_grad_f32(pool, a->dst, a->src, a->choice, s->n, a->pixels, s->c))
-RUN(run_all_avg, qn_global_avg_f32(pool, a->dst, a->src, s->n, a->pixels, s->c))
-RUN(run_all_avg_grad, qn_global_avg_grad_f32(pool, a->dst, a->src, s->n, a->pixels, s->c))
+    qn_global_max_grad_f32(pool, a->dst, a->src, a->choice, a->shape.n, a->pixels, a->shape.c))
+RUN(run_all_avg, qn_global_avg_f32(pool, a->dst, a->src, a->shape.n, a->pixels, a->shape.c))
+RUN(run_all_avg_grad,
+    qn_global_avg_grad_f32(pool, a->dst, a->src, a->shape.n, a->pixels, a->shape.c))
+RUN(run_adaptive_max, qn_adaptive_max_f32(pool, &a->adaptive, a->dst, a->choice, a->src))
+RUN(run_adaptive_max_grad, qn_adaptive_max_grad_f32(pool, &a->adaptive, a->dst, a->src, a->choice))
+RUN(run_adaptive_avg, qn_adaptive_avg_f32(pool, &a->adaptive, a->dst, a->src))
+RUN(run_adaptive_avg_grad, qn_adaptive_avg_grad_f32(pool, &a->adaptive, a->dst, a->src))
+RUN(run_unpool, qn_unpool_f32(pool, &a->unpooled, a->dst, a->src, a->index))
+RUN(run_unpool_grad, qn_unpool_grad_f32(pool, &a->unpooled, a->dst, a->src, a->index))
 
 static bool is_grad(const qn_bind *bind)
 {
@@ -46,6 +56,14 @@ static const qn_shape *shape_of_x(const qn_bind *bind)
     return is_grad(bind) ? &types->outputs[0].shape : &types->inputs[0].shape;
 }
 
+static int64_t pixels_of(const qn_shape *shape)
+{
+    int64_t pixels = 1;
+    for (int d = 1; d < shape->rank - 1; d++)
+        pixels *= shape->dims[d];
+    return pixels;
+}
+
 static pool_args *take_args(const qn_bind *bind)
 {
     const qn_op_types *types = bind->types;
@@ -56,9 +74,7 @@ static pool_args *take_args(const qn_bind *bind)
         return NULL;
     const qn_shape *x = shape_of_x(bind);
     args->shape = (qn_pool2d){.n = x->dims[0], .c = x->dims[x->rank - 1]};
-    args->pixels = 1;
-    for (int d = 1; d < x->rank - 1; d++)
-        args->pixels *= x->dims[d];
+    args->pixels = pixels_of(x);
     args->dst = bind->outputs[0].data;
     args->src = bind->inputs[0].data;
     if (is_grad(bind) && types->inputs_count > 1)
@@ -110,7 +126,62 @@ static bool bind_all_avg(const qn_bind *bind)
                           : qn_bind_to(bind, run_all_avg, "global average"));
 }
 
+static pool_args *take_adaptive(const qn_bind *bind)
+{
+    pool_args *args = take_args(bind);
+    if (!args)
+        return NULL;
+    const qn_op_types *types = bind->types;
+    const qn_shape *x = shape_of_x(bind);
+    const qn_shape *y = is_grad(bind) ? &types->inputs[0].shape : &types->outputs[0].shape;
+    args->adaptive = (qn_adaptive_pool){
+        .n = x->dims[0], .c = x->dims[x->rank - 1], .in = {1, 1, 1}, .out = {1, 1, 1}};
+    for (int d = 1; d < x->rank - 1; d++) {
+        args->adaptive.in[3 - (x->rank - 1) + d] = x->dims[d];
+        args->adaptive.out[3 - (x->rank - 1) + d] = y->dims[d];
+    }
+    return args;
+}
+
+static bool bind_adaptive_max(const qn_bind *bind)
+{
+    return take_adaptive(bind) &&
+           (is_grad(bind) ? qn_bind_to(bind, run_adaptive_max_grad, "adaptive max gradient")
+                          : qn_bind_to(bind, run_adaptive_max, "adaptive max"));
+}
+
+static bool bind_adaptive_avg(const qn_bind *bind)
+{
+    return take_adaptive(bind) &&
+           (is_grad(bind) ? qn_bind_to(bind, run_adaptive_avg_grad, "adaptive average gradient")
+                          : qn_bind_to(bind, run_adaptive_avg, "adaptive average"));
+}
+
+/* The index has the shape of what goes in, forward x, backward dx. */
+static bool bind_unpool(const qn_bind *bind)
+{
+    pool_args *args = take_args(bind);
+    if (!args)
+        return false;
+    const qn_op_types *types = bind->types;
+    const qn_shape *from = &types->inputs[1].shape;
+    const qn_shape *to = is_grad(bind) ? &types->inputs[0].shape : &types->outputs[0].shape;
+    args->unpooled = (qn_unpool){.n = from->dims[0],
+                                 .c = from->dims[from->rank - 1],
+                                 .from = pixels_of(from),
+                                 .to = pixels_of(to)};
+    args->index = bind->inputs[1].data;
+    return is_grad(bind) ? qn_bind_to(bind, run_unpool_grad, "unpool gradient")
+                         : qn_bind_to(bind, run_unpool, "unpool");
+}
+
 const qn_binding qn_bindings_pool[] = {
+    {.op = "AdaptiveMaxPool", .bind = bind_adaptive_max},
+    {.op = "AdaptiveMaxPoolGrad", .bind = bind_adaptive_max},
+    {.op = "AdaptiveAveragePool", .bind = bind_adaptive_avg},
+    {.op = "AdaptiveAveragePoolGrad", .bind = bind_adaptive_avg},
+    {.op = "MaxUnpool", .bind = bind_unpool},
+    {.op = "MaxUnpoolGrad", .bind = bind_unpool},
     {.op = "MaxPool", .bind = bind_max},
     {.op = "MaxPoolGrad", .bind = bind_max},
     {.op = "AveragePool", .bind = bind_avg},

@@ -22,7 +22,7 @@ enum {
     PIXEL_BLOCK = 512 /* pixels summed in f32 */
 };
 
-static const qn_pool_kernels *choose(void)
+const qn_pool_kernels *qn_pool_f32_kernels(void)
 {
     static const qn_pool_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_pool_f32);
     return rows[qn_cpu_level()];
@@ -225,8 +225,12 @@ void qn_max_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, void *ch
                        const float *x)
 {
     qn_pool2d whole = with_depth(shape);
-    job j = {
-        .kernels = choose(), .s = &whole, .run = run_max, .dst = y, .src = x, .choice = choice};
+    job j = {.kernels = qn_pool_f32_kernels(),
+             .s = &whole,
+             .run = run_max,
+             .dst = y,
+             .src = x,
+             .choice = choice};
     if (choice && is_plain(&whole))
         qn_split(pool, shape->n * shape->oh,
                  qn_split_grain(4 * shape->ow * shape->c, (int64_t)4 * GRAIN), plain_range, &j);
@@ -238,7 +242,7 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
                             const void *choice)
 {
     qn_pool2d whole = with_depth(shape);
-    job j = {.kernels = choose(),
+    job j = {.kernels = qn_pool_f32_kernels(),
              .s = &whole,
              .run = run_max_grad,
              .dst = dx,
@@ -254,14 +258,18 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
 void qn_avg_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, const float *x)
 {
     qn_pool2d whole = with_depth(shape);
-    job j = {.kernels = choose(), .s = &whole, .run = run_average, .dst = y, .src = x};
+    job j = {.kernels = qn_pool_f32_kernels(), .s = &whole, .run = run_average, .dst = y, .src = x};
     forward(pool, &j);
 }
 
 void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy)
 {
     qn_pool2d whole = with_depth(shape);
-    job j = {.kernels = choose(), .s = &whole, .run = run_average_grad, .dst = dx, .src = dy};
+    job j = {.kernels = qn_pool_f32_kernels(),
+             .s = &whole,
+             .run = run_average_grad,
+             .dst = dx,
+             .src = dy};
     backward(pool, &j);
 }
 

@@ -37,6 +37,34 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
 void qn_avg_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, const float *x);
 void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy);
 
+/*
+ * Adaptive: y [n, out..., c] over x [n, in..., c]; output o of `out` covers [floor(o in / out), ceil((o + 1) in / out)) of
+ * each dimension (as PyTorch). choice, i32: the pixel of the image, the first largest or first NaN; NULL = nobody asks.
+ * Backward a choice outside the image counts nothing. Missing dimensions are 1 and stand in front.
+ */
+typedef struct {
+    int64_t n, c, in[3], out[3];
+} qn_adaptive_pool;
+void qn_adaptive_max_f32(qn_pool *pool, const qn_adaptive_pool *shape, float *y, int32_t *choice,
+                         const float *x);
+void qn_adaptive_max_grad_f32(qn_pool *pool, const qn_adaptive_pool *shape, float *dx,
+                              const float *dy, const int32_t *choice);
+void qn_adaptive_avg_f32(qn_pool *pool, const qn_adaptive_pool *shape, float *y, const float *x);
+void qn_adaptive_avg_grad_f32(qn_pool *pool, const qn_adaptive_pool *shape, float *dx,
+                              const float *dy);
+
+/*
+ * MaxUnpool of ONNX: y [n, to, c] is zeros but for elements of x [n, from, c], each added at its index, flat in [n, c, to];
+ * an index outside counts nothing. The gradient picks dy where x went, 0 where it went nowhere.
+ */
+typedef struct {
+    int64_t n, c, from, to; /* pixels of x and y */
+} qn_unpool;
+void qn_unpool_f32(qn_pool *pool, const qn_unpool *shape, float *y, const float *x,
+                   const int64_t *index);
+void qn_unpool_grad_f32(qn_pool *pool, const qn_unpool *shape, float *dx, const float *dy,
+                        const int64_t *index);
+
 /* Global: y[n, c] over x[n, pixels, c]. choice: i32 pixel of the first largest, or NULL. */
 void qn_global_max_f32(qn_pool *pool, float *y, int32_t *choice, const float *x, int64_t n,
                        int64_t pixels, int64_t c);

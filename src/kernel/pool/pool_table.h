@@ -36,5 +36,7 @@ typedef struct {
 
 extern const qn_pool_kernels qn_pool_f32_ref, qn_pool_f32_neon, qn_pool_f32_avx2,
     qn_pool_f32_avx512;
+/* Those of the CPU level in force. */
+const qn_pool_kernels *qn_pool_f32_kernels(void);
 
 #endif
