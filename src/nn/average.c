@@ -23,6 +23,18 @@ static bool is_averaged(const qn_graph *model, qn_value value)
            qn_nn_pattern_matches("*.running_*", qn_graph_name(model, value));
 }
 
+/* Weights have mirrors by role; what is not trained has states of the same names. */
+static qn_value average_state(qn_graph *graph, qn_value weight)
+{
+    char name[256];
+    const qn_type type = *qn_graph_type(graph, weight);
+    if (qn_graph_is_trainable(graph, weight))
+        return qn_graph_state_like(graph, weight, "average");
+    qn_nn_average_name(qn_graph_name(graph, weight), name, sizeof name);
+    return qn_graph_state(graph, name, type.dtype, type.shape, (qn_init){.kind = QN_INIT_ZERO},
+                          false);
+}
+
 static void add_average(qn_graph *graph, const qn_graph *model, qn_value value, qn_value *share)
 {
     const qn_type *type = qn_graph_type(model, value);
@@ -33,7 +45,7 @@ static void add_average(qn_graph *graph, const qn_graph *model, qn_value value, 
                        (qn_init){.kind = QN_INIT_ZERO}, qn_graph_is_trainable(model, value));
     if (weight == QN_NONE)
         return;
-    qn_value average = qn_graph_state_like(graph, weight, "average");
+    qn_value average = average_state(graph, weight);
     qn_value inputs[] = {average, weight, *share};
     if (average == QN_NONE)
         return;

@@ -144,20 +144,22 @@ static qn_value spectral_norm(const reparam *r)
     qn_value matrix = matrix_of(r);
     if (matrix == QN_NONE)
         return QN_NONE;
+    bool rows = r->outputs == QN_NN_OUTPUTS_ROWS; /* outputs first, inputs last */
     qn_shape u_shape = qn_nn_shape(r->at, matrix), v_shape = u_shape;
     int last = u_shape.rank - 1;
-    u_shape.dims[last - 1] = u_shape.dims[last];
+    qn_shape *swapped = rows ? &v_shape : &u_shape;
+    swapped->dims[last - 1] = swapped->dims[last];
     u_shape.dims[last] = v_shape.dims[last] = 1;
     qn_value u = vector(r, "spectral_u", u_shape), v = vector(r, "spectral_v", v_shape);
     if (u == QN_NONE || v == QN_NONE)
         return QN_NONE;
-    qn_value right = iterate(graph, matrix, v, u, true), left = QN_NONE;
-    if (right != QN_NONE)
-        left = iterate(graph, matrix, right, v, false);
-    qn_value image = left == QN_NONE ? QN_NONE : product(graph, matrix, right, false);
+    qn_value left = iterate(graph, matrix, v, u, !rows), right = QN_NONE;
+    if (left != QN_NONE)
+        right = iterate(graph, matrix, left, v, rows);
+    qn_value image = right == QN_NONE ? QN_NONE : product(graph, matrix, left, rows);
     if (image == QN_NONE)
         return QN_NONE;
-    qn_value each = qn_graph_op2(graph, "Mul", image, left);
+    qn_value each = qn_graph_op2(graph, "Mul", image, right);
     qn_value sigma = along(graph, "ReduceSum", each, 0);
     if (r->outputs != QN_NN_OUTPUTS_ROWS)
         sigma = with_dims(graph, "Reshape", "shape", sigma, (int64_t[]){1}, 1);

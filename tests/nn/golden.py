@@ -557,6 +557,87 @@ def reparametrised(kind):
     return case
 
 
+def reparametrised_sequence(kind):
+    """The same for a transposed convolution and a GRU of both directions, whose matrices are those of linear layers here."""
+    from torch.nn.utils import parametrizations as P
+    make = P.weight_norm if kind == "weight_norm" else P.spectral_norm
+    grow, head = settle(nn.ConvTranspose1d(3, 4, 3, stride=2)), settle(nn.Linear(10, 3))
+    parts = [[settle(nn.Linear(4, 15)), settle(nn.Linear(5, 15))] for _ in range(2)]
+    make(grow)
+    for pair in parts:
+        for layer in pair:
+            make(layer)
+    states, buffers = States(), States()
+
+    def gates(w):  # torch's r z n in ONNX's order z r h
+        r, z, n = w.chunk(3)
+        return torch.cat([z, r, n])
+
+    def both(i, what):
+        return [what(pair[i].parametrizations.weight) for pair in parts]
+
+    def stack(turn=lambda w: w):
+        return lambda *ws: torch.stack([turn(w) for w in ws])
+
+    own = grow.parametrizations.weight
+    if kind == "weight_norm":
+        with torch.no_grad():
+            for g in [own.original0] + both(0, lambda w: w.original0) + both(1, lambda w: w.original0):
+                g.copy_((g * 1.25).float().double())
+        states.add("layers.0.gain", [own.original0], lambda g: g.reshape(-1))
+        states.add("layers.0.weight", [own.original1], lambda w: w.permute(2, 1, 0))
+        for i, (name, gain) in enumerate((("weight", "gain"), ("recurrent", "recurrent_gain"))):
+            states.add(f"layers.1.{gain}", both(i, lambda w: w.original0), stack(gates))
+            states.add(f"layers.1.{name}", both(i, lambda w: w.original1), stack(gates))
+    else:
+        with torch.no_grad():
+            for power in [own[0]] + both(0, lambda w: w[0]) + both(1, lambda w: w[0]):
+                power._u.copy_(power._u.float().double())
+                power._v.copy_(power._v.float().double())
+        states.add("layers.0.weight", [own.original], lambda w: w.permute(2, 1, 0))
+        buffers.add("layers.0.spectral_u", [own[0]._u], lambda u: u[:, None])
+        buffers.add("layers.0.spectral_v", [own[0]._v], lambda v: v.reshape(3, 3).T.reshape(-1, 1))
+        for i, (name, what) in enumerate((("weight", ""), ("recurrent", "recurrent_"))):
+            states.add(f"layers.1.{name}", both(i, lambda w: w.original), stack(gates))
+            buffers.add(f"layers.1.{what}spectral_u", both(i, lambda w: w[0]._u), stack(lambda u: gates(u)[:, None]))
+            buffers.add(f"layers.1.{what}spectral_v", both(i, lambda w: w[0]._v), stack(lambda v: v[:, None]))
+    states.add("layers.0.bias", [grow.bias])
+    states.add("layers.1.bias", [layer.bias for pair in parts for layer in pair],
+               lambda *bs: torch.stack([torch.cat([gates(bs[i]), gates(bs[i + 1])]) for i in (0, 2)]))
+    states.dense("layers.2", head)
+    module = nn.ModuleList([grow, head] + [layer for pair in parts for layer in pair])
+
+    def walk(steps, wi, bi, wh, bh):
+        h = torch.zeros(steps[0].shape[0], 5, dtype=torch.float64)
+        for x in steps:
+            (ri, zi, ni), (rh, zh, nh) = F.linear(x, wi, bi).chunk(3, 1), F.linear(h, wh, bh).chunk(3, 1)
+            r, z = torch.sigmoid(ri + rh), torch.sigmoid(zi + zh)
+            n = torch.tanh(ni + r * nh)
+            h = (1 - z) * n + z * h
+        return h
+
+    def run(_):
+        steps = list(grow(x.permute(0, 2, 1)).permute(2, 0, 1))
+        # a weight is made once a step, as each making moves the power iteration on
+        made = [[(layer.weight, layer.bias) for layer in pair] for pair in parts]
+        ends = [walk(order, *first, *second) for order, (first, second) in zip((steps, steps[::-1]), made)]
+        return head(torch.cat(ends, 1))
+
+    x, t = data(4, 3, 3), torch.randint(0, 3, (4,))
+    case = {
+        "layers": [{"conv1d_transpose": {"filters": 4, "kernel": 3, "stride": 2, "reparametrize": kind}},
+                   {"gru": {"units": 5, "bidirectional": True, "reparametrize": kind}}, {"dense": {"units": 3}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "sgd", "rate": 0.1},
+    }
+    if buffers.rows:
+        case["buffers"] = buffers.write(lambda b: b)
+    train(case, module, states, run, lambda y: F.cross_entropy(y, t), lambda p: torch.optim.SGD(p, 0.1))
+    if buffers.rows:
+        case["buffers_after"] = buffers.write(lambda b: b)
+    return case
+
+
 OPTIMIZERS = {
     "adagrad": lambda: optimizer("adagrad", lambda p: torch.optim.Adagrad(p, 0.1, lr_decay=0.1, weight_decay=0.01),
                                  rate=0.1, lr_decay=0.1, weight_decay=0.01),
@@ -630,6 +711,8 @@ LOSSES = {
 CASES = {
     "weight_norm": lambda: reparametrised("weight_norm"),
     "spectral_norm": lambda: reparametrised("spectral_norm"),
+    "weight_norm_sequence": lambda: reparametrised_sequence("weight_norm"),
+    "spectral_norm_sequence": lambda: reparametrised_sequence("spectral_norm"),
     **{f"loss_{name}": make for name, make in LOSSES.items()},
     **{f"optimizer_{name}": make for name, make in OPTIMIZERS.items()},
     "cnn": cnn,

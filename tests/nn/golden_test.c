@@ -101,6 +101,8 @@ static void reparametrised_weights_are_pytorchs(void **unused)
     (void)unused;
     golden_check("weight_norm", NULL);
     golden_check("spectral_norm", NULL);
+    golden_check("weight_norm_sequence", NULL);
+    golden_check("spectral_norm_sequence", NULL);
 }
 
 static void every_loss_is_pytorchs(void **unused)

@@ -275,16 +275,36 @@ static void ask(const char *model, qn_shape sample, const char *what)
     qn_arena_deinit(&arena);
 }
 
+static void list_case(const layer_case *c, char *dst, size_t size, const char *options)
+{
+    bool bare = !strchr(c->layers, ':');
+    (void)snprintf(dst, size,
+                   "model: {layers: [%s%s%s, flatten, dense: {units: 1}]}\n"
+                   "train: {epochs: 1, batch: 6, loss: mse, %s}\n",
+                   bare ? "" : "{", c->layers, bare ? "" : "}", options);
+}
+
 static void every_layer_trains_and_answers(void **state)
 {
     (void)state;
     for (int i = 0; i < CASES; i++) {
         char sections[1024], model[128];
-        const char *begin = strchr(cases[i].layers, ':') ? "{" : "";
-        (void)snprintf(sections, sizeof sections,
-                       "model: {layers: [%s%s%s, flatten, dense: {units: 1}]}\n"
-                       "train: {epochs: 1, batch: 6, loss: mse}\n",
-                       begin, cases[i].layers, *begin ? "}" : "");
+        list_case(&cases[i], sections, sizeof sections, "seed: 3");
+        write_data(cases[i].input, false);
+        if (train(sections, model) != QN_OK)
+            fail_msg("%s: %s", cases[i].layers, err.text);
+        ask(model, cases[i].input, cases[i].layers);
+    }
+}
+
+/* The same under everything that goes through the whole of a network. */
+static void every_layer_takes_every_way(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        char sections[1024], model[128];
+        list_case(&cases[i], sections, sizeof sections,
+                  "precision: bf16, recompute: true, accumulate: 2, ema: 0.9");
         write_data(cases[i].input, false);
         if (train(sections, model) != QN_OK)
             fail_msg("%s: %s", cases[i].layers, err.text);
@@ -479,6 +499,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layer_has_its_case),
         cmocka_unit_test(every_layer_trains_and_answers),
+        cmocka_unit_test(every_layer_takes_every_way),
         cmocka_unit_test(kinds_of_sequences_train_and_answer),
         cmocka_unit_test(counts_have_rates),
         cmocka_unit_test(a_table_is_no_sequence),

@@ -243,6 +243,30 @@ static void swa_is_the_mean_of_the_last_epochs(void **unused)
     qn_net_destroy(net);
 }
 
+/* After one update averages are what was averaged, the running statistics of batch_norm among it. */
+static void averages_hold_running_statistics(void **unused)
+{
+    (void)unused;
+    static const float x[4][2] = {{1, 20}, {3, 40}, {5, 60}, {7, 80}};
+    static const float t[4][1] = {{1}, {2}, {3}, {4}};
+    float answers[3][4][1];
+    for (int run = 0; run < 3; run++) {
+        qn_net *net = qn_net_create(QN_INPUT(2), &err);
+        qn_net_batch_norm(net);
+        qn_net_dense(net, 1, QN_LINEAR);
+        qn_fit_options fit = {.optimizer = qn_adam(0.05F),
+                              .epochs = run < 2 ? 1 : 2,
+                              .batch = 4,
+                              .ema = run > 0 ? 0.9F : 0};
+        assert_ok(qn_net_fit(net, QN_VIEW(x), QN_VIEW(t), &fit, &err), &err);
+        assert_ok(qn_net_predict(net, QN_VIEW(x), QN_VIEW_OUT(answers[run]), &err), &err);
+        qn_net_destroy(net);
+    }
+    for (int i = 0; i < 4; i++)
+        assert_near(answers[1][i][0], answers[0][i][0], 1e-5);
+    assert_true(fabsf(answers[2][0][0] - answers[0][0][0]) > 1e-4F);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +276,7 @@ int main(void)
         cmocka_unit_test(divergence_learns_a_distribution),
         cmocka_unit_test(pairs_and_triplets_fall_into_place),
         cmocka_unit_test(ctc_learns_to_spell),
+        cmocka_unit_test(averages_hold_running_statistics),
         cmocka_unit_test(swa_is_the_mean_of_the_last_epochs),
         cmocka_unit_test(averages_and_groups_change_what_is_learned),
     };
