@@ -81,13 +81,9 @@ static qn_status quantize_infer(const qn_op_types *types, qn_type *ret_outputs, 
     return QN_OK;
 }
 
-/* In the precision of x, whose rounding decides ties. Writing saturates. */
-static double quotient(const qn_tensor *x, double value, double scale)
-{
-    return x->dtype == QN_DTYPE_F64 ? value / scale : (double)((float)value / (float)scale);
-}
-
-static void quantize_ref(const qn_op_run *run)
+/* Every element with its own scale and zero point. */
+static void by_scales(const qn_op_run *run,
+                      double (*change)(const qn_tensor *x, double value, double scale, double zero))
 {
     const qn_tensor *x = &run->inputs[0];
     scale_map map = map_scales(run->types);
@@ -96,9 +92,32 @@ static void quantize_ref(const qn_op_run *run)
     for (int64_t i = 0; i < count; i++) {
         int64_t at = scale_at(&map, blocked, i);
         double zero = qn_op_has(run->types, 2) ? qn_op_get(&run->inputs[2], at) : 0;
-        double steps = rint(quotient(x, qn_op_get(x, i), qn_op_get(&run->inputs[1], at)));
-        qn_op_put(&run->outputs[0], i, steps + zero);
+        double scale = qn_op_get(&run->inputs[1], at);
+        qn_op_put(&run->outputs[0], i, change(x, qn_op_get(x, i), scale, zero));
     }
+}
+
+/* In the precision of x, whose rounding decides ties. */
+static double quotient(const qn_tensor *x, double value, double scale)
+{
+    return x->dtype == QN_DTYPE_F64 ? value / scale : (double)((float)value / (float)scale);
+}
+
+/* Writing saturates. */
+static double to_steps(const qn_tensor *x, double value, double scale, double zero)
+{
+    return rint(quotient(x, value, scale)) + zero;
+}
+
+static double from_steps(const qn_tensor *x, double value, double scale, double zero)
+{
+    (void)x;
+    return (value - zero) * scale;
+}
+
+static void quantize_ref(const qn_op_run *run)
+{
+    by_scales(run, to_steps);
 }
 
 static qn_status dequantize_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -114,15 +133,7 @@ static qn_status dequantize_infer(const qn_op_types *types, qn_type *ret_outputs
 
 static void dequantize_ref(const qn_op_run *run)
 {
-    const qn_tensor *x = &run->inputs[0];
-    scale_map map = map_scales(run->types);
-    bool blocked = qn_op_attr_i(run->types, "block_size") > 0;
-    int64_t count = qn_shape_count(&x->shape);
-    for (int64_t i = 0; i < count; i++) {
-        int64_t at = scale_at(&map, blocked, i);
-        double zero = qn_op_has(run->types, 2) ? qn_op_get(&run->inputs[2], at) : 0;
-        qn_op_put(&run->outputs[0], i, (qn_op_get(x, i) - zero) * qn_op_get(&run->inputs[1], at));
-    }
+    by_scales(run, from_steps);
 }
 
 static qn_status dynamic_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
