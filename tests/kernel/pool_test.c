@@ -32,8 +32,50 @@ static int64_t tap_of(const qn_pool2d *p, int64_t at, int64_t t, bool *ret_padde
                : (((n * d + slice) * p->h + row) * p->w + col) * p->c + c;
 }
 
+/* The p-norm of scaled numbers, whose powers are beyond f32, and its gradient. */
+static void check_norm(const qn_pool2d *p, qn_pool *pool, int power, float scale)
+{
+    int64_t xs = p->n * or_1(p->d) * p->h * p->w * p->c,
+            ys = p->n * or_1(p->od) * p->oh * p->ow * p->c, taps = or_1(p->kd) * p->kh * p->kw;
+    guarded x = guarded_uniform(xs, 1, 3, -scale, scale), dy = guarded_uniform(ys, 2, 4, -1, 1),
+            y = guarded_make(ys, 3), dx = guarded_make(xs, 2);
+    double *slopes = calloc((size_t)xs, sizeof *slopes), *sizes = calloc((size_t)xs, sizeof *sizes);
+    memset(x.at, 0, (size_t)xs / 3 * sizeof *x.at); /* whole windows of zeros */
+    qn_norm_pool_grad from = {dy.at, x.at, y.at};
+    qn_norm_pool2d_f32(pool, p, power, y.at, x.at);
+    qn_norm_pool2d_grad_f32(pool, p, power, dx.at, &from);
+    for (int64_t i = 0; i < ys; i++) {
+        double sum = 0;
+        bool padded;
+        for (int64_t t = 0; t < taps; t++) {
+            int64_t at = tap_of(p, i, t, &padded);
+            sum += at < 0 ? 0 : pow(fabs((double)x.at[at]), power);
+        }
+        double want = pow(sum, 1.0 / power);
+        assert_true(fabs((double)y.at[i] - want) <= (double)(taps + 8) * 1.2e-7 * want);
+        for (int64_t t = 0; t < taps && want > 0; t++) {
+            int64_t at = tap_of(p, i, t, &padded);
+            double slope = at < 0 ? 0 : pow(fabs((double)x.at[at]) / (double)y.at[i], power - 1);
+            if (at < 0)
+                continue;
+            slopes[at] += (double)dy.at[i] * copysign(slope, (double)x.at[at]);
+            sizes[at] += fabs((double)dy.at[i] * slope);
+        }
+    }
+    double bound = (double)(2 * power + taps + 4) * 1.2e-7;
+    for (int64_t i = 0; i < xs; i++)
+        assert_true(fabs((double)dx.at[i] - slopes[i]) <= bound * sizes[i] + 1e-37);
+    free(slopes);
+    free(sizes);
+    guarded *buffers[] = {&x, &dy, &y, &dx};
+    for (int i = 0; i < 4; i++)
+        guarded_free(buffers[i]);
+}
+
 static void check_pool(const qn_pool2d *p, qn_pool *pool)
 {
+    static const int powers[] = {1, 2, 3, 64};
+    check_norm(p, pool, powers[(p->h + p->w + p->kw + p->stride_w) % 4], 1);
     int64_t xs = p->n * or_1(p->d) * p->h * p->w * p->c,
             ys = p->n * or_1(p->od) * p->oh * p->ow * p->c, taps = or_1(p->kd) * p->kh * p->kw;
     int bytes = qn_pool2d_choice_bytes(p);
@@ -208,6 +250,43 @@ static void global_pools_match_their_definition(void **state)
     }
 }
 
+/* Numbers whose powers f32 does not hold; infinities and NaN. */
+static void norms_neither_overflow_nor_lose_nan(void **state)
+{
+    (void)state;
+    const qn_pool2d s = {.n = 2,
+                         .h = 6,
+                         .w = 6,
+                         .c = 21,
+                         .oh = 3,
+                         .ow = 3,
+                         .kh = 2,
+                         .kw = 2,
+                         .stride_h = 2,
+                         .stride_w = 2,
+                         .dilation_h = 1,
+                         .dilation_w = 1};
+    enum { X = 2 * 6 * 6 * 21, Y = 2 * 3 * 3 * 21 };
+    static float x[X], y[Y];
+    FOR_EACH_LEVEL(level)
+    {
+        (void)level;
+        for (int power = 1; power < 6; power++) {
+            check_norm(&s, NULL, power, 1e30F);
+            check_norm(&s, NULL, power, 1e-30F);
+            values_uniform(x, X, 1, -1, 1);
+            x[0] = INFINITY;
+            x[1] = NAN;
+            x[2] = INFINITY;
+            x[21 + 2] = NAN;
+            qn_norm_pool2d_f32(NULL, &s, power, y, x);
+            assert_true(isinf(y[0]) && isnan(y[1]) && isnan(y[2]));
+            for (int i = 3; i < Y; i++)
+                assert_true(isfinite(y[i]));
+        }
+    }
+}
+
 /* Enough work for several threads: pieces are cut by shape, whoever takes them. */
 static void pools_give_the_same_bits_for_any_thread_count(void **state)
 {
@@ -227,7 +306,8 @@ static void pools_give_the_same_bits_for_any_thread_count(void **state)
                          .dilation_h = 1,
                          .dilation_w = 1};
     enum { X = 16 * 41 * 40 * 33, Y = 16 * 20 * 20 * 33, G = 16 * 33 };
-    static float x[X], dy[Y], y[POOLS][2 * Y], dx[POOLS][2 * X], g[POOLS][2 * G], dg[POOLS][2 * X];
+    static float x[X], dy[Y], y[POOLS][2 * Y], dx[POOLS][2 * X], g[POOLS][2 * G], dg[POOLS][2 * X],
+        norm[POOLS][Y + X];
     static uint8_t choice[POOLS][Y];
     static int32_t place[POOLS][G];
     values_uniform(x, X, 1, -1, 1);
@@ -238,6 +318,10 @@ static void pools_give_the_same_bits_for_any_thread_count(void **state)
         qn_max_pool2d_grad_f32(pool, &s, dx[p], dy, choice[p]);
         qn_avg_pool2d_f32(pool, &s, y[p] + Y, x);
         qn_avg_pool2d_grad_f32(pool, &s, dx[p] + X, dy);
+        qn_norm_pool2d_f32(pool, &s, 3, norm[p], x);
+        qn_norm_pool_grad from = {dy, x, norm[p]};
+        qn_norm_pool2d_grad_f32(pool, &s, 3, norm[p] + Y, &from);
+        assert_memory_equal(norm[p], norm[0], sizeof norm[0]);
         qn_global_max_f32(pool, g[p], place[p], x, 16, 41 * 40, 33);
         qn_global_avg_f32(pool, g[p] + G, x, 16, 41 * 40, 33);
         qn_global_max_grad_f32(pool, dg[p], g[p], place[p], 16, 41 * 40, 33);
@@ -257,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(pools_match_their_definition_in_every_geometry, levels_reset),
         cmocka_unit_test_teardown(global_pools_match_their_definition, levels_reset),
+        cmocka_unit_test_teardown(norms_neither_overflow_nor_lose_nan, levels_reset),
         cmocka_unit_test(pools_give_the_same_bits_for_any_thread_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,7 +14,9 @@ typedef struct {
     void *choice; /* written by the forward, read by the backward */
     const float *src;
     const int64_t *index; /* of unpooling */
-    int64_t pixels;       /* global forms */
+    qn_norm_pool_grad norm;
+    int p;
+    int64_t pixels; /* global forms */
 } pool_args;
 
 #define RUN(name, call)                                                                            \
@@ -39,6 +41,8 @@ RUN(run_adaptive_max, qn_adaptive_max_f32(pool, &a->adaptive, a->dst, a->choice,
 RUN(run_adaptive_max_grad, qn_adaptive_max_grad_f32(pool, &a->adaptive, a->dst, a->src, a->choice))
 RUN(run_adaptive_avg, qn_adaptive_avg_f32(pool, &a->adaptive, a->dst, a->src))
 RUN(run_adaptive_avg_grad, qn_adaptive_avg_grad_f32(pool, &a->adaptive, a->dst, a->src))
+RUN(run_norm, qn_norm_pool2d_f32(pool, &a->shape, a->p, a->dst, a->src))
+RUN(run_norm_grad, qn_norm_pool2d_grad_f32(pool, &a->shape, a->p, a->dst, &a->norm))
 RUN(run_unpool, qn_unpool_f32(pool, &a->unpooled, a->dst, a->src, a->index))
 RUN(run_unpool_grad, qn_unpool_grad_f32(pool, &a->unpooled, a->dst, a->src, a->index))
 
@@ -77,7 +81,7 @@ static pool_args *take_args(const qn_bind *bind)
     args->pixels = pixels_of(x);
     args->dst = bind->outputs[0].data;
     args->src = bind->inputs[0].data;
-    if (is_grad(bind) && types->inputs_count > 1)
+    if (is_grad(bind) && types->inputs_count == 2)
         args->choice = bind->inputs[1].data;
     else if (!is_grad(bind) && types->outputs_count > 1 && bind->wanted[1])
         args->choice = bind->outputs[1].data;
@@ -110,6 +114,48 @@ static bool bind_avg(const qn_bind *bind)
     args->shape.count_include_pad = qn_op_attr_i(bind->types, "count_include_pad") != 0;
     return is_grad(bind) ? qn_bind_to(bind, run_avg_grad, "average pool gradient")
                          : qn_bind_to(bind, run_avg, "average pool");
+}
+
+/* Backward: dy, x, y. */
+static void set_norm(const qn_bind *bind, pool_args *args)
+{
+    args->p = (int)qn_op_attr_i(bind->types, "p");
+    if (is_grad(bind))
+        args->norm =
+            (qn_norm_pool_grad){bind->inputs[0].data, bind->inputs[1].data, bind->inputs[2].data};
+}
+
+static bool bind_norm(const qn_bind *bind)
+{
+    pool_args *args = take_window(bind);
+    if (!args)
+        return false;
+    set_norm(bind, args);
+    return is_grad(bind) ? qn_bind_to(bind, run_norm_grad, "norm pool gradient")
+                         : qn_bind_to(bind, run_norm, "norm pool");
+}
+
+/* One window over all pixels, as a row of them. */
+static bool bind_all_norm(const qn_bind *bind)
+{
+    pool_args *args = take_args(bind);
+    if (!args)
+        return false;
+    args->shape = (qn_pool2d){.n = args->shape.n,
+                              .h = 1,
+                              .w = args->pixels,
+                              .c = args->shape.c,
+                              .oh = 1,
+                              .ow = 1,
+                              .kh = 1,
+                              .kw = args->pixels,
+                              .stride_h = 1,
+                              .stride_w = 1,
+                              .dilation_h = 1,
+                              .dilation_w = 1};
+    set_norm(bind, args);
+    return is_grad(bind) ? qn_bind_to(bind, run_norm_grad, "global norm pool gradient")
+                         : qn_bind_to(bind, run_norm, "global norm pool");
 }
 
 static bool bind_all_max(const qn_bind *bind)
@@ -180,6 +226,10 @@ const qn_binding qn_bindings_pool[] = {
     {.op = "AdaptiveMaxPoolGrad", .bind = bind_adaptive_max},
     {.op = "AdaptiveAveragePool", .bind = bind_adaptive_avg},
     {.op = "AdaptiveAveragePoolGrad", .bind = bind_adaptive_avg},
+    {.op = "LpPool", .bind = bind_norm},
+    {.op = "LpPoolGrad", .bind = bind_norm},
+    {.op = "GlobalLpPool", .bind = bind_all_norm},
+    {.op = "GlobalLpPoolGrad", .bind = bind_all_norm},
     {.op = "MaxUnpool", .bind = bind_unpool},
     {.op = "MaxUnpoolGrad", .bind = bind_unpool},
     {.op = "MaxPool", .bind = bind_max},

@@ -55,7 +55,8 @@ struct job {
     const float *src;
     char *choice;
     const char *chosen;
-    bool average;
+    const float *x, *y; /* of the p-norm, backward */
+    int p;
 };
 
 /* Taps [first, end) of a window that lie inside [0, size), starting at `origin`. */
@@ -179,6 +180,16 @@ static void run_average_grad(const job *j, int64_t x, int64_t y, const qn_window
     j->kernels->average_grad(j->dst + x, j->src + y, w);
 }
 
+static void run_norm(const job *j, int64_t x, int64_t y, const qn_window *w)
+{
+    j->kernels->norm(j->dst + y, j->src + x, w, j->p);
+}
+
+static void run_norm_grad(const job *j, int64_t x, int64_t y, const qn_window *w)
+{
+    j->kernels->norm_grad(j->dst + x, j->src + y, j->x + x, j->y + y, w, j->p);
+}
+
 /* The common case, 2x2 windows side by side: whole rows at a time, and backward each place is written once. */
 static bool is_plain(const qn_pool2d *p)
 {
@@ -270,6 +281,29 @@ void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
              .run = run_average_grad,
              .dst = dx,
              .src = dy};
+    backward(pool, &j);
+}
+
+void qn_norm_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, int p, float *y, const float *x)
+{
+    qn_pool2d whole = with_depth(shape);
+    job j = {
+        .kernels = qn_pool_f32_kernels(), .s = &whole, .run = run_norm, .dst = y, .src = x, .p = p};
+    forward(pool, &j);
+}
+
+void qn_norm_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, int p, float *dx,
+                             const qn_norm_pool_grad *from)
+{
+    qn_pool2d whole = with_depth(shape);
+    job j = {.kernels = qn_pool_f32_kernels(),
+             .s = &whole,
+             .run = run_norm_grad,
+             .dst = dx,
+             .src = from->dy,
+             .x = from->x,
+             .y = from->y,
+             .p = p};
     backward(pool, &j);
 }
 

@@ -36,6 +36,14 @@ void qn_max_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, co
                             const void *choice);
 void qn_avg_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, float *y, const float *x);
 void qn_avg_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, float *dx, const float *dy);
+/* The p-norm, 1 <= p <= 64: y = (sum |x|^p)^(1 / p) over the places inside x; dx = sum of dy sign(x) (|x| / y)^(p - 1), nothing
+ * where y is 0. Accuracy: |error| <= (k + 8) eps * y for k places, (2 p + k + 4) eps * the sum of |terms| backward. */
+void qn_norm_pool2d_f32(qn_pool *pool, const qn_pool2d *shape, int p, float *y, const float *x);
+typedef struct {
+    const float *dy, *x, *y;
+} qn_norm_pool_grad;
+void qn_norm_pool2d_grad_f32(qn_pool *pool, const qn_pool2d *shape, int p, float *dx,
+                             const qn_norm_pool_grad *from);
 
 /*
  * Adaptive: y [n, out..., c] over x [n, in..., c]; output o of `out` covers [floor(o in / out), ceil((o + 1) in / out)) of

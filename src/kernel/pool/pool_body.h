@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernel/pool/pool_table.h"
+#include "kernel/vec_math.h"
 
 /* Takes the largest of rows x cols places whose first has number `first`. */
 VEC void plane_max(const float *x, const qn_window *w, vm m, int32_t first, vf *best, vi *place)
@@ -125,7 +126,74 @@ static void average_grad(float *dx, const float *dy, const qn_window *w)
     }
 }
 
+/* x^p by squaring, p >= 0. */
+VEC vf power(vf x, int p)
+{
+    vf y = vf_set(1);
+    for (; p > 0; p >>= 1, x = vf_mul(x, x))
+        if (p & 1)
+            y = vf_mul(y, x);
+    return y;
+}
+
+/* x^(1 / p) of a sum of powers, which is 1 or more. */
+VEC vf root(vf x, int p)
+{
+    if (p == 1)
+        return x;
+    return p == 2 ? vf_sqrt(x) : math_exp(vf_div(math_log(x), vf_set((float)p)));
+}
+
+/* By the largest: m (sum (|x| / m)^p)^(1 / p), so that nothing overflows. The largest itself counts as 1, also where it is 0 or
+ * infinite; a NaN makes the sum NaN. */
+VEC vf window_norm(const float *x, const qn_window *w, vm m, int p)
+{
+    vf most = vf_zero(), sum = vf_zero();
+    for (int64_t i = 0; i < w->slabs * w->rows; i++) {
+        const float *line = x + i / w->rows * w->slab + i % w->rows * w->row;
+        for (int64_t j = 0; j < w->cols; j++)
+            most = vf_max(vf_abs(vf_load_mask(line + j * w->col, m)), most);
+    }
+    for (int64_t i = 0; i < w->slabs * w->rows; i++) {
+        const float *line = x + i / w->rows * w->slab + i % w->rows * w->row;
+        for (int64_t j = 0; j < w->cols; j++) {
+            vf v = vf_abs(vf_load_mask(line + j * w->col, m));
+            v = vf_pick(vf_eq(v, most), vf_set(1), vf_div(v, most));
+            sum = vf_add(sum, power(v, p));
+        }
+    }
+    return vf_mul(most, root(sum, p));
+}
+
+static void norm(float *y, const float *x, const qn_window *w, int p)
+{
+    for (int64_t s = 0; s < w->count; s++, x += w->move)
+        for (int64_t c = 0; c < w->channels; c += VL) {
+            vm m = vm_first(w->channels - c < VL ? (int)(w->channels - c) : VL);
+            vf_store_mask(y + s * w->channels + c, window_norm(x + c, w, m, p), m);
+        }
+}
+
+static void norm_grad(float *dx, const float *dy, const float *x, const float *y,
+                      const qn_window *w, int p)
+{
+    for (int64_t s = 0; s < w->count; s++, dx += w->move, x += w->move)
+        for (int64_t c = 0; c < w->channels; c += VL) {
+            vm m = vm_first(w->channels - c < VL ? (int)(w->channels - c) : VL);
+            vf of = vf_load_mask(y + s * w->channels + c, m),
+               g = vf_load_mask(dy + s * w->channels + c, m);
+            vm counts = vf_lt(vf_zero(), of);
+            for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++) {
+                int64_t at = c + qn_window_at(w, t);
+                vf from = vf_load_mask(x + at, m), to = vf_load_mask(dx + at, m);
+                vf slope = vf_copysign(power(vf_div(vf_abs(from), of), p - 1), from);
+                vf_store_mask(dx + at, vf_add(to, vf_keep(counts, vf_mul(g, slope))), m);
+            }
+        }
+}
+
 #define POOL_TABLE                                                                                 \
     {                                                                                              \
-        .max = max, .max_grad = max_grad, .average = average, .average_grad = average_grad         \
+        .max = max, .max_grad = max_grad, .average = average, .average_grad = average_grad,        \
+        .norm = norm, .norm_grad = norm_grad                                                       \
     }

@@ -59,5 +59,33 @@ static void average_grad(float *dx, const float *dy, const qn_window *w)
     }
 }
 
-const qn_pool_kernels qn_pool_f32_ref = {
-    .max = max, .max_grad = max_grad, .average = average, .average_grad = average_grad};
+static void norm(float *y, const float *x, const qn_window *w, int p)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        const float *from = x + at / w->channels * w->move + at % w->channels;
+        double sum = 0;
+        for (int64_t t = 0; t < w->slabs * w->rows * w->cols; t++)
+            sum += pow(fabs((double)from[qn_window_at(w, t)]), p);
+        y[at] = (float)pow(sum, 1 / (double)p);
+    }
+}
+
+static void norm_grad(float *dx, const float *dy, const float *x, const float *y,
+                      const qn_window *w, int p)
+{
+    for (int64_t at = 0; at < w->count * w->channels; at++) {
+        int64_t first = at / w->channels * w->move + at % w->channels;
+        for (int64_t t = 0; y[at] > 0 && t < w->slabs * w->rows * w->cols; t++) {
+            double from = (double)x[first + qn_window_at(w, t)];
+            double slope = pow(fabs(from) / (double)y[at], p - 1);
+            dx[first + qn_window_at(w, t)] += (float)((double)dy[at] * copysign(slope, from));
+        }
+    }
+}
+
+const qn_pool_kernels qn_pool_f32_ref = {.max = max,
+                                         .max_grad = max_grad,
+                                         .average = average,
+                                         .average_grad = average_grad,
+                                         .norm = norm,
+                                         .norm_grad = norm_grad};

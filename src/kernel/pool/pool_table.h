@@ -32,6 +32,10 @@ typedef struct {
                      const qn_window *w);
     void (*average)(float *y, const float *x, const qn_window *w);
     void (*average_grad)(float *dx, const float *dy, const qn_window *w);
+    /* The p-norm, p >= 1; its gradient adds dy sign(x) (|x| / y)^(p - 1), nothing where y is 0. */
+    void (*norm)(float *y, const float *x, const qn_window *w, int p);
+    void (*norm_grad)(float *dx, const float *dy, const float *x, const float *y,
+                      const qn_window *w, int p);
 } qn_pool_kernels;
 
 extern const qn_pool_kernels qn_pool_f32_ref, qn_pool_f32_neon, qn_pool_f32_avx2,
