@@ -1,10 +1,12 @@
 /*
  * Attention at every level against double precision: sizes around the blocks, shared heads, windows, masks, lengths;
- * and the same bits for any number of threads.
+ * and the same bits for any number of threads. Narrow, the factors are numbers of bf16 and what the kernel itself rounds (weights
+ * and their slopes, by 2^-8) is bounded with them.
  */
 #include "kernel_testing.h"
 
 #include "kernel/attention/attention.h"
+#include "kernel/half/half.h"
 
 /* What a case has beside its sizes. */
 enum { LENGTHS = 1, STARTS = 2, SLOPES = 4 };
@@ -61,6 +63,14 @@ static void poison(bench *b, int64_t n)
     }
 }
 
+/* Rounds the factors; those of `halves` are put as bf16 into `store`, which the run reads. */
+static const float *narrowed(guarded *g, bool half, uint16_t *store)
+{
+    qn_f32_round_bf16(NULL, g->at, g->at, g->count);
+    qn_bf16_of_f32(NULL, store, g->at, g->count);
+    return half ? (const float *)(const void *)store : g->at;
+}
+
 static void bench_run(bench *b, unsigned given, qn_pool *pool, int threads)
 {
     b->io.lengths = given & LENGTHS ? b->lengths : NULL;
@@ -68,18 +78,32 @@ static void bench_run(bench *b, unsigned given, qn_pool *pool, int threads)
     b->io.slopes = given & SLOPES ? b->slopes : NULL;
     for (int64_t n = 0; given & LENGTHS && n < b->io.batch; n++)
         poison(b, n);
-    void *scratch = scratch_of(qn_attention_scratch_bytes(&b->io, threads));
-    qn_attention_f32(pool, &b->io, b->y.at, b->lse.at, scratch);
+    qn_attention io = b->io;
+    guarded *factors[4] = {&b->q, &b->k, &b->v, &b->dy};
+    uint16_t *store[4];
+    const float *seen_at[4];
+    for (int f = 0; f < 4; f++) {
+        store[f] = calloc((size_t)factors[f]->count + 1, sizeof *store[f]);
+        seen_at[f] =
+            io.narrow ? narrowed(factors[f], io.halves >> f & 1, store[f]) : factors[f]->at;
+    }
+    io.q = seen_at[0];
+    io.k = seen_at[1];
+    io.v = seen_at[2];
+    void *scratch = scratch_of(qn_attention_scratch_bytes(&io, threads));
+    qn_attention_f32(pool, &io, b->y.at, b->lse.at, scratch);
     free(scratch);
-    scratch = scratch_of(qn_attention_grad_scratch_bytes(&b->io, threads));
-    qn_attention_grad grad = {.dy = b->dy.at,
+    scratch = scratch_of(qn_attention_grad_scratch_bytes(&io, threads));
+    qn_attention_grad grad = {.dy = seen_at[3],
                               .y = b->y.at,
                               .lse = b->lse.at,
                               .dq = b->dq.at,
                               .dk = b->dk.at,
                               .dv = b->dv.at};
-    qn_attention_grad_f32(pool, &b->io, &grad, scratch);
+    qn_attention_grad_f32(pool, &io, &grad, scratch);
     free(scratch);
+    for (int f = 0; f < 4; f++)
+        free(store[f]);
 }
 
 static void bench_free(bench *b)
@@ -128,13 +152,32 @@ static double score(const qn_attention *io, int64_t n, int64_t h, int64_t i, int
     return s;
 }
 
-/* One query of one head: checks y, lse and dq; adds to dk and dv. */
-static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double *dk, double *dv)
+/* A sum and what rounding factors on the way may change of it. */
+typedef struct {
+    double sum, loose;
+} bounded;
+
+static void add(bounded *to, double x, double error, double factor)
 {
+    to->sum += x * factor;
+    to->loose += error * fabs(factor);
+}
+
+static void check_near(float got, bounded want, double least)
+{
+    if (!(fabs((double)got - want.sum) <= want.loose + least))
+        fail_msg("%g, want %g within %g", (double)got, want.sum, want.loose + least);
+}
+
+/* One query of one head: checks y, lse and dq; adds to dk and dv. */
+static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, bounded *dk, bounded *dv)
+{
+    const double unit = b->io.narrow ? 0x1p-8 : 0;
     const qn_attention *io = &b->io;
     int64_t wide = io->value_dim, kv = h / (io->heads / io->kv_heads);
     int64_t at = (n * io->queries + i) * io->heads + h;
-    double top = -INFINITY, sum = 0, slope, y[64] = {0}, dq[128] = {0}, delta = 0;
+    double top = -INFINITY, sum = 0, slope, delta = 0, loose_delta = 0;
+    bounded y[64] = {0}, dq[128] = {0};
     for (int64_t j = 0; j < io->keys; j++)
         top = fmax(top, score(io, n, h, i, j, &slope));
     for (int64_t j = 0; j < io->keys && top > -1e300; j++)
@@ -147,11 +190,13 @@ static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double 
     for (int64_t j = 0; j < io->keys && sum > 0; j++) {
         double p = exp(score(io, n, h, i, j, &slope) - top) / sum;
         for (int64_t d = 0; d < wide && seen(io, n, h, i, j); d++)
-            y[d] += p * (double)io->v[((n * io->keys + j) * io->kv_heads + kv) * wide + d];
+            add(&y[d], p, unit * p,
+                (double)io->v[((n * io->keys + j) * io->kv_heads + kv) * wide + d]);
     }
     for (int64_t d = 0; d < wide; d++) {
-        assert_true(fabs((double)b->y.at[at * wide + d] - y[d]) <= 1e-5);
-        delta += y[d] * (double)b->dy.at[at * wide + d];
+        check_near(b->y.at[at * wide + d], y[d], 1e-5);
+        delta += y[d].sum * (double)b->dy.at[at * wide + d];
+        loose_delta += y[d].loose * fabs((double)b->dy.at[at * wide + d]);
     }
     for (int64_t j = 0; j < io->keys && sum > 0; j++) {
         int64_t row = (n * io->keys + j) * io->kv_heads + kv;
@@ -160,16 +205,16 @@ static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, double 
             continue;
         for (int64_t d = 0; d < wide; d++) {
             dp += (double)b->dy.at[at * wide + d] * (double)io->v[row * wide + d];
-            dv[row * wide + d] += p * (double)b->dy.at[at * wide + d];
+            add(&dv[row * wide + d], p, unit * p, (double)b->dy.at[at * wide + d]);
         }
-        double ds = p * (dp - delta) * slope;
+        double ds = p * (dp - delta) * slope, loose = unit * fabs(ds) + p * slope * loose_delta;
         for (int64_t d = 0; d < io->dim; d++) {
-            dq[d] += ds * (double)io->k[row * io->dim + d];
-            dk[row * io->dim + d] += ds * (double)io->q[at * io->dim + d];
+            add(&dq[d], ds, loose, (double)io->k[row * io->dim + d]);
+            add(&dk[row * io->dim + d], ds, loose, (double)io->q[at * io->dim + d]);
         }
     }
     for (int64_t d = 0; d < io->dim; d++)
-        assert_true(fabs((double)b->dq.at[at * io->dim + d] - dq[d]) <= 2e-5);
+        check_near(b->dq.at[at * io->dim + d], dq[d], 2e-5);
 }
 
 static void check(qn_attention io, int masks, unsigned given, qn_pool *pool)
@@ -177,15 +222,15 @@ static void check(qn_attention io, int masks, unsigned given, qn_pool *pool)
     bench b = bench_make(io, masks);
     bench_run(&b, given, pool, 2);
     int64_t rows = io.batch * io.keys * io.kv_heads;
-    double *dk = calloc((size_t)(rows * io.dim + 1), sizeof *dk);
-    double *dv = calloc((size_t)(rows * io.value_dim + 1), sizeof *dv);
+    bounded *dk = calloc((size_t)(rows * io.dim + 1), sizeof *dk);
+    bounded *dv = calloc((size_t)(rows * io.value_dim + 1), sizeof *dv);
     for (int64_t at = 0; at < io.batch * io.heads * io.queries; at++)
         check_query(&b, at / io.queries / io.heads, at / io.queries % io.heads, at % io.queries, dk,
                     dv);
     for (int64_t i = 0; i < rows * io.dim; i++)
-        assert_true(fabs((double)b.dk.at[i] - dk[i]) <= 5e-5);
+        check_near(b.dk.at[i], dk[i], 5e-5);
     for (int64_t i = 0; i < rows * io.value_dim; i++)
-        assert_true(fabs((double)b.dv.at[i] - dv[i]) <= 5e-5);
+        check_near(b.dv.at[i], dv[i], 5e-5);
     free(dk);
     free(dv);
     bench_free(&b);
@@ -234,6 +279,9 @@ static void attention_matches_double(void **state)
                                .causal = cases[i].causal,
                                .window = cases[i].window};
             check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
+            io.narrow = qn_attention_narrow();
+            for (io.halves = (unsigned)(i % 5); io.narrow && io.halves < 16; io.halves += 5)
+                check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
         }
         qn_pool_destroy(pool);
     }
@@ -251,21 +299,24 @@ static void attention_gives_the_same_bits_for_any_thread_count(void **state)
                        .value_dim = 24,
                        .scale = 0.3f,
                        .causal = true};
-    bench first = bench_make(io, 0);
-    for (int p = 0; p < POOLS; p++) {
-        qn_pool *pool = pool_of(pool_threads[p]);
-        bench b = bench_make(io, 0);
-        bench_run(p ? &b : &first, 0, pool, pool_threads[p]);
-        if (p) {
-            assert_memory_equal(b.y.at, first.y.at, (size_t)b.y.count * sizeof(float));
-            assert_memory_equal(b.dq.at, first.dq.at, (size_t)b.dq.count * sizeof(float));
-            assert_memory_equal(b.dk.at, first.dk.at, (size_t)b.dk.count * sizeof(float));
-            assert_memory_equal(b.dv.at, first.dv.at, (size_t)b.dv.count * sizeof(float));
+    for (int narrow = 0; narrow <= qn_attention_narrow(); narrow++) {
+        io.narrow = narrow;
+        bench first = bench_make(io, 0);
+        for (int p = 0; p < POOLS; p++) {
+            qn_pool *pool = pool_of(pool_threads[p]);
+            bench b = bench_make(io, 0);
+            bench_run(p ? &b : &first, 0, pool, pool_threads[p]);
+            if (p) {
+                assert_memory_equal(b.y.at, first.y.at, (size_t)b.y.count * sizeof(float));
+                assert_memory_equal(b.dq.at, first.dq.at, (size_t)b.dq.count * sizeof(float));
+                assert_memory_equal(b.dk.at, first.dk.at, (size_t)b.dk.count * sizeof(float));
+                assert_memory_equal(b.dv.at, first.dv.at, (size_t)b.dv.count * sizeof(float));
+            }
+            bench_free(&b);
+            qn_pool_destroy(pool);
         }
-        bench_free(&b);
-        qn_pool_destroy(pool);
+        bench_free(&first);
     }
-    bench_free(&first);
 }
 
 int main(void)

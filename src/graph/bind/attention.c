@@ -20,6 +20,23 @@ static bool is_f32(const qn_bind *bind, int first, int count)
     return true;
 }
 
+/* Which of q, k, v (from `q` on) and dy (before them, in a gradient) are bf16 in memory. */
+static unsigned find_halves(const qn_bind *bind, int q)
+{
+    unsigned halves = 0;
+    for (int i = 0; i < 3; i++)
+        if (bind->types->inputs[q + i].dtype == QN_DTYPE_BF16)
+            halves |= (unsigned)QN_ATTENTION_Q << i;
+    if (q > 0 && bind->types->inputs[0].dtype == QN_DTYPE_BF16)
+        halves |= QN_ATTENTION_DY;
+    return halves;
+}
+
+bool qn_bind_attention_takes_bf16(const qn_bind *bind)
+{
+    return bind->narrow && qn_attention_narrow();
+}
+
 static void describe_mask(const qn_bind *bind, int mask, qn_attention *io)
 {
     if (has(bind, mask)) {
@@ -69,7 +86,10 @@ static void describe(const qn_bind *bind, int q, int mask, const qn_shape *lse, 
                          .scale = (float)qn_op_attr_f(types, "scale"),
                          .softcap = (float)qn_op_attr_f(types, "softcap"),
                          .causal = qn_op_attr_i(types, "is_causal") != 0,
-                         .window = qn_op_attr_i(types, "window")};
+                         .window = qn_op_attr_i(types, "window"),
+                         .narrow = qn_bind_attention_takes_bf16(bind)};
+    if (io->narrow)
+        io->halves = find_halves(bind, q);
     io->kv_heads = qs->rank == 4 ? ks->dims[2] : kv ? kv : io->heads;
     io->dim = qs->rank == 4 ? qs->dims[last] : qs->dims[last] / io->heads;
     io->value_dim = qs->rank == 4 ? vs->dims[last] : vs->dims[last] / io->kv_heads;
@@ -100,7 +120,7 @@ static size_t forward_scratch(const qn_bind *bind)
 
 static bool bind_forward(const qn_bind *bind)
 {
-    if (!is_f32(bind, 0, 3))
+    if (!qn_bind_attention_takes_bf16(bind) && !is_f32(bind, 0, 3))
         return false;
     qn_attention io;
     describe(bind, 0, 3, &bind->types->outputs[1].shape, &io);
@@ -111,7 +131,7 @@ static bool bind_forward(const qn_bind *bind)
     args->y = bind->outputs[0].data;
     args->lse = bind->wanted[1] ? bind->outputs[1].data : NULL;
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_forward, "attention");
+    return qn_bind_to(bind, run_forward, io.narrow ? "attention bf16" : "attention");
 }
 
 typedef struct {
@@ -136,7 +156,8 @@ static size_t grad_scratch(const qn_bind *bind)
 
 static bool bind_grad(const qn_bind *bind)
 {
-    if (!is_f32(bind, 0, 6))
+    bool narrow = qn_bind_attention_takes_bf16(bind);
+    if (!is_f32(bind, narrow ? 4 : 0, narrow ? 2 : 6))
         return false;
     qn_attention io;
     describe(bind, 1, 6, &bind->types->inputs[5].shape, &io);
@@ -151,7 +172,7 @@ static bool bind_grad(const qn_bind *bind)
                                      .dk = bind->outputs[1].data,
                                      .dv = bind->outputs[2].data};
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_grad, "attention gradient");
+    return qn_bind_to(bind, run_grad, narrow ? "attention gradient bf16" : "attention gradient");
 }
 
 const qn_binding qn_bindings_attention[] = {

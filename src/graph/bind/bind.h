@@ -80,7 +80,8 @@ bool qn_bind_widened(const qn_bind *bind, const qn_binding *binding);
 size_t qn_bind_widened_scratch_bytes(const qn_bind *bind, const qn_binding *binding);
 /* MatMul, Gemm, MatMulGradWeight: qn_bind_takes_bf16 of the family. */
 bool qn_bind_product_takes_bf16(const qn_bind *bind);
-/* The same of convolutions and their gradients. */
+/* The same of attention, convolutions and their gradients. */
+bool qn_bind_attention_takes_bf16(const qn_bind *bind);
 bool qn_bind_conv_takes_bf16(const qn_bind *bind);
 
 /* Whether all present inputs and outputs are f32. */

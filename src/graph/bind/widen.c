@@ -13,12 +13,17 @@ bool qn_bind_takes_bf16(const qn_bind *bind)
     static const struct {
         const char *op;
         bool (*takes)(const qn_bind *bind);
-    } rows[] = {
-        {"MatMul", qn_bind_product_takes_bf16},           {"Gemm", qn_bind_product_takes_bf16},
-        {"MatMulGradWeight", qn_bind_product_takes_bf16}, {"Conv", qn_bind_conv_takes_bf16},
-        {"ConvTranspose", qn_bind_conv_takes_bf16},       {"ConvGradData", qn_bind_conv_takes_bf16},
-        {"ConvGradWeight", qn_bind_conv_takes_bf16},      {"ConvReluPool", qn_bind_conv_takes_bf16},
-        {"ConvReluPoolGrad", qn_bind_conv_takes_bf16}};
+    } rows[] = {{"Attention", qn_bind_attention_takes_bf16},
+                {"AttentionGrad", qn_bind_attention_takes_bf16},
+                {"MatMul", qn_bind_product_takes_bf16},
+                {"Gemm", qn_bind_product_takes_bf16},
+                {"MatMulGradWeight", qn_bind_product_takes_bf16},
+                {"Conv", qn_bind_conv_takes_bf16},
+                {"ConvTranspose", qn_bind_conv_takes_bf16},
+                {"ConvGradData", qn_bind_conv_takes_bf16},
+                {"ConvGradWeight", qn_bind_conv_takes_bf16},
+                {"ConvReluPool", qn_bind_conv_takes_bf16},
+                {"ConvReluPoolGrad", qn_bind_conv_takes_bf16}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].op, bind->types->op->name) == 0)
             return rows[i].takes(bind);
@@ -74,6 +79,7 @@ static qn_bind widen(const qn_bind *bind, widened_args *args, qn_carve *carve)
     }
     args->types.inputs = args->inputs;
     qn_bind inner = *bind;
+    inner.narrow = false;
     inner.types = &args->types;
     inner.inputs = args->tensors;
     inner.bound = &args->inner;

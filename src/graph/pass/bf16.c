@@ -24,7 +24,8 @@ typedef struct {
 /* Whether the node's kernels round factors of f32 on their way. */
 static bool rounds(const qn_node *node)
 {
-    static const char *const names[] = {"MatMul", "Gemm", "MatMulGradWeight"};
+    static const char *const names[] = {"MatMul", "Gemm", "MatMulGradWeight", "Attention",
+                                        "AttentionGrad"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(node->op->name, names[i]) == 0)
             return true;

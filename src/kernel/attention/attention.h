@@ -25,6 +25,9 @@
  * softcap > 0: scores become softcap * tanh(score / softcap) before the mask.
  * starts: query i of row b stands at position starts[b] + i among the keys (NULL: at i).
  * slopes: head h subtracts slopes[h] times the distance from each score (NULL: none).
+ * narrow: products read their factors (q, k, v, dy, and the weights and slopes between) as bf16 and sum in f32, where
+ * qn_attention_narrow says so; softmax and results are f32. halves: which of q, k, v and dy are bf16 in memory then, their
+ * pointers notwithstanding (QN_ATTENTION_Q, ...); the others are rounded as they are packed.
  */
 typedef struct {
     int64_t batch, heads, kv_heads, queries, keys, dim, value_dim;
@@ -37,10 +40,16 @@ typedef struct {
     const float *bias;
     const uint8_t *allowed;
     int64_t mask_batch, mask_head;
+    bool narrow;
+    unsigned halves;
 } qn_attention;
 
+enum { QN_ATTENTION_Q = 1, QN_ATTENTION_K = 2, QN_ATTENTION_V = 4, QN_ATTENTION_DY = 8 };
+/* Whether the CPU level in force has products of bf16 for attention; `narrow` must not be set otherwise. */
+bool qn_attention_narrow(void);
+
 /* y and lse [batch, heads, queries] (-inf where a query sees no key; may be NULL).
- * Accuracy: as a softmax in f32: relative to sum |p v|, about (dim + keys) eps. */
+ * Accuracy: as a softmax in f32: relative to sum |p v|, about (dim + keys) eps; narrow: 2^-8 for each rounded factor. */
 size_t qn_attention_scratch_bytes(const qn_attention *io, int threads);
 void qn_attention_f32(qn_pool *pool, const qn_attention *io, float *y, float *lse, void *scratch);
 

@@ -10,6 +10,7 @@
 #include "base/checked.h"
 #include "kernel/attention/attention_priv.h"
 #include "kernel/carve.h"
+#include "kernel/half/half_table.h"
 #include "kernel/reduce/reduce_table.h"
 #include "kernel/split.h"
 
@@ -23,10 +24,19 @@ typedef struct {
     size_t worker_bytes;
 } job;
 
+/* What a head's products read as pairs: lines along the head's numbers, and of two queries or two keys beside each other. */
+typedef struct {
+    uint32_t *queries, *slopes_y; /* lines of q and dy: [query][pair of dim] */
+    uint32_t *q, *dy, *p, *ds;    /* [pair of queries][dim or key] */
+    uint32_t *k;                  /* [pair of keys][dim] */
+    float *line;                  /* dy of one query in f32 */
+} narrow_head;
+
 /* A worker's scratch and place. */
 typedef struct {
     float *p, *ds, *keys, *values; /* keys, values: transposed blocks */
     float *delta;                  /* [queries] */
+    narrow_head pairs;
     int64_t b, h, kv;
 } head;
 
@@ -37,6 +47,19 @@ static void head_carve(const qn_attention *io, head *w, qn_carve *carve)
     w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
     w->values = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_PITCH * sizeof(float));
     w->delta = qn_carve_take(carve, (size_t)io->queries * sizeof(float));
+    if (!io->narrow)
+        return;
+    enum { ROWS = QN_ATTENTION_QUERIES, HALF = QN_ATTENTION_QUERIES / 2 };
+    size_t word = sizeof(uint32_t), dim = (size_t)io->dim, wide = (size_t)io->value_dim;
+    narrow_head *n = &w->pairs;
+    n->queries = qn_carve_take(carve, ROWS * (dim + 1) / 2 * word);
+    n->slopes_y = qn_carve_take(carve, ROWS * (wide + 1) / 2 * word);
+    n->q = qn_carve_take(carve, HALF * dim * word);
+    n->dy = qn_carve_take(carve, HALF * wide * word);
+    n->p = qn_carve_take(carve, HALF * QN_ATTENTION_PITCH * word);
+    n->ds = qn_carve_take(carve, HALF * QN_ATTENTION_PITCH * word);
+    n->k = qn_carve_take(carve, QN_ATTENTION_KEYS / 2 * dim * word);
+    n->line = qn_carve_take(carve, wide * sizeof(float));
 }
 
 static size_t worker_bytes(const qn_attention *io)
@@ -111,26 +134,110 @@ static void block_pair(const job *j, const head *w, int64_t i, int64_t rows, int
                          io->k + k_at, k_row, rows, dim, count, true);
 }
 
-static void head_run(const job *j, const head *w)
+/* `rows` queries from q_at of q or dy, `row` numbers apart: as lines, and two beside each other. */
+static void pack_queries(const job *j, unsigned which, const float *data, int64_t at, int64_t row,
+                         int64_t rows, int64_t dim, uint32_t *lines, uint32_t *joined)
+{
+    const qn_attention *io = j->common.io;
+    const qn_pairs_pack *pack = qn_attention_pack(&j->common, which);
+    for (int64_t r = 0; r < rows; r++)
+        pack->line(lines + r * ((dim + 1) / 2), qn_attention_at(io, which, data, at + r * row),
+                   dim);
+    pack->join(joined, dim, qn_attention_at(io, which, data, at), row, rows, dim);
+}
+
+/* block_pair over pairs. */
+static void block_pair_narrow(const job *j, const head *w, int64_t i, int64_t rows, int64_t key,
+                              int64_t count)
+{
+    const qn_attention *io = j->common.io;
+    const qn_attention_job *c = &j->common;
+    const narrow_head *n = &w->pairs;
+    int64_t dim = io->dim, wide = io->value_dim, pitch = QN_ATTENTION_PITCH;
+    int64_t q_row = io->heads * dim, k_row = io->kv_heads * dim;
+    int64_t y_row = io->heads * wide, v_row = io->kv_heads * wide;
+    int64_t q_at = (w->b * io->queries + i) * q_row + w->h * dim;
+    int64_t y_at = (w->b * io->queries + i) * y_row + w->h * wide;
+    int64_t k_at = (w->b * io->keys + key) * k_row + w->kv * dim;
+    int64_t v_at = (w->b * io->keys + key) * v_row + w->kv * wide;
+    int64_t dim_pairs = (dim + 1) / 2, wide_pairs = (wide + 1) / 2, row_pairs = (rows + 1) / 2;
+    pack_queries(j, QN_ATTENTION_Q, io->q, q_at, q_row, rows, dim, n->queries, n->q);
+    pack_queries(j, QN_ATTENTION_DY, j->grad->dy, y_at, y_row, rows, wide, n->slopes_y, n->dy);
+    qn_attention_product(c, w->p, pitch,
+                         (qn_attention_side){qn_attention_words(n->queries), dim_pairs, 1}, w->keys,
+                         pitch, rows, count, dim_pairs, false);
+    qn_attention_product(c, w->ds, pitch,
+                         (qn_attention_side){qn_attention_words(n->slopes_y), wide_pairs, 1},
+                         w->values, pitch, rows, count, wide_pairs, false);
+    for (int64_t r = 0; r < rows; r++)
+        block_row(j, w, i + r, r, key, count);
+    /* For these queries alone: an odd last key must not bring in the one behind it, which may be anything. */
+    qn_attention_pack(c, QN_ATTENTION_K)
+        ->join(n->k, dim, qn_attention_at(io, QN_ATTENTION_K, io->k, k_at), k_row, count, dim);
+    c->pairs->of_f32.join(n->p, pitch, w->p, pitch, rows, count);
+    c->pairs->of_f32.join(n->ds, pitch, w->ds, pitch, rows, count);
+    for (int64_t r = 0; r < rows; r++)
+        c->pairs->of_f32.line((uint32_t *)(void *)(w->ds + r * pitch), w->ds + r * pitch, count);
+    qn_attention_product(c, j->grad->dv + v_at, v_row,
+                         (qn_attention_side){qn_attention_words(n->p), 1, pitch},
+                         qn_attention_words(n->dy), wide, count, wide, row_pairs, true);
+    qn_attention_product(c, j->grad->dk + k_at, k_row,
+                         (qn_attention_side){qn_attention_words(n->ds), 1, pitch},
+                         qn_attention_words(n->q), dim, count, dim, row_pairs, true);
+    qn_attention_product(c, j->grad->dq + q_at, q_row, (qn_attention_side){w->ds, pitch, 1},
+                         qn_attention_words(n->k), dim, rows, dim, (count + 1) / 2, true);
+}
+
+/* Keys and values of a block, turned. */
+static void pack_keys(const job *j, const head *w, int64_t key, int64_t count)
 {
     const qn_attention *io = j->common.io;
     int64_t k_row = io->kv_heads * io->dim, v_row = io->kv_heads * io->value_dim;
+    int64_t at = w->b * io->keys + key;
+    int64_t k_at = at * k_row + w->kv * io->dim, v_at = at * v_row + w->kv * io->value_dim;
+    if (!j->common.pairs) {
+        j->common.tile->transpose(w->keys, QN_ATTENTION_PITCH, io->k + k_at, k_row, io->dim, count);
+        j->common.tile->transpose(w->values, QN_ATTENTION_PITCH, io->v + v_at, v_row, io->value_dim,
+                                  count);
+        return;
+    }
+    const qn_pairs_pack *pack_k = qn_attention_pack(&j->common, QN_ATTENTION_K);
+    const qn_pairs_pack *pack_v = qn_attention_pack(&j->common, QN_ATTENTION_V);
+    const void *k = qn_attention_at(io, QN_ATTENTION_K, io->k, k_at);
+    const void *v = qn_attention_at(io, QN_ATTENTION_V, io->v, v_at);
+    pack_k->turn((uint32_t *)(void *)w->keys, QN_ATTENTION_PITCH, k, k_row, io->dim, count);
+    pack_v->turn((uint32_t *)(void *)w->values, QN_ATTENTION_PITCH, v, v_row, io->value_dim, count);
+}
+
+/* sum(dy y) of each query. */
+static void find_deltas(const job *j, const head *w)
+{
+    const qn_attention *io = j->common.io;
     for (int64_t i = 0; i < io->queries; i++) {
         int64_t at = ((w->b * io->queries + i) * io->heads + w->h) * io->value_dim;
-        w->delta[i] = j->reduce->dot(j->grad->dy + at, j->grad->y + at, io->value_dim);
+        const float *dy = j->grad->dy + at;
+        if (io->halves & QN_ATTENTION_DY) {
+            const void *half = qn_attention_at(io, QN_ATTENTION_DY, j->grad->dy, at);
+            qn_half()->f32_of_bf16(w->pairs.line, half, io->value_dim);
+            dy = w->pairs.line;
+        }
+        w->delta[i] = j->reduce->dot(dy, j->grad->y + at, io->value_dim);
     }
+}
+
+static void head_run(const job *j, const head *w)
+{
+    const qn_attention *io = j->common.io;
+    find_deltas(j, w);
     for (int64_t key = 0; key < io->keys; key += QN_ATTENTION_KEYS) {
-        int64_t count = qn_min_i64(QN_ATTENTION_KEYS, io->keys - key), at = w->b * io->keys + key;
-        j->common.tile->transpose(w->keys, QN_ATTENTION_PITCH, io->k + at * k_row + w->kv * io->dim,
-                                  k_row, io->dim, count);
-        j->common.tile->transpose(w->values, QN_ATTENTION_PITCH,
-                                  io->v + at * v_row + w->kv * io->value_dim, v_row, io->value_dim,
-                                  count);
+        int64_t count = qn_min_i64(QN_ATTENTION_KEYS, io->keys - key);
+        pack_keys(j, w, key, count);
         for (int64_t i = 0; i < io->queries; i += QN_ATTENTION_QUERIES) {
             int64_t rows = qn_min_i64(QN_ATTENTION_QUERIES, io->queries - i), first, end;
             qn_attention_block_range(io, w->b, i, rows, &first, &end);
             if (key < end && key + count > first)
-                block_pair(j, w, i, rows, key, qn_min_i64(count, end - key));
+                (j->common.pairs ? block_pair_narrow : block_pair)(j, w, i, rows, key,
+                                                                   qn_min_i64(count, end - key));
         }
     }
 }

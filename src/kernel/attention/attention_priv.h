@@ -7,7 +7,7 @@
 
 #include "kernel/attention/attention.h"
 #include "kernel/attention/attention_table.h"
-#include "kernel/gemm/tile.h"
+#include "kernel/gemm/pairs.h"
 
 enum {
     QN_ATTENTION_QUERIES =
@@ -20,7 +20,8 @@ enum {
 
 typedef struct {
     const qn_attention *io;
-    const qn_tile_kernels *tile;
+    const qn_tile_kernels *tile;   /* of f32, or of pairs */
+    const qn_pairs_kernels *pairs; /* NULL = products of f32 */
     const qn_attention_kernels *rows;
 } qn_attention_job;
 
@@ -32,10 +33,22 @@ typedef struct {
     int64_t row, col;
 } qn_attention_side;
 
-/* c [rows, cols] (+)= a [rows, depth] b [depth, cols]. rows <= QN_ATTENTION_KEYS. */
+/* c [rows, cols] (+)= a [rows, depth] b [depth, cols]. rows <= QN_ATTENTION_KEYS. Of pairs, a and b hold these and their
+ * steps and depth count them. */
 void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_attention_side a,
                           const float *b, int64_t ldb, int64_t rows, int64_t cols, int64_t depth,
                           bool add);
+
+/* Pairs seen as the floats that products take. */
+static inline const float *qn_attention_words(const uint32_t *pairs)
+{
+    return (const float *)(const void *)pairs;
+}
+
+/* The number at `index` of q, k, v or dy, which one of these is `which`, and how such numbers are packed. */
+const void *qn_attention_at(const qn_attention *io, unsigned which, const float *data,
+                            int64_t index);
+const qn_pairs_pack *qn_attention_pack(const qn_attention_job *j, unsigned which);
 
 /* Keys [*ret_first, *ret_end) that query i of batch b may see, before the mask. */
 void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *ret_first,
