@@ -191,8 +191,8 @@ static bool infer_types(qn_graph *graph, const qn_op_types *types, qn_type *outp
     for (int i = 0; status == QN_OK && i < types->outputs_count; i++) {
         qn_shape shape = outputs[i].shape;
         for (int d = 0; d < shape.rank && d < QN_RANK_MAX; d++)
-            if (shape.dims[d] == QN_DIM_BATCH || shape.dims[d] == QN_DIM_TIME)
-                shape.dims[d] = 1;
+            if (qn_dim_is_symbolic(shape.dims[d]))
+                shape.dims[d] = qn_dim_product_of(&shape.dims[d], 1).known;
         status = qn_shape_check(&shape, outputs[i].dtype, NULL, &err);
     }
     if (status == QN_OK)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "graph/op.h"
 #include "model/onnx_export_priv.h"
 
 void qn_onnx_export_fail(qn_onnx_exporter *e, qn_status code, const char *format, ...)
@@ -101,6 +102,17 @@ const char *qn_onnx_export_emit(qn_onnx_exporter *e, const char *op, const char 
     return output;
 }
 
+const char *qn_onnx_export_1(qn_onnx_exporter *e, const char *op, const char *x)
+{
+    return qn_onnx_export_emit(e, op, &x, 1, NULL, 0);
+}
+
+const char *qn_onnx_export_2(qn_onnx_exporter *e, const char *op, const char *a, const char *b)
+{
+    const char *inputs[] = {a, b};
+    return qn_onnx_export_emit(e, op, inputs, 2, NULL, 0);
+}
+
 const char *qn_onnx_export_turn(qn_onnx_exporter *e, const char *x, const int64_t *perm, int rank)
 {
     return qn_onnx_export_emit(e, "Transpose", &x, 1, &QN_ONNX_INTS("perm", perm, rank), 1);
@@ -144,6 +156,10 @@ bool qn_onnx_export_read(qn_onnx_exporter *e, qn_value value, qn_tensor *ret)
 {
     if (qn_graph_kind(e->graph, value) == QN_VALUE_CONST)
         return qn_graph_const_read(e->graph, value, ret);
+    if (e->computed[value].data) {
+        *ret = e->computed[value];
+        return true;
+    }
     if (qn_graph_kind(e->graph, value) != QN_VALUE_STATE)
         return false;
     const qn_named_tensor *found = qn_state_find(e->state, qn_graph_name(e->graph, value));
@@ -221,6 +237,98 @@ const char *qn_onnx_export_s(qn_onnx_view node, const char *name, const char *fa
     return attr ? attr->s : fallback;
 }
 
+/* --- what hangs on weights alone: weights by gain and direction, say --- */
+
+/* The node's results when all of its inputs can be read; false = it stays a node. */
+static bool compute(qn_onnx_exporter *e, const qn_graph_node_view *node)
+{
+    enum { FEW = 16 };
+    qn_value inputs[FEW], first = QN_NONE;
+    qn_tensor tensor;
+    int64_t bytes = 1 << 20; /* no node makes much more than it takes */
+    bool known = node->inputs_count > 0 && node->inputs_count <= FEW;
+    for (int i = 0; i < node->inputs_count && known; i++)
+        known = node->inputs[i] != QN_NONE && qn_onnx_export_read(e, node->inputs[i], &tensor);
+    qn_graph *alone = known ? qn_graph_create() : NULL;
+    for (int i = 0; i < node->inputs_count && alone; i++) {
+        (void)qn_onnx_export_read(e, node->inputs[i], &tensor);
+        bytes += (int64_t)qn_tensor_bytes(&tensor);
+        inputs[i] = qn_graph_const(alone, &tensor);
+    }
+    if (alone)
+        first = qn_graph_node(alone, node->op, inputs, node->inputs_count, node->attrs,
+                              node->attrs_count);
+    if (first != QN_NONE)
+        first = qn_graph_fold(alone, first, NULL, bytes);
+    known = first != QN_NONE && qn_graph_const_read(alone, first, &tensor);
+    for (int i = 0; i < node->outputs_count && known; i++) {
+        known = qn_graph_const_read(alone, first + i, &tensor);
+        tensor.data = known ? keep(e, tensor.data, (int64_t)qn_tensor_bytes(&tensor), 1) : NULL;
+        e->computed[node->first + i] = tensor;
+    }
+    qn_graph_destroy(alone);
+    return known;
+}
+
+/* Outside training these give their first input. */
+static bool is_training_only(const qn_graph_node_view *node)
+{
+    const qn_op *op = qn_op_find(node->op);
+    return op && op->flags & QN_OP_TRAINING_ONLY;
+}
+
+static void pass_on(qn_onnx_exporter *e, const qn_graph_node_view *node)
+{
+    qn_tensor tensor;
+    if (qn_onnx_export_read(e, node->inputs[0], &tensor))
+        e->computed[node->first] = tensor;
+    e->names[node->first] = e->names[node->inputs[0]];
+    if (!e->names[node->first].plain && !e->names[node->first].first)
+        e->names[node->first].plain = qn_onnx_export_plain(e, node->inputs[0]);
+}
+
+/* Values that an output needs; NULL = memory. */
+static bool *find_needed(qn_onnx_exporter *e)
+{
+    bool *needed = QN_NEW(&e->arena, bool, qn_graph_values_count(e->graph) + 1);
+    for (int i = 0, count = qn_graph_outputs_count(e->graph); needed && i < count; i++) {
+        qn_value value;
+        (void)qn_graph_output_at(e->graph, i, &value);
+        needed[value] = true;
+    }
+    for (int i = qn_graph_nodes_count(e->graph) - 1; needed && i >= 0; i--) {
+        qn_graph_node_view node = qn_graph_node_at(e->graph, i);
+        int reads = is_training_only(&node) ? 1 : node.inputs_count;
+        bool any = false;
+        for (int k = 0; k < node.outputs_count; k++)
+            any = any || needed[node.first + k];
+        for (int k = 0; any && k < reads; k++)
+            if (node.inputs[k] != QN_NONE)
+                needed[node.inputs[k]] = true;
+    }
+    return needed;
+}
+
+static qn_status write_nodes(qn_onnx_exporter *e, qn_error *err)
+{
+    const bool *needed = find_needed(e);
+    if (!needed)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < qn_graph_nodes_count(e->graph) && e->status == QN_OK; i++) {
+        qn_graph_node_view node = qn_graph_node_at(e->graph, i);
+        bool wanted = false;
+        for (int k = 0; k < node.outputs_count; k++)
+            wanted = wanted || needed[node.first + k];
+        if (!wanted)
+            continue;
+        if (is_training_only(&node))
+            pass_on(e, &node);
+        else if (!compute(e, &node))
+            qn_onnx_export_node(e, &node);
+    }
+    return QN_OK;
+}
+
 /* --- the model --- */
 
 static qn_onnx_info info_of(const qn_graph *graph, qn_value value, const char *name)
@@ -231,7 +339,7 @@ static qn_onnx_info info_of(const qn_graph *graph, qn_value value, const char *n
     for (int i = 0; i < info.rank; i++) {
         int64_t size = type->shape.dims[i];
         info.dims[i] = size < 0 ? -1 : size;
-        info.params[i] = size == QN_DIM_BATCH ? "batch" : "time";
+        info.params[i] = size == QN_DIM_BATCH ? "batch" : size == QN_DIM_TIME ? "time" : "";
     }
     return info;
 }
@@ -270,13 +378,11 @@ static qn_status write(qn_onnx_exporter *e, qn_buf *dst, const char *name, qn_er
     qn_onnx_info *infos =
         QN_NEW(&e->arena, qn_onnx_info, values + qn_graph_outputs_count(e->graph) + 1);
     e->names = QN_NEW(&e->arena, qn_onnx_names, values + 1);
-    if (!infos || !e->names)
+    e->computed = QN_NEW(&e->arena, qn_tensor, values + 1);
+    if (!infos || !e->names || !e->computed)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     int inputs = take_inputs(e, infos);
-    for (int i = 0; i < qn_graph_nodes_count(e->graph) && e->status == QN_OK; i++) {
-        qn_graph_node_view node = qn_graph_node_at(e->graph, i);
-        qn_onnx_export_node(e, &node);
-    }
+    QN_TRY(write_nodes(e, err));
     int outputs = name_outputs(e, infos + inputs);
     if (e->status != QN_OK && err)
         *err = e->err;

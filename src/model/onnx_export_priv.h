@@ -18,6 +18,7 @@ typedef struct {
     const qn_state *state;
     qn_arena arena;
     qn_onnx_names *names; /* [values] */
+    qn_tensor *computed;  /* [values] what hangs on weights alone; data NULL = not so */
     qn_onnx_node *nodes;
     qn_onnx_tensor *tensors;
     int nodes_count, nodes_max, tensors_count, tensors_max;
@@ -52,6 +53,25 @@ const qn_attr *qn_onnx_export_attr(qn_onnx_view node,
 int64_t qn_onnx_export_i(qn_onnx_view node, const char *name, int64_t fallback);
 double qn_onnx_export_f(qn_onnx_view node, const char *name, double fallback);
 const char *qn_onnx_export_s(qn_onnx_view node, const char *name, const char *fallback);
+
+/* A node of one or two inputs without attributes. */
+const char *qn_onnx_export_1(qn_onnx_exporter *e, const char *op, const char *x);
+const char *qn_onnx_export_2(qn_onnx_exporter *e, const char *op, const char *a, const char *b);
+
+/* Rows of sequences (onnx_export_sequence.c). */
+void qn_onnx_export_rnn(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_attention(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_rotary(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_sinusoid(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_positions(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_zeros(qn_onnx_exporter *e, qn_onnx_view node);
+
+/* Inside a function that writes node `n`: its inputs, their names and types, and the names of its first output. */
+#define IN(k)    ((k) < n->inputs_count ? n->inputs[k] : QN_NONE)
+#define PLAIN(k) qn_onnx_export_plain(e, IN(k))
+#define OUT      e->names[n->first].plain
+#define OUT1     e->names[n->first].first
+#define TYPE(k)  qn_graph_type(e->graph, n->inputs[k])
 
 #define QN_ONNX_I(key, value)                                                                      \
     ((qn_onnx_attr){.name = (key), .kind = QN_ONNX_ATTR_INT, .i = (value)})

@@ -5,26 +5,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "graph/op.h"
 #include "model/onnx_export_priv.h"
 
-#define IN(k)    ((k) < n->inputs_count ? n->inputs[k] : QN_NONE)
-#define PLAIN(k) qn_onnx_export_plain(e, IN(k))
-#define OUT      e->names[n->first].plain
-#define OUT1     e->names[n->first].first
-#define TYPE(k)  qn_graph_type(e->graph, n->inputs[k])
 #define COUNT(l) ((int)(sizeof(l) / sizeof((l)[0])))
-
-static const char *unary(qn_onnx_exporter *e, const char *op, const char *x)
-{
-    return qn_onnx_export_emit(e, op, &x, 1, NULL, 0);
-}
-
-static const char *binary(qn_onnx_exporter *e, const char *op, const char *a, const char *b)
-{
-    const char *inputs[] = {a, b};
-    return qn_onnx_export_emit(e, op, inputs, 2, NULL, 0);
-}
 
 /* The row's attributes that ONNX's operator has under the same names. */
 static int same_attrs(qn_onnx_view n, const char *const *names, qn_onnx_attr *dst)
@@ -102,13 +87,13 @@ static void export_silu(qn_onnx_exporter *e, qn_onnx_view n)
     bool first = all_first(e, n, &x);
     if (!first)
         x = PLAIN(0);
-    const char *y = binary(e, "Mul", x, unary(e, "Sigmoid", x));
+    const char *y = qn_onnx_export_2(e, "Mul", x, qn_onnx_export_1(e, "Sigmoid", x));
     *(first ? &OUT1 : &OUT) = y;
 }
 
 static void export_square(qn_onnx_exporter *e, qn_onnx_view n)
 {
-    OUT = binary(e, "Mul", PLAIN(0), PLAIN(0));
+    OUT = qn_onnx_export_2(e, "Mul", PLAIN(0), PLAIN(0));
 }
 
 static void export_clip(qn_onnx_exporter *e, qn_onnx_view n)
@@ -118,20 +103,13 @@ static void export_clip(qn_onnx_exporter *e, qn_onnx_view n)
     OUT = qn_onnx_export_emit(e, "Clip", inputs, 3, NULL, 0);
 }
 
-/* Outside training a dropped-out value is itself. */
-static void export_alias(qn_onnx_exporter *e, qn_onnx_view n)
-{
-    e->names[n->first] = e->names[n->inputs[0]];
-    if (!OUT && !OUT1)
-        OUT = PLAIN(0);
-}
-
 /* --- moves --- */
 
 static void export_reshape(qn_onnx_exporter *e, qn_onnx_view n)
 {
     const qn_attr *shape = qn_onnx_export_attr(n, "shape");
-    OUT = binary(e, "Reshape", PLAIN(0), qn_onnx_export_ints(e, shape->ints, shape->count));
+    OUT =
+        qn_onnx_export_2(e, "Reshape", PLAIN(0), qn_onnx_export_ints(e, shape->ints, shape->count));
 }
 
 /* An open size, read off an input that has it. */
@@ -162,7 +140,7 @@ static void export_expand(qn_onnx_exporter *e, qn_onnx_view n)
     }
     all = open ? qn_onnx_export_emit(e, "Concat", sizes, shape->count, &QN_ONNX_I("axis", 0), 1)
                : qn_onnx_export_ints(e, shape->ints, shape->count);
-    OUT = binary(e, "Expand", PLAIN(0), all);
+    OUT = qn_onnx_export_2(e, "Expand", PLAIN(0), all);
 }
 
 static void export_by_axes(qn_onnx_exporter *e, qn_onnx_view n)
@@ -175,9 +153,16 @@ static void export_by_axes(qn_onnx_exporter *e, qn_onnx_view n)
     OUT = qn_onnx_export_emit(e, n->op, inputs, 2, &keep, reduces);
 }
 
+static void export_tile(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    const qn_attr *repeats = qn_onnx_export_attr(n, "repeats");
+    OUT = qn_onnx_export_2(e, "Tile", PLAIN(0),
+                           qn_onnx_export_ints(e, repeats->ints, repeats->count));
+}
+
 static void export_by_axis(qn_onnx_exporter *e, qn_onnx_view n)
 {
-    static const char *const names[] = {"axis", "keepdims", "select_last_index", "perm", NULL};
+    static const char *const names[] = {"axis", "keepdims", "select_last_index", "perm", "p", NULL};
     enum { MANY = 64 };
     const char *inputs[MANY];
     qn_onnx_attr attrs[4];
@@ -240,7 +225,7 @@ static void export_matmul(qn_onnx_exporter *e, qn_onnx_view n)
         a = turn_matrix(e, a, TYPE(0)->shape.rank);
     if (qn_onnx_export_i(n, "transB", 0))
         b = turn_matrix(e, b, TYPE(1)->shape.rank);
-    OUT = binary(e, "MatMul", a, b);
+    OUT = qn_onnx_export_2(e, "MatMul", a, b);
 }
 
 /* What a row does behind itself. */
@@ -250,9 +235,9 @@ static const char *activate(qn_onnx_exporter *e, qn_onnx_view n, const char *y)
     const char *word = qn_onnx_export_s(n, "activation", "none");
     for (int i = 0; i < COUNT(words); i += 2)
         if (strcmp(word, words[i]) == 0)
-            return unary(e, words[i + 1], y);
+            return qn_onnx_export_1(e, words[i + 1], y);
     if (strcmp(word, "silu") == 0)
-        return binary(e, "Mul", y, unary(e, "Sigmoid", y));
+        return qn_onnx_export_2(e, "Mul", y, qn_onnx_export_1(e, "Sigmoid", y));
     if (strcmp(word, "leaky_relu") == 0)
         return qn_onnx_export_emit(e, "LeakyRelu", &y, 1,
                                    &QN_ONNX_F("alpha", qn_onnx_export_f(n, "slope", 0.01)), 1);
@@ -280,8 +265,8 @@ static void export_gemm(qn_onnx_exporter *e, qn_onnx_view n)
         qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "Gemm of tensors with alpha, beta or transA");
     if (qn_onnx_export_i(n, "transB", 0))
         inputs[1] = turn_matrix(e, inputs[1], 2);
-    const char *y = binary(e, "MatMul", inputs[0], inputs[1]);
-    OUT = activate(e, n, inputs[2][0] ? binary(e, "Add", y, inputs[2]) : y);
+    const char *y = qn_onnx_export_2(e, "MatMul", inputs[0], inputs[1]);
+    OUT = activate(e, n, inputs[2][0] ? qn_onnx_export_2(e, "Add", y, inputs[2]) : y);
 }
 
 /* --- images: channels first there --- */
@@ -293,7 +278,12 @@ static const char *const window_attrs[] = {
 /* pads beside an auto_pad that chooses them would contradict it. */
 static int read_window(qn_onnx_view n, qn_onnx_attr *dst)
 {
-    int count = same_attrs(n, window_attrs, dst);
+    int count = same_attrs(n, window_attrs, dst), kept = 0;
+    bool chosen = strcmp(qn_onnx_export_s(n, "auto_pad", "NOTSET"), "NOTSET") != 0;
+    for (int i = 0; i < count; i++)
+        if (!chosen || strcmp(dst[i].name, "pads") != 0)
+            dst[kept++] = dst[i];
+    count = kept;
     if (qn_onnx_export_i(n, "ceil_mode", 0))
         dst[count++] = QN_ONNX_I("ceil_mode", 1);
     return count;
@@ -316,7 +306,7 @@ static void export_conv(qn_onnx_exporter *e, qn_onnx_view n)
     const char *inputs[] = {qn_onnx_export_first(e, IN(0)), weights_first(e, IN(1)), PLAIN(2)};
     const char *y = qn_onnx_export_emit(e, n->op, inputs, 3, attrs, count);
     if (IN(3) != QN_NONE)
-        y = binary(e, "Add", y, qn_onnx_export_first(e, IN(3)));
+        y = qn_onnx_export_2(e, "Add", y, qn_onnx_export_first(e, IN(3)));
     OUT1 = activate(e, n, y);
 }
 
@@ -340,7 +330,110 @@ static void export_norm(qn_onnx_exporter *e, qn_onnx_view n)
     *(TYPE(0)->shape.rank > 2 ? &OUT1 : &OUT) = y;
 }
 
-/* --- sequences --- */
+/* Sizes of the pixels alone, so that the batch may be open; channels first there. Scales that are not the sizes' own ratio are a constant. */
+static void export_resize(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    static const char *const names[] = {"mode",
+                                        "coordinate_transformation_mode",
+                                        "nearest_mode",
+                                        "cubic_coeff_a",
+                                        "exclude_outside",
+                                        "antialias",
+                                        NULL};
+    qn_onnx_attr attrs[8];
+    int count = same_attrs(n, names, attrs), rank = TYPE(0)->shape.rank;
+    const qn_attr *sizes = qn_onnx_export_attr(n, "sizes");
+    const qn_shape *x = &TYPE(0)->shape;
+    int64_t axes[QN_RANK_MAX];
+    qn_tensor scales;
+    float ratios[QN_RANK_MAX];
+    bool by_scales = IN(2) != QN_NONE && qn_onnx_export_read(e, IN(2), &scales);
+    if (IN(1) != QN_NONE || (IN(2) != QN_NONE && !by_scales) || rank < 3 ||
+        sizes->ints[0] != x->dims[0] || sizes->ints[rank - 1] != x->dims[rank - 1])
+        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "Resize of a region, or of batch or channels");
+    for (int i = 2; i < rank; i++) {
+        axes[i - 2] = i;
+        ratios[i - 2] = by_scales ? (float)qn_tensor_f64_at(&scales, i - 1) : 1;
+    }
+    attrs[count++] = QN_ONNX_INTS("axes", axes, rank - 2);
+    qn_tensor spatial = qn_tensor_of(ratios, QN_DTYPE_F32, QN_SHAPE(rank - 2));
+    const char *inputs[] = {qn_onnx_export_first(e, IN(0)), "",
+                            by_scales ? qn_onnx_export_tensor(e, &spatial) : "",
+                            by_scales ? "" : qn_onnx_export_ints(e, sizes->ints + 1, rank - 2)};
+    OUT1 = qn_onnx_export_emit(e, "Resize", inputs, 4, attrs, count);
+}
+
+/* For each of `out` windows of an axis its elements, as many as the largest has: the last one again, without weight, where
+ * there are fewer. indices and weights: [out, most]; returns most. */
+static int64_t adaptive_windows(int64_t in, int64_t out, int64_t *indices, float *weights)
+{
+    int64_t most = 1;
+    for (int64_t o = 0; o < out; o++)
+        most = qn_max_i64(most, ((o + 1) * in + out - 1) / out - o * in / out);
+    for (int64_t at = 0; at < out * most; at++) {
+        int64_t o = at / most, k = at % most, begin = o * in / out;
+        int64_t count = ((o + 1) * in + out - 1) / out - begin;
+        indices[at] = begin + qn_min_i64(k, count - 1);
+        weights[at] = k < count ? 1 / (float)count : 0;
+    }
+    return most;
+}
+
+/* One axis of x brought to `out` elements: gathered as windows, then their mean or largest. */
+static const char *adapt_axis(qn_onnx_exporter *e, const char *x, int axis, int rank, int64_t in,
+                              int64_t out, bool largest)
+{
+    int64_t room = out * (in / qn_max_i64(out, 1) + 2), behind = axis + 1;
+    int64_t *indices = QN_NEW(&e->arena, int64_t, room);
+    float *weights = QN_NEW(&e->arena, float, room);
+    if (!indices || !weights) {
+        qn_onnx_export_fail(e, QN_ERR_MEMORY, "out of memory");
+        return "";
+    }
+    int64_t most = adaptive_windows(in, out, indices, weights);
+    const qn_tensor places = qn_tensor_of(indices, QN_DTYPE_I64, QN_SHAPE(out, most));
+    const char *gathered[] = {x, qn_onnx_export_tensor(e, &places)};
+    x = qn_onnx_export_emit(e, "Gather", gathered, 2, &QN_ONNX_I("axis", axis), 1);
+    qn_shape column = {.rank = rank - axis + 1, .dims = {out, most, 1, 1, 1, 1}};
+    const qn_tensor shares = qn_tensor_of(weights, QN_DTYPE_F32, column);
+    if (!largest)
+        x = qn_onnx_export_2(e, "Mul", x, qn_onnx_export_tensor(e, &shares));
+    const char *reduced[] = {x, qn_onnx_export_ints(e, &behind, 1)};
+    return qn_onnx_export_emit(e, largest ? "ReduceMax" : "ReduceSum", reduced, 2,
+                               &QN_ONNX_I("keepdims", 0), 1);
+}
+
+/* ONNX has no adaptive pooling: axis by axis, since a rectangle's mean is that of its rows' means. */
+static void export_adaptive(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    const qn_attr *sizes = qn_onnx_export_attr(n, "output_size");
+    const qn_shape *x = &TYPE(0)->shape;
+    const char *y = PLAIN(0);
+    bool largest = strcmp(n->op, "AdaptiveMaxPool") == 0;
+    for (int i = 1; i + 1 < x->rank && e->status == QN_OK; i++) {
+        int64_t out = sizes->count == 1 ? sizes->ints[0] : sizes->ints[i - 1];
+        if (x->dims[i] < 1)
+            qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "%s of an open size", n->op);
+        else if (out != x->dims[i])
+            y = adapt_axis(e, y, i, x->rank, x->dims[i], out, largest);
+    }
+    OUT = y;
+}
+
+static void export_one_hot(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    int64_t depth = qn_onnx_export_i(n, "depth", 1);
+    float pair[] = {(float)qn_onnx_export_f(n, "off", 0), (float)qn_onnx_export_f(n, "on", 1)};
+    const qn_tensor values = qn_tensor_of(pair, QN_DTYPE_F32, QN_SHAPE(2));
+    const char *inputs[] = {PLAIN(0), qn_onnx_export_ints(e, &depth, 1),
+                            qn_onnx_export_tensor(e, &values)};
+    if (qn_graph_type(e->graph, n->first)->dtype != QN_DTYPE_F32)
+        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "OneHot of another type than f32");
+    OUT = qn_onnx_export_emit(e, "OneHot", inputs, 3,
+                              &QN_ONNX_I("axis", qn_onnx_export_i(n, "axis", -1)), 1);
+}
+
+/* --- normalisations of sequences --- */
 
 static void export_layer_norm(qn_onnx_exporter *e, qn_onnx_view n)
 {
@@ -358,149 +451,12 @@ static void export_rms_norm(qn_onnx_exporter *e, qn_onnx_view n)
     for (int64_t i = axis < 0 ? axis + rank : axis; i < rank; i++)
         axes[count++] = i;
     const char *x = PLAIN(0),
-               *inputs[] = {binary(e, "Mul", x, x), qn_onnx_export_ints(e, axes, count)};
+               *inputs[] = {qn_onnx_export_2(e, "Mul", x, x), qn_onnx_export_ints(e, axes, count)};
     const char *mean = qn_onnx_export_emit(e, "ReduceMean", inputs, 2, NULL, 0);
-    const char *safe =
-        binary(e, "Add", mean, qn_onnx_export_number(e, qn_onnx_export_f(n, "epsilon", 1e-5)));
-    OUT = binary(e, "Mul", binary(e, "Div", x, unary(e, "Sqrt", safe)), PLAIN(1));
-}
-
-/* Time goes first there: other programs do not take `layout` 1. */
-static void export_rnn(qn_onnx_exporter *e, qn_onnx_view n)
-{
-    static const int64_t swap[] = {1, 0, 2}, back[] = {2, 0, 1, 3};
-    bool lstm = n->op[0] == 'L', rows = qn_onnx_export_i(n, "layout", 0) != 0;
-    const char *inputs[7], *outputs[3];
-    int results = lstm ? 3 : 2, most = lstm ? 7 : 6, count = 0;
-    qn_onnx_attr attrs[4];
-    if (n->inputs_count > most || qn_onnx_export_s(n, "activations", "")[0] ||
-        qn_onnx_export_f(n, "clip", 0) > 0 ||
-        strcmp(qn_onnx_export_s(n, "activation", "tanh"), "tanh") != 0)
-        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "%s with other activations, clip or peepholes",
-                            n->op);
-    for (int i = 0; i < most; i++) {
-        inputs[i] = PLAIN(i);
-        if (rows && inputs[i][0] && (i == 0 || i > 4))
-            inputs[i] = qn_onnx_export_turn(e, inputs[i], swap, 3);
-        if (i == 4 && inputs[i][0])
-            inputs[i] =
-                qn_onnx_export_emit(e, "Cast", &inputs[i], 1, &QN_ONNX_I("to", QN_ONNX_INT32), 1);
-    }
-    attrs[count++] = QN_ONNX_S("direction", qn_onnx_export_s(n, "direction", "forward"));
-    attrs[count++] = QN_ONNX_I("hidden_size", TYPE(2)->shape.dims[2]);
-    if (n->op[0] == 'G')
-        attrs[count++] =
-            QN_ONNX_I("linear_before_reset", qn_onnx_export_i(n, "linear_before_reset", 0));
-    qn_onnx_export_many(e, n->op, inputs, most, attrs, count, outputs, results);
-    for (int i = 0; i < results; i++)
-        e->names[n->first + i].plain =
-            !rows ? outputs[i] : qn_onnx_export_turn(e, outputs[i], i ? swap : back, i ? 3 : 4);
-}
-
-/* [B, T, H, D] or [B, T, H * D] as [B, H, T, D]. */
-static const char *split_heads(qn_onnx_exporter *e, qn_value value, int64_t heads, bool keys)
-{
-    static const int64_t queries_perm[] = {0, 2, 1, 3}, keys_perm[] = {0, 2, 3, 1};
-    const qn_shape *s = &qn_graph_type(e->graph, value)->shape;
-    const char *x = qn_onnx_export_plain(e, value);
-    int64_t shape[] = {0, 0, heads, s->rank == 3 ? s->dims[2] / heads : 0};
-    if (s->rank == 3)
-        x = binary(e, "Reshape", x, qn_onnx_export_ints(e, shape, 4));
-    return qn_onnx_export_turn(e, x, keys ? keys_perm : queries_perm, 4);
-}
-
-/* Ones at and below the diagonal of the scores' last two dimensions, as truth values. */
-static const char *below_diagonal(qn_onnx_exporter *e, const char *scores)
-{
-    const char *sizes = qn_onnx_export_emit(e, "Shape", &scores, 1, &QN_ONNX_I("start", 2), 1),
-               *inputs[2];
-    inputs[0] = qn_onnx_export_number(e, 1);
-    inputs[1] = sizes;
-    const char *ones = qn_onnx_export_emit(e, "Expand", inputs, 2, NULL, 0);
-    const char *low = qn_onnx_export_emit(e, "Trilu", &ones, 1, &QN_ONNX_I("upper", 0), 1);
-    return qn_onnx_export_emit(e, "Cast", &low, 1, &QN_ONNX_I("to", QN_ONNX_BOOL), 1);
-}
-
-static const char *mask_with(qn_onnx_exporter *e, const char *allowed, const char *scores)
-{
-    const char *inputs[] = {allowed, scores, qn_onnx_export_number(e, -3e38)};
-    return qn_onnx_export_emit(e, "Where", inputs, 3, NULL, 0);
-}
-
-/* Keys before the length of their row: [S] < [B, 1, 1, 1]. */
-static const char *within_lengths(qn_onnx_exporter *e, qn_value lengths, int64_t keys)
-{
-    int64_t *places = keys > 0 ? QN_NEW(&e->arena, int64_t, keys) : NULL, column[] = {-1, 1, 1, 1};
-    if (!places) {
-        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED,
-                            "attention with lengths over an open number of keys");
-        return "";
-    }
-    for (int64_t i = 0; i < keys; i++)
-        places[i] = i;
-    const char *rows =
-        binary(e, "Reshape", qn_onnx_export_plain(e, lengths), qn_onnx_export_ints(e, column, 4));
-    return binary(e, "Less", qn_onnx_export_ints(e, places, (int)keys), rows);
-}
-
-static void export_attention(qn_onnx_exporter *e, qn_onnx_view n)
-{
-    static const int64_t perm[] = {0, 2, 1, 3};
-    const qn_shape *q = &TYPE(0)->shape, *k = &TYPE(1)->shape;
-    int64_t heads = q->rank == 4 ? q->dims[2] : qn_onnx_export_i(n, "q_num_heads", 1);
-    int64_t groups = k->rank == 4 ? k->dims[2] : qn_onnx_export_i(n, "kv_num_heads", 0);
-    groups = groups ? groups : heads;
-    int64_t dim = q->rank == 4 ? q->dims[3] : q->dims[2] / heads;
-    double scale = qn_onnx_export_f(n, "scale", 0), cap = qn_onnx_export_f(n, "softcap", 0);
-    if (groups != heads || qn_onnx_export_i(n, "window", 0) || qn_onnx_export_i(n, "alibi", 0) ||
-        IN(5) != QN_NONE)
-        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED,
-                            "attention with shared keys, a window, biases by distance or a past");
-    const char *factor = qn_onnx_export_number(e, scale > 0 ? scale : 1 / sqrt((double)dim));
-    const char *query = binary(e, "Mul", split_heads(e, IN(0), heads, false), factor);
-    const char *scores = binary(e, "MatMul", query, split_heads(e, IN(1), heads, true));
-    if (cap > 0) {
-        const char *limit = qn_onnx_export_number(e, cap);
-        scores = binary(e, "Mul", unary(e, "Tanh", binary(e, "Div", scores, limit)), limit);
-    }
-    if (IN(3) != QN_NONE)
-        scores = TYPE(3)->dtype == QN_DTYPE_BOOL ? mask_with(e, PLAIN(3), scores)
-                                                 : binary(e, "Add", scores, PLAIN(3));
-    if (qn_onnx_export_i(n, "is_causal", 0))
-        scores = mask_with(e, below_diagonal(e, scores), scores);
-    if (IN(4) != QN_NONE)
-        scores = mask_with(e, within_lengths(e, IN(4), k->dims[1]), scores);
-    const char *weights = qn_onnx_export_emit(e, "Softmax", &scores, 1, &QN_ONNX_I("axis", -1), 1);
-    const char *y = qn_onnx_export_turn(
-        e, binary(e, "MatMul", weights, split_heads(e, IN(2), heads, false)), perm, 4);
-    int64_t joined[] = {0, 0, -1};
-    OUT = qn_graph_type(e->graph, n->first)->shape.rank == 3
-              ? binary(e, "Reshape", y, qn_onnx_export_ints(e, joined, 3))
-              : y;
-}
-
-/* Rows that read shapes alone, of known sizes: computed now. */
-static void export_computed(qn_onnx_exporter *e, qn_onnx_view n)
-{
-    qn_graph *alone = qn_graph_create();
-    qn_tensor result;
-    qn_value inputs[QN_OP_INPUTS_MAX], first = QN_NONE;
-    bool known = alone && n->inputs_count <= QN_OP_INPUTS_MAX;
-    for (int i = 0; known && i < n->inputs_count; i++) {
-        qn_tensor zero = qn_tensor_of(NULL, TYPE(i)->dtype, TYPE(i)->shape);
-        known = qn_shape_count(&zero.shape) >= 0;
-        zero.data = known ? QN_NEW(&e->arena, char, (int64_t)qn_tensor_bytes(&zero)) : NULL;
-        inputs[i] = zero.data ? qn_graph_const(alone, &zero) : QN_NONE;
-    }
-    if (known)
-        first = qn_graph_node(alone, n->op, inputs, n->inputs_count, n->attrs, n->attrs_count);
-    if (first != QN_NONE)
-        first = qn_graph_fold(alone, first, NULL, INT64_MAX / 2);
-    if (first != QN_NONE && qn_graph_const_read(alone, first, &result))
-        OUT = qn_onnx_export_tensor(e, &result);
-    else
-        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "%s over an open length", n->op);
-    qn_graph_destroy(alone);
+    const char *safe = qn_onnx_export_2(
+        e, "Add", mean, qn_onnx_export_number(e, qn_onnx_export_f(n, "epsilon", 1e-5)));
+    OUT = qn_onnx_export_2(
+        e, "Mul", qn_onnx_export_2(e, "Div", x, qn_onnx_export_1(e, "Sqrt", safe)), PLAIN(1));
 }
 
 /* --- the table --- */
@@ -512,7 +468,6 @@ static const struct {
     {"Square", export_square},
     {"Silu", export_silu},
     {"Clip", export_clip},
-    {"Dropout", export_alias},
     {"Reshape", export_reshape},
     {"Expand", export_expand},
     {"Squeeze", export_by_axes},
@@ -547,13 +502,25 @@ static const struct {
     {"InstanceNormalization", export_norm},
     {"LayerNormalization", export_layer_norm},
     {"RMSNormalization", export_rms_norm},
-    {"LSTM", export_rnn},
-    {"GRU", export_rnn},
-    {"RNN", export_rnn},
-    {"Attention", export_attention},
-    {"SinusoidalPositions", export_computed},
-    {"Positions", export_computed},
-    {"ZerosLike", export_computed},
+    {"Tile", export_tile},
+    {"ReduceSumSquare", export_by_axes},
+    {"ReduceL1", export_by_axes},
+    {"ReduceL2", export_by_axes},
+    {"ReduceProd", export_by_axes},
+    {"ReduceLogSum", export_by_axes},
+    {"Resize", export_resize},
+    {"AdaptiveAveragePool", export_adaptive},
+    {"AdaptiveMaxPool", export_adaptive},
+    {"OneHot", export_one_hot},
+    {"LpNormalization", export_by_axis},
+    {"LSTM", qn_onnx_export_rnn},
+    {"GRU", qn_onnx_export_rnn},
+    {"RNN", qn_onnx_export_rnn},
+    {"Attention", qn_onnx_export_attention},
+    {"RotaryEmbedding", qn_onnx_export_rotary},
+    {"SinusoidalPositions", qn_onnx_export_sinusoid},
+    {"Positions", qn_onnx_export_positions},
+    {"ZerosLike", qn_onnx_export_zeros},
 };
 
 /* Rows whose operator, inputs and attributes are ONNX's own. */

@@ -101,6 +101,11 @@ bool qn_onnx_const_tensor(qn_onnx_call *call, int input, qn_tensor *ret)
     return false;
 }
 
+static bool is_symbolic(const qn_onnx_importer *importer, qn_value value)
+{
+    return value != QN_NONE && value < importer->marks_max && importer->symbolic[value];
+}
+
 bool qn_onnx_const_ints(qn_onnx_call *call, int input, int64_t *dst, int max, int *ret_count)
 {
     qn_tensor tensor;
@@ -113,6 +118,10 @@ bool qn_onnx_const_ints(qn_onnx_call *call, int input, int64_t *dst, int max, in
         return false;
     }
     qn_tensor_convert(dst, QN_DTYPE_I64, &tensor);
+    /* "To the start" is one of the least numbers in files, and not a symbol there. */
+    for (int64_t i = 0; i < count; i++)
+        if (qn_onnx_is_symbol(dst[i]) && !is_symbolic(call->importer, qn_onnx_in(call, input)))
+            dst[i] = INT64_MIN;
     *ret_count = (int)count;
     return true;
 }
@@ -208,26 +217,35 @@ qn_attr qn_onnx_list(const char *name, const int64_t *numbers, int count)
 
 /* --- nodes over constants --- */
 
-static bool is_symbolic(const qn_onnx_importer *importer, qn_value value)
-{
-    return value != QN_NONE && value < importer->marks_max && importer->symbolic[value];
-}
-
 /* Primes far apart, so that no sum or product of sizes meets the other's. */
 static const int64_t stand_ins[2][3] = {{1000003, 2000003, 3000017}, {5000011, 7000003, 9000011}};
 
 static int64_t stand_in(int64_t element, int trial)
 {
-    return qn_onnx_is_symbol(element) ? stand_ins[trial][element - INT64_MIN - 1] : element;
+    const int64_t *sizes = stand_ins[trial];
+    if (!qn_onnx_is_symbol(element))
+        return element;
+    if (element == QN_ONNX_UNKNOWN)
+        return sizes[2];
+    qn_dim_product product = qn_dim_product_of(&(int64_t){QN_ONNX_SYMBOL(element)}, 1);
+    int64_t factors[3] = {product.known, product.batch ? sizes[0] : 1, product.time ? sizes[1] : 1};
+    product = qn_dim_product_of(factors, 3);
+    return product.known < 0 ? sizes[2] : product.known;
 }
 
+/* The same multiple of one symbol in both trials is that symbol. */
 static int64_t join_trials(int64_t first, int64_t second)
 {
     if (first == second)
         return first;
-    for (int k = 0; k < 2; k++)
-        if (first == stand_ins[0][k] && second == stand_ins[1][k])
-            return INT64_MIN + 1 + k;
+    for (int kind = 1; kind < 4 && first > 0 && second > 0; kind++) {
+        int64_t one = (kind & 1 ? stand_ins[0][0] : 1) * (kind & 2 ? stand_ins[0][1] : 1);
+        int64_t two = (kind & 1 ? stand_ins[1][0] : 1) * (kind & 2 ? stand_ins[1][1] : 1), dim;
+        qn_dim_product product = {first / one, kind & 1, kind >> 1};
+        if (first % one == 0 && second % two == 0 && second / two == product.known &&
+            qn_dim_from_product(product, &dim))
+            return QN_ONNX_SYMBOL(dim);
+    }
     return QN_ONNX_UNKNOWN;
 }
 
@@ -398,9 +416,36 @@ static bool emit_widened(qn_onnx_call *call, const emission *e, qn_dtype from, q
     return first != QN_NONE;
 }
 
+bool qn_onnx_is_symbolic(const qn_onnx_call *call, qn_value value)
+{
+    return is_symbolic(call->importer, value);
+}
+
+/* Symbols are i64 whatever the file computes sizes in: constants beside one come along. False = none is a symbol. */
+static bool widen_beside_symbols(qn_onnx_call *call, const qn_value *inputs, int count,
+                                 qn_value *dst, int max)
+{
+    bool symbolic = false;
+    for (int i = 0; i < count; i++)
+        symbolic = symbolic || is_symbolic(call->importer, inputs[i]);
+    if (!symbolic || count > max)
+        return false;
+    for (int i = 0; i < count; i++) {
+        qn_dtype dtype =
+            inputs[i] == QN_NONE ? QN_DTYPE_BOOL : qn_onnx_type(call, inputs[i])->dtype;
+        bool whole = !qn_dtype_is_float(dtype) && dtype != QN_DTYPE_BOOL;
+        dst[i] = whole ? qn_onnx_cast(call, inputs[i], QN_DTYPE_I64) : inputs[i];
+    }
+    return true;
+}
+
 void qn_onnx_emit_many(qn_onnx_call *call, const char *op, const qn_value *inputs, int inputs_count,
                        const qn_attr *attrs, int attrs_count, qn_value *outputs, int outputs_count)
 {
+    enum { FEW = 64 };
+    qn_value wide[FEW];
+    if (widen_beside_symbols(call, inputs, inputs_count, wide, FEW))
+        inputs = wide;
     emission e = {op, inputs, inputs_count, attrs, attrs_count, outputs, outputs_count};
     qn_error err = {0};
     qn_dtype narrow;

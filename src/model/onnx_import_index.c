@@ -196,13 +196,16 @@ static bool read_resizing(qn_onnx_call *call, const qn_shape *x, resizing *r)
                         "tf_crop_and_resize") == 0;
     for (int i = 0; i < count; i++) {
         double size = (double)x->dims[axes[i]];
+        /* An open dimension stays as it is; as a size it is a symbol, far below any number. */
+        if (size < 0 && (by_sizes ? sizes[i] < -9e18 : scales[i] == 1))
+            continue;
         if (r->has_roi) {
             r->roi[axes[i]] = roi[i];
             r->roi[x->rank + axes[i]] = roi[count + i];
         }
         double span = r->has_roi && crops ? roi[count + i] - roi[i] : 1;
         double to = by_sizes ? sizes[i] : floor(size * span * scales[i]);
-        if (!(to >= 0 && to < 1e9) || (x->dims[axes[i]] < 0 && (by_sizes || scales[i] != 1))) {
+        if (!(to >= 0 && to < 1e9) || size < 0) {
             qn_onnx_fail(call, QN_ERR_DATA, "a size of %g on dimension %lld", to,
                          (long long)axes[i]);
             return false;

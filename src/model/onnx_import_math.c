@@ -345,6 +345,14 @@ static void map_lp_norm(qn_onnx_call *call)
         NULL, name, 1, 0, map_reduce, NULL, NULL, NULL                                             \
     }
 
+/* No operator of ONNX, but what tf2onnx writes for Keras' gelu. */
+static void map_erfc(qn_onnx_call *call)
+{
+    qn_value x = qn_onnx_emit1(call, "Erf", qn_onnx_in(call, 0));
+    qn_value one = qn_onnx_scalar(call, qn_onnx_type(call, x)->dtype, 1);
+    qn_onnx_out(call, 0, qn_onnx_emit2(call, "Sub", one, x));
+}
+
 const qn_onnx_row qn_onnx_rows_math[] = {
     BINARY("Add"),
     BINARY("Sub"),
@@ -377,6 +385,7 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     EACH("Sqrt"),
     EACH("Reciprocal"),
     EACH("Erf"),
+    QN_ONNX_NOTED("Erfc", 1, map_erfc, "no operator of ONNX; tf2onnx writes it for Keras' gelu"),
     EACH("Sin"),
     EACH("Cos"),
     EACH("Tan"),

@@ -76,13 +76,16 @@ bool qn_onnx_mark(qn_onnx_importer *importer, qn_value value, const char *weight
 bool qn_onnx_is_frozen(const qn_onnx_training *training, const char *name);
 
 /* Symbols among the elements of an i64 constant: a dimension's own number, and anything computed from one. */
-#define QN_ONNX_SYMBOL(dim) (INT64_MIN - (dim)) /* of QN_DIM_BATCH, QN_DIM_TIME */
-#define QN_ONNX_UNKNOWN     (INT64_MIN + 3)
+#define QN_ONNX_SYMBOL(dim) (INT64_MIN - (dim)) /* of a symbolic dimension, and back */
+#define QN_ONNX_UNKNOWN     (INT64_MIN + QN_DIM_SYMBOLS + 1)
 static inline bool qn_onnx_is_symbol(int64_t element)
 {
     return element > INT64_MIN &&
-           element < INT64_MIN + 4; /* the least number itself means "from the start" */
+           element <= QN_ONNX_UNKNOWN; /* the least number itself means "from the start" */
 }
+
+/* Are there symbols among the elements of `value`? */
+bool qn_onnx_is_symbolic(const qn_onnx_call *call, qn_value value);
 
 /* Errors. Returns QN_NONE. */
 qn_value qn_onnx_fail(qn_onnx_call *call, qn_status code, const char *format, ...) QN_PRINTF(3, 4);

@@ -76,6 +76,16 @@ static bool matters(qn_onnx_call *call, int input)
     return false;
 }
 
+/* Are these the functions `usual`, of one direction or of both? */
+static bool says_usual(const char *activations, const char *usual)
+{
+    size_t size = strlen(usual);
+    if (strncmp(activations, usual, size) != 0)
+        return false;
+    const char *rest = activations + size;
+    return !*rest || (*rest == ' ' && strcmp(rest + 1, usual) == 0);
+}
+
 static void map_rnn(qn_onnx_call *call)
 {
     const char *op = call->node->op;
@@ -94,10 +104,10 @@ static void map_rnn(qn_onnx_call *call)
     if (lstm)
         attrs[attrs_count++] =
             QN_ATTR_I("input_forget", qn_onnx_attr_i(call, "input_forget", 0) != 0);
-    if (strcmp(activations, usual[lstm ? 0 : gru ? 1 : 2]) == 0)
+    if (says_usual(activations, usual[lstm ? 0 : gru ? 1 : 2]))
         activations[0] = '\0'; /* the row's own, which have kernels */
-    if (!lstm && !gru && strcmp(activations, "relu") == 0)
-        attrs[2] = QN_ATTR_S("activation", activations);
+    if (!lstm && !gru && says_usual(activations, "relu"))
+        attrs[2] = QN_ATTR_S("activation", "relu");
     qn_value inputs[8], outputs[4];
     int most = lstm ? 7 : 6, results = lstm ? 4 : 3;
     for (int i = 0; i < most; i++)

@@ -66,9 +66,9 @@ static void map_shape(qn_onnx_call *call)
 static void map_size(qn_onnx_call *call)
 {
     qn_shape shape = logical_shape(call, 0);
-    int64_t count = qn_shape_count(&shape);
-    if (count < 0)
-        count = QN_ONNX_UNKNOWN;
+    int64_t count = QN_ONNX_UNKNOWN;
+    if (qn_dim_from_product(qn_dim_product_of(shape.dims, shape.rank), &count) && count < 0)
+        count = QN_ONNX_SYMBOL(count);
     qn_onnx_out(call, 0, whole_numbers(call, &count, 1, QN_SCALAR));
 }
 
@@ -115,8 +115,8 @@ static bool read_shape(qn_onnx_call *call, int input, qn_shape *ret)
         return false;
     for (int i = 0; i < ret->rank; i++) {
         int64_t size = ret->dims[i];
-        if (size == QN_ONNX_SYMBOL(QN_DIM_BATCH) || size == QN_ONNX_SYMBOL(QN_DIM_TIME))
-            ret->dims[i] = INT64_MIN - size;
+        if (qn_onnx_is_symbol(size) && size != QN_ONNX_UNKNOWN)
+            ret->dims[i] = QN_ONNX_SYMBOL(size);
         else if (size < -1 && size != QN_ONNX_UNKNOWN) {
             qn_onnx_fail(call, QN_ERR_DATA, "size %lld of dimension %d", (long long)size, i);
             return false;
@@ -159,6 +159,32 @@ static void map_expand(qn_onnx_call *call)
         out_moved(call, 0, spread(call, x, &shape));
 }
 
+/* The size that -1 stands for, where the others are known: beside an open size that moved it must not be left to the row. */
+static void solve_inferred(qn_onnx_call *call, const qn_shape *from, qn_shape *to)
+{
+    qn_shape known = {0};
+    int at = -1;
+    int64_t solved;
+    for (int i = 0; i < to->rank && call->status == QN_OK; i++) {
+        int64_t size = to->dims[i];
+        if (size == QN_ONNX_UNKNOWN || (size == -1 && at >= 0) || (size == 0 && i >= from->rank))
+            return;
+        if (size == -1)
+            at = i;
+        else
+            known.dims[known.rank++] = size == 0                 ? from->dims[i]
+                                       : qn_onnx_is_symbol(size) ? QN_ONNX_SYMBOL(size)
+                                                                 : size;
+    }
+    qn_dim_product all = qn_dim_product_of(from->dims, from->rank),
+                   rest = qn_dim_product_of(known.dims, known.rank);
+    if (at < 0 || rest.known < 1 || all.known < 0 || all.known % rest.known != 0)
+        return;
+    all = (qn_dim_product){all.known / rest.known, all.batch - rest.batch, all.time - rest.time};
+    if (qn_dim_from_product(all, &solved) && solved > 0)
+        to->dims[at] = solved;
+}
+
 /* Sizes as the input `shape` (or before opset 5 the attribute) says: 0 copies unless allowzero, -1 is inferred, symbols
  * and what is computed from them are found by their place or inferred. */
 static void map_reshape(qn_onnx_call *call)
@@ -173,6 +199,8 @@ static void map_reshape(qn_onnx_call *call)
             return;
     } else
         to.rank = qn_onnx_attr_ints(call, "shape", to.dims, QN_RANK_MAX);
+    if (!zero)
+        solve_inferred(call, &from, &to);
     qn_attr attr = qn_onnx_list("shape", to.dims, to.rank);
     bool empty = false;
     for (int i = 0; i < to.rank; i++) {
@@ -341,7 +369,7 @@ static void map_slice(qn_onnx_call *call)
             qn_onnx_fail(call, QN_ERR_UNSUPPORTED,
                          "a step of 0, or a start that depends on an open size");
         if (qn_onnx_is_symbol(c.end) && c.start == 0 && c.step == 1 && call->status == QN_OK &&
-            qn_onnx_type(call, x)->shape.dims[c.axis] == INT64_MIN - c.end)
+            qn_onnx_type(call, x)->shape.dims[c.axis] == QN_ONNX_SYMBOL(c.end))
             continue; /* all of an open dimension */
         if (qn_onnx_is_symbol(c.end))
             qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "an end that depends on an open size");

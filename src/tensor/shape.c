@@ -7,6 +7,41 @@
 #include "base/checked.h"
 #include "tensor/tensor.h"
 
+static void multiply(qn_dim_product *product, int64_t factor)
+{
+    if (product->known >= 0 && !qn_mul_i64(product->known, factor, &product->known))
+        product->known = -1;
+}
+
+qn_dim_product qn_dim_product_of(const int64_t *dims, int count)
+{
+    qn_dim_product product = {.known = 1};
+    for (int i = 0; i < count; i++) {
+        int64_t code = -1 - dims[i];
+        if (!qn_dim_is_symbolic(dims[i])) {
+            multiply(&product, dims[i]);
+            continue;
+        }
+        multiply(&product, code / 3 + 1);
+        product.batch += code % 3 != 1;
+        product.time += code % 3 != 0;
+    }
+    return product;
+}
+
+bool qn_dim_from_product(qn_dim_product product, int64_t *ret)
+{
+    bool symbolic = product.batch || product.time;
+    if (product.known < 0 || product.batch < 0 || product.batch > 1 || product.time < 0 ||
+        product.time > 1)
+        return false;
+    if (symbolic && (product.known < 1 || product.known > QN_DIM_SYMBOLS / 3))
+        return false;
+    int64_t kind = product.batch && product.time ? 2 : product.time;
+    *ret = symbolic ? -1 - (3 * (product.known - 1) + kind) : product.known;
+    return true;
+}
+
 int64_t qn_shape_count(const qn_shape *shape)
 {
     int64_t count = 1;
@@ -61,11 +96,15 @@ const char *qn_shape_text(const qn_shape *shape, char dst[128])
     for (int i = 0; i < shape->rank && i < QN_RANK_MAX && used < 100; i++) {
         const char *comma = i ? ", " : "";
         int64_t dim = shape->dims[i];
-        if (dim == QN_DIM_BATCH || dim == QN_DIM_TIME)
-            used += snprintf(dst + used, 128 - (size_t)used, "%s%c", comma,
-                             dim == QN_DIM_BATCH ? 'B' : 'T');
+        qn_dim_product product = qn_dim_product_of(&dim, 1);
+        if (!qn_dim_is_symbolic(dim) || product.known != 1)
+            used += snprintf(dst + used, 128 - (size_t)used, "%s%lld", comma,
+                             (long long)(qn_dim_is_symbolic(dim) ? product.known : dim));
         else
-            used += snprintf(dst + used, 128 - (size_t)used, "%s%lld", comma, (long long)dim);
+            used += snprintf(dst + used, 128 - (size_t)used, "%s", comma);
+        if (qn_dim_is_symbolic(dim))
+            used += snprintf(dst + used, 128 - (size_t)used, "%s%s", product.batch ? "B" : "",
+                             product.time ? "T" : "");
     }
     snprintf(dst + used, 128 - (size_t)used, "]");
     return dst;

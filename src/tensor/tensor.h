@@ -3,7 +3,8 @@
  * mapped file, a state) outlives it.
  *
  * In a graph a dimension may be symbolic: QN_DIM_BATCH or QN_DIM_TIME stand for a size that is
- * known only when a plan is made. A tensor's dimensions are always concrete.
+ * known only when a plan is made, and so do multiples of them and of their product (rows and heads in
+ * one dimension). A tensor's dimensions are always concrete.
  */
 #ifndef QN_TENSOR_TENSOR_H
 #define QN_TENSOR_TENSOR_H
@@ -16,6 +17,21 @@
 
 enum { QN_RANK_MAX = 8 };
 enum { QN_DIM_BATCH = -1, QN_DIM_TIME = -2 };
+/* Symbols are -1 - (3 * (factor - 1) + kind) with kinds batch, time, batch * time; this many. */
+#define QN_DIM_SYMBOLS ((int64_t)3 << 40)
+
+/* A product of dimensions: `known` times the batch and the length as often as counted. */
+typedef struct {
+    int64_t known; /* -1 = too large */
+    int batch, time;
+} qn_dim_product;
+static inline bool qn_dim_is_symbolic(int64_t dim)
+{
+    return dim < 0 && dim >= -QN_DIM_SYMBOLS;
+}
+qn_dim_product qn_dim_product_of(const int64_t *dims, int count);
+/* The one dimension that is such a product; false = there is none. */
+bool qn_dim_from_product(qn_dim_product product, int64_t *ret);
 
 typedef struct {
     int rank;

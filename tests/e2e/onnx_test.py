@@ -19,9 +19,34 @@ NETWORKS = {
     "rnn": ("sequence", "{layers: [{rnn: {units: 8}}, {dense: {units: auto}}]}"),
     "lstm": ("sequence", "{layers: [{lstm: {units: 8, bidirectional: true}}, {dense: {units: auto}}]}"),
     "gru": ("sequence", "{layers: [{gru: {units: 8}}, {dense: {units: auto}}]}"),
+    "stacked": ("sequence", "{layers: [{lstm: {units: 6, layers: 2, return_sequences: true}}, {gru: {units: 5, reset_first: true, return_sequences: true}}, "
+                "{rnn: {units: 4, bidirectional: true}}, {dense: {units: auto}}]}"),
+    "grouped": ("sequence", "{layers: [{dense: {units: 16}}, {multi_head_attention: {heads: 4, kv_heads: 2, causal: true}}, global_avg_pool1d, {dense: {units: auto}}]}"),
+    "windowed": ("sequence", "{layers: [{dense: {units: 16}}, {multi_head_attention: {heads: 2, window: 3}}, {multi_head_attention: {heads: 4, window: 2, causal: true}}, "
+                 "global_max_pool1d, {dense: {units: auto}}]}"),
+    "alibi": ("sequence", "{layers: [{dense: {units: 18}}, {multi_head_attention: {heads: 3, alibi: true, causal: true}}, {multi_head_attention: {heads: 6, kv_heads: 3, "
+              "alibi: true, window: 4}}, global_avg_pool1d, {dense: {units: auto}}]}"),
+    "rotary": ("sequence", "{layers: [{dense: {units: 16}}, {transformer: {heads: 4, kv_heads: 2, rotary: true, causal: true, norm: rms, activation: swiglu, bias: false}}, "
+               "rms_norm, global_avg_pool1d, {dense: {units: auto}}]}"),
+    "positions": ("sequence", "{layers: [{dense: {units: 7}}, positions, {positions: {kind: learned}}, {feed_forward: {activation: relu}}, layer_norm, flatten, {dense: {units: auto}}]}"),
+    "rows": ("sequence", "{layers: [{conv1d: {filters: 6, kernel: 3}}, {zero_padding1d: {padding: 1}}, {max_pool1d: {size: 2}}, {upsample1d: {size: 2}}, {depthwise_conv1d: {kernel: 3}}, "
+             "{separable_conv1d: {filters: 4, kernel: 3, padding: same}}, {conv1d_transpose: {filters: 4, kernel: 2, stride: 2}}, {avg_pool1d: {size: 2}}, prelu, "
+             "{adaptive_avg_pool1d: {size: 2}}, {permute: {order: [2, 1]}}, {reshape: {shape: [8]}}, unit_norm, {repeat: {count: 3}}, {adaptive_max_pool1d: {size: 1}}, flatten, "
+             "{dense: {units: auto}}]}"),
+    "pixels": ("image", "{layers: [{zero_padding2d: {padding: 1}}, {depthwise_conv2d: {kernel: 3}}, {separable_conv2d: {filters: 6, kernel: 3}}, {group_norm: {groups: 2}}, "
+               "{conv2d_transpose: {filters: 4, kernel: 3, stride: 2, padding: same}}, {upsample2d: {size: 2}}, {avg_pool2d: {size: 2}}, {adaptive_max_pool2d: {size: 5}}, "
+               "{adaptive_avg_pool2d: {size: 3}}, {conv2d: {filters: 4, kernel: 2, reparametrize: weight_norm}}, {activation: {name: hard_swish}}, global_max_pool2d, "
+               "{dense: {units: auto}}]}"),
+    "volume": ("image", "{layers: [{reshape: {shape: [4, 9, 12, 1]}}, {zero_padding3d: {padding: 1}}, {conv3d: {filters: 4, kernel: 3, activation: gelu}}, {max_pool3d: {size: 2}}, "
+               "{conv3d_transpose: {filters: 3, kernel: 2, stride: 2}}, {upsample3d: {size: 2}}, {avg_pool3d: {size: 2}}, {adaptive_avg_pool3d: {size: 3}}, {adaptive_max_pool3d: {size: 2}}, "
+               "global_avg_pool3d, {dense: {units: auto, reparametrize: spectral_norm}}]}"),
+    "activations": ("image", "{layers: [flatten, " + ", ".join(f"{{dense: {{units: 5, activation: {name}}}}}" for name in (
+        "leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax elu selu celu softplus softsign mish relu6 hard_sigmoid hard_swish hard_tanh soft_shrink "
+        "hard_shrink exponential").split()) + ", {dense: {units: auto}}]}"),
+    "words": ("counts", "{layers: [{embedding: {count: 9, size: 4}}, {lstm: {units: 4}}, {dense: {units: auto}}]}"),
     "transformer": ("sequence", "{layers: [{dense: {units: 16}}, {transformer: {heads: 4, blocks: 2}}, flatten, {dense: {units: auto}}]}"),
 }
-SHAPES = {"table": (6,), "image": (12, 12, 3), "sequence": (10, 6)}
+SHAPES = {"table": (6,), "counts": (6,), "image": (12, 12, 3), "sequence": (10, 6)}
 ROWS = 128
 
 RUNTIME = """
@@ -48,9 +73,10 @@ def data(kind, rows, name):
     size = 1
     for dim in shape:
         size *= dim
-    values = [[chance.gauss(0, 1) for _ in range(size)] for _ in range(rows)]
+    values = [[float(chance.randrange(9)) if kind == "counts" else chance.gauss(0, 1) for _ in range(size)] for _ in range(rows)]
     sums = [sum(row) for row in values]
-    labels = struct.pack(f"<{rows}q", *(total > 0 for total in sums))
+    middle = sorted(sums)[rows // 2]
+    labels = struct.pack(f"<{rows}q", *(total > middle for total in sums))
     target = ("<f4", (rows,), floats(sums)) if kind == "table" else ("<i8", (rows,), labels)
     x = ("<f4", (rows, *shape), b"".join(map(floats, values)))
     npz(WORK / f"{name}.npz", {"x": x, "y": target})

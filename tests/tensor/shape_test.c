@@ -24,6 +24,34 @@ static void shape_prints_symbols(void **state)
     assert_string_equal(qn_shape_text(&QN_SCALAR, text), "[]");
 }
 
+/* 4 B, in one dimension, and what it is made of. */
+static void shape_knows_multiples_of_symbols(void **state)
+{
+    (void)state;
+    char text[128];
+    int64_t heads, all;
+    qn_dim_product product = {.known = 4, .batch = 1};
+    assert_true(qn_dim_from_product(product, &heads));
+    qn_shape s = QN_SHAPE(10, heads, 3);
+    assert_string_equal(qn_shape_text(&s, text), "[10, 4B, 3]");
+    assert_true(qn_dim_is_symbolic(heads) && heads != QN_DIM_BATCH);
+    product = qn_dim_product_of(s.dims, 3);
+    assert_int_equal(product.known, 120);
+    assert_int_equal(product.batch, 1);
+    assert_int_equal(product.time, 0);
+    s.dims[2] = QN_DIM_TIME;
+    assert_true(qn_dim_from_product(qn_dim_product_of(s.dims, 3), &all));
+    assert_string_equal(qn_shape_text(&QN_SHAPE(all), text), "[40BT]");
+    assert_true(qn_dim_from_product((qn_dim_product){.known = 1, .time = 1}, &all));
+    assert_int_equal(all, QN_DIM_TIME);
+    assert_false(qn_dim_from_product((qn_dim_product){.known = 1, .batch = 2}, &all));
+    assert_false(qn_dim_from_product((qn_dim_product){.known = 0, .batch = 1}, &all));
+    assert_false(qn_dim_from_product((qn_dim_product){.known = INT64_MAX, .batch = 1}, &all));
+    product = qn_dim_product_of((int64_t[]){INT64_MAX, 2}, 2);
+    assert_int_equal(product.known, -1);
+    assert_false(qn_dim_is_symbolic(INT64_MIN));
+}
+
 static void shape_rejects_overflow(void **state)
 {
     (void)state;
@@ -113,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shape_counts_and_compares),
         cmocka_unit_test(shape_prints_symbols),
+        cmocka_unit_test(shape_knows_multiples_of_symbols),
         cmocka_unit_test(shape_rejects_overflow),
         cmocka_unit_test(shape_broadcasts_like_numpy),
         cmocka_unit_test(dtype_knows_three_spellings),

@@ -1,45 +1,27 @@
 /*
  * Views: the same elements in the same order, mostly under another shape. A plan makes no call for them.
  *
- * A symbolic dimension counts as a factor of its own: [B, 7, 7, 4] flattens to [B, 196].
+ * A symbolic dimension counts as a factor of its own: [B, 7, 7, 4] flattens to [B, 196], and [10, B, 16] splits to [10, 4B, 4].
  */
 #include "base/checked.h"
 #include "graph/op/common.h"
 
 #include <string.h>
 
-typedef struct {
-    int64_t known; /* product of the concrete dimensions; -1 = too large */
-    int symbols[2];
-} factors;
-
-static factors factors_of(const int64_t *dims, int count)
-{
-    factors f = {.known = 1};
-    for (int i = 0; i < count; i++) {
-        if (dims[i] == QN_DIM_BATCH || dims[i] == QN_DIM_TIME)
-            f.symbols[-1 - dims[i]]++;
-        else if (f.known >= 0 && !qn_mul_i64(f.known, dims[i], &f.known))
-            f.known = -1;
-    }
-    return f;
-}
-
 /* The dimension that makes `rest` complete `all`; false = there is none. */
-static bool missing_factor(factors all, factors rest, int64_t *ret)
+static bool missing_factor(qn_dim_product all, qn_dim_product rest, int64_t *ret)
 {
-    int batch = all.symbols[0] - rest.symbols[0], time = all.symbols[1] - rest.symbols[1];
     if (all.known < 0 || rest.known < 0)
         return false;
-    if (batch == 0 && time == 0 && rest.known > 0 && all.known % rest.known == 0)
-        *ret = all.known / rest.known;
-    else if (batch == 1 && time == 0 && all.known == rest.known)
-        *ret = QN_DIM_BATCH;
-    else if (batch == 0 && time == 1 && all.known == rest.known)
-        *ret = QN_DIM_TIME;
+    if (all.known == rest.known)
+        all.known = 1; /* both may be 0 */
+    else if (rest.known > 0 && all.known % rest.known == 0)
+        all.known /= rest.known;
     else
         return false;
-    return true;
+    all.batch -= rest.batch;
+    all.time -= rest.time;
+    return qn_dim_from_product(all, ret);
 }
 
 static qn_status view_fail(const qn_op_types *types, const qn_shape *wanted, qn_error *err)
@@ -65,7 +47,8 @@ static qn_status reshape_infer(const qn_op_types *types, qn_type *ret_outputs, q
             infer_at = i;
         to.dims[i] = dims[i] == 0 ? from->dims[i] : dims[i] == -1 ? 1 : dims[i];
     }
-    factors all = factors_of(from->dims, from->rank), rest = factors_of(to.dims, to.rank);
+    qn_dim_product all = qn_dim_product_of(from->dims, from->rank),
+                   rest = qn_dim_product_of(to.dims, to.rank);
     int64_t missing = 1;
     if (!missing_factor(all, rest, &missing) || (infer_at < 0 && missing != 1))
         return view_fail(types, &to, err);
@@ -84,10 +67,11 @@ static qn_status flatten_infer(const qn_op_types *types, qn_type *ret_outputs, q
     if (axis < 0 || axis > from->rank)
         QN_FAIL(err, QN_ERR_ARG, "axis %lld is outside a tensor of %d dimensions", (long long)axis,
                 from->rank);
-    factors none = {.known = 1};
+    qn_dim_product none = {.known = 1};
     qn_shape to = {2, {1, 1}};
-    if (!missing_factor(factors_of(from->dims, (int)axis), none, &to.dims[0]) ||
-        !missing_factor(factors_of(from->dims + axis, from->rank - (int)axis), none, &to.dims[1]))
+    if (!missing_factor(qn_dim_product_of(from->dims, (int)axis), none, &to.dims[0]) ||
+        !missing_factor(qn_dim_product_of(from->dims + axis, from->rank - (int)axis), none,
+                        &to.dims[1]))
         return view_fail(types, &to, err);
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, to};
     return QN_OK;

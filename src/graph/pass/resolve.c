@@ -17,15 +17,22 @@ static int64_t resolve_dim(const resolving *at, int64_t dim)
 {
     if (!at->sizes)
         return dim;
-    if (dim == QN_DIM_BATCH && at->sizes->batch > 0)
-        return at->sizes->batch;
-    if (dim == QN_DIM_TIME && at->sizes->time > 0)
-        return at->sizes->time;
-    if (dim == QN_DIM_BATCH || dim == QN_DIM_TIME)
+    qn_dim_product product = qn_dim_product_of(&dim, 1);
+    if (!qn_dim_is_symbolic(dim))
+        return dim;
+    if ((product.batch && at->sizes->batch <= 0) || (product.time && at->sizes->time <= 0)) {
         qn_graph_fail(at->rewrite.to, QN_ERR_ARG,
                       "the graph has a symbolic %s; a plan needs its size",
-                      dim == QN_DIM_BATCH ? "batch" : "length");
-    return dim;
+                      product.batch && at->sizes->batch <= 0 ? "batch" : "length");
+        return dim;
+    }
+    int64_t sizes[3] = {product.known, product.batch ? at->sizes->batch : 1,
+                        product.time ? at->sizes->time : 1};
+    product = qn_dim_product_of(sizes, 3);
+    if (product.known < 0)
+        qn_graph_fail(at->rewrite.to, QN_ERR_ARG, "a batch of %lld rows is too large",
+                      (long long)at->sizes->batch);
+    return product.known;
 }
 
 /* Inputs of the new graph, also those that nothing reads: callers fill them by name. */
