@@ -375,6 +375,10 @@ static qn_status check_scores(const qn_architecture *architecture, const qn_grap
     const qn_shape *shape = &qn_graph_type(graph, scores)->shape;
     if (architecture->task == QN_TASK_AUTO)
         return QN_OK;
+    qn_dtype dtype = qn_graph_type(graph, scores)->dtype;
+    if (dtype != QN_DTYPE_F32)
+        QN_FAIL(err, QN_ERR_ARG, "the last layer gives %s; end with cast: {to: f32}",
+                qn_dtype_name(dtype));
     qn_shape sample = {.rank = shape->rank - 1}; /* users count without the batch */
     memcpy(sample.dims, shape->dims + 1, sizeof sample.dims - sizeof sample.dims[0]);
     if (shape->rank != 2)

@@ -323,6 +323,9 @@ static qn_status check_model(qn_recipe *recipe, qn_error *err)
         return qn_error_set(
             err, QN_ERR_ARG, recipe->file,
             "model.layers is given and model.type is not 'layers'; give one of them");
+    if (recipe->model.hidden.count > 0 && *type != QN_MODEL_AUTO && *type != QN_MODEL_MLP)
+        return qn_error_set(err, QN_ERR_ARG, recipe->file,
+                            "model.hidden is for mlp; model.type is %s", qn_model_type_name(*type));
     if (!layers && *type == QN_MODEL_LAYERS)
         return qn_error_set(err, QN_ERR_ARG, recipe->file,
                             "model.type is layers; model.layers is missing");

@@ -88,5 +88,10 @@ qn_value qn_nn_state_of(const qn_nn_scope *at, const char *what, qn_dtype dtype,
 qn_value qn_nn_state(const qn_nn_scope *at, const char *what, qn_value like, qn_shape shape,
                      qn_init init, bool trainable)
 {
-    return qn_nn_state_of(at, what, qn_graph_type(at->graph, like)->dtype, shape, init, trainable);
+    qn_dtype dtype = qn_graph_type(at->graph, like)->dtype;
+    if (dtype != QN_DTYPE_F32 && dtype != QN_DTYPE_F64)
+        return qn_nn_fail(at, "has weights and expects f32, got %s: %s", qn_dtype_name(dtype),
+                          qn_dtype_is_float(dtype) ? "put cast: {to: f32} before it"
+                                                   : "put embedding, one_hot or cast before it");
+    return qn_nn_state_of(at, what, dtype, shape, init, trainable);
 }

@@ -167,19 +167,44 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
         snprintf(dst, size, "%s", kind);
 }
 
+/* "; did you mean 'softmax'?" for a word of a choice that is almost one, or nothing. */
+static void suggest(const qn_nn_attr *attr, const qn_json *value, char dst[96])
+{
+    enum { WORDS_MAX = 64 };
+    char words[1024], got[QN_NN_WORD_SIZE];
+    const char *names[WORDS_MAX];
+    int count = 0;
+    dst[0] = '\0';
+    if (attr->kind != QN_NN_ATTR_CHOICE || value->kind != QN_JSON_STRING)
+        return;
+    snprintf(words, sizeof words, "%s", attr->choices);
+    snprintf(got, sizeof got, "%.*s", QN_STR_ARG(value->string));
+    for (char *at = words; *at && count < WORDS_MAX;) {
+        size_t span = strcspn(at, " ");
+        bool more = at[span] != '\0';
+        at[span] = '\0';
+        names[count++] = at;
+        at += span + more;
+    }
+    const char *nearest = qn_error_nearest(got, names, count);
+    if (nearest)
+        snprintf(dst, 96, "; did you mean '%s'?", nearest);
+}
+
 static qn_status fail_value(const char *label, const qn_nn_attr *attr, const qn_json *value,
                             qn_error *err)
 {
-    char want[200];
+    char want[400], near[96];
     qn_json_writer writer;
     qn_buf came = {0};
     qn_buf_init(&came, 256);
     qn_json_write_init(&writer, &came);
     qn_json_value(&writer, value);
     expectation(attr, want, sizeof(want));
-    qn_status status = qn_error_set(err, QN_ERR_ARG, NULL, "%s: '%s' is %.*s, expected %s", label,
+    suggest(attr, value, near);
+    qn_status status = qn_error_set(err, QN_ERR_ARG, NULL, "%s: '%s' is %.*s, expected %s%s", label,
                                     attr->name, came.data ? (int)came.size : 0,
-                                    came.data ? (const char *)came.data : "", want);
+                                    came.data ? (const char *)came.data : "", want, near);
     qn_buf_deinit(&came);
     return status;
 }

@@ -114,6 +114,23 @@ static int list_params(const qn_graph *graph, const qn_nn_optimizer *optimizer, 
     return count;
 }
 
+/* A group that matches nothing is a name misspelt, and would leave weights to learn that should not. */
+static qn_status check_groups(const qn_graph *graph, const qn_nn_optimizer *optimizer,
+                              const qn_value *params, int count, qn_error *err)
+{
+    for (int g = 0; g < optimizer->groups_count; g++) {
+        const char *pattern = optimizer->groups[g].pattern;
+        int i = 0;
+        while (i < count && !qn_nn_pattern_matches(pattern, qn_graph_name(graph, params[i])))
+            i++;
+        if (i == count)
+            QN_FAIL(err, QN_ERR_ARG,
+                    "no trained weight matches the group '%.100s'; the first is '%s'", pattern,
+                    count > 0 ? qn_graph_name(graph, params[0]) : "none");
+    }
+    return QN_OK;
+}
+
 static qn_status add_backward(qn_graph *graph, qn_value loss, const qn_nn_training *training,
                               qn_value *params, int count, qn_graph **ret_apply, qn_error *err)
 {
@@ -145,12 +162,13 @@ qn_status qn_nn_training_add(qn_graph *graph, qn_value predictions, const qn_nn_
         qn_value *params = qn_alloc((size_t)(most + 1) * 2 * sizeof(*params));
         if (!params)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory for a training graph");
+        (void)qn_graph_trainable(graph, params, most);
+        qn_status status = check_groups(graph, &training->optimizer, params, most, err);
         int count = list_params(graph, &training->optimizer, params, most);
-        qn_status status = QN_OK;
-        if (count == 0)
+        if (status == QN_OK && count == 0)
             status = qn_error_set(err, QN_ERR_ARG, NULL, "the model has nothing to train%s",
                                   most > 0 ? ": all of it is frozen" : "");
-        else
+        else if (status == QN_OK)
             status = add_backward(graph, loss, training, params, count, &apply, err);
         qn_free(params);
         QN_TRY(status);

@@ -185,17 +185,26 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce, ce, nll and the hinges are losses of classes; the task is "
                             "regression");
-    if (fit->task != QN_TASK_REGRESSION && !classes)
-        return qn_error_set(err, QN_ERR_ARG, "train.loss",
-                            "the task is %s, whose loss is bce, hinge or squared_hinge (two "
-                            "classes), ce or nll",
-                            qn_task_name(fit->task));
+    if (fit->task != QN_TASK_REGRESSION && !classes) {
+        (void)qn_error_set(err, QN_ERR_ARG, "train.loss",
+                           "the task is %s, whose loss is bce, hinge or squared_hinge (two "
+                           "classes), ce or nll",
+                           qn_task_name(fit->task));
+        return qn_error_hint(err, QN_ERR_ARG, "if '%s' is a number, say task: regression",
+                             fit->dataset->target);
+    }
     if (fit->task == QN_TASK_MULTICLASS && two)
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce and the hinges are for two classes; here are %lld",
                             (long long)fit->classes);
     if (loss == QN_RECIPE_POISSON)
         QN_TRY(check_counts(fit, err));
+    if (recipe->train.optimizer == QN_RECIPE_LBFGS &&
+        (recipe->train.ema > 0 || recipe->train.swa > 0))
+        return qn_error_set(
+            err, QN_ERR_ARG, recipe->train.ema > 0 ? "train.ema" : "train.swa",
+            "lbfgs goes straight to the minimum and has no steps to average; choose "
+            "another train.optimizer");
     if (recipe->train.ema > 0 && recipe->train.swa > 0)
         return qn_error_set(err, QN_ERR_ARG, "train.swa",
                             "train.ema and train.swa both average the weights; choose one");

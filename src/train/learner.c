@@ -452,7 +452,7 @@ qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float 
 
 /* --- whole-data steps --- */
 
-/* The flat vector of L-BFGS is all trainable states one behind the other. */
+/* The flat vector of L-BFGS is all trainable states that are not frozen, one behind the other. */
 typedef struct {
     qn_learner *learner;
     const qn_packed *packed;
@@ -574,11 +574,15 @@ static qn_status collect_weights(qn_whole *whole, int64_t *ret_n, qn_error *err)
     if (!values || !whole->weights)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     (void)qn_graph_trainable(learner->graph, values, count);
-    whole->count = count;
     *ret_n = 0;
     for (int i = 0; i < count; i++) {
-        whole->weights[i] = qn_state_find(learner->state, qn_graph_name(learner->graph, values[i]));
-        *ret_n += qn_shape_count(&whole->weights[i]->tensor.shape);
+        const char *name = qn_graph_name(learner->graph, values[i]);
+        const qn_nn_group *group = qn_nn_group_find(&learner->options.optimizer, name);
+        if (group && group->frozen)
+            continue;
+        const qn_named_tensor *weight = qn_state_find(learner->state, name);
+        whole->weights[whole->count++] = weight;
+        *ret_n += qn_shape_count(&weight->tensor.shape);
     }
     return QN_OK;
 }

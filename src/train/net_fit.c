@@ -69,6 +69,9 @@ static qn_status check_options(const qn_fit_options *options, qn_error *err)
     if (!(options->swa >= 0 && options->swa <= 1))
         QN_FAIL(err, QN_ERR_ARG, "averaging over %g of the epochs: expected 0 to 1",
                 (double)options->swa);
+    if (qn_net_is_lbfgs(&options->optimizer) && (options->ema > 0 || options->swa > 0))
+        QN_FAIL(err, QN_ERR_ARG,
+                "qn_lbfgs goes straight to the minimum and has no steps to average");
     if (options->ema > 0 && options->swa > 0)
         QN_FAIL(err, QN_ERR_ARG, "ema and swa both average the weights; choose one");
     if (!(options->quantile >= 0 && options->quantile < 1))
@@ -102,16 +105,16 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
         QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)options->loss);
     QN_TRY(check_options(options, err));
     qn_nn_loss loss = loss_of(run);
-    qn_learner_options chosen = {
-        .loss = loss,
-        .optimizer = qn_net_optimizer_of(&options->optimizer),
-        .accumulate = qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
-        .lbfgs = qn_net_is_lbfgs(&options->optimizer),
-        .average = (options->ema > 0 || options->swa > 0) && !qn_net_is_lbfgs(&options->optimizer),
-        .ema = (double)options->ema,
-        .recompute = options->recompute,
-        .seed = options->seed ? options->seed : 1,
-        .bf16 = options->bf16};
+    qn_learner_options chosen = {.loss = loss,
+                                 .optimizer = qn_net_optimizer_of(&options->optimizer),
+                                 .accumulate =
+                                     qn_net_is_lbfgs(&options->optimizer) ? 0 : options->accumulate,
+                                 .lbfgs = qn_net_is_lbfgs(&options->optimizer),
+                                 .average = options->ema > 0 || options->swa > 0,
+                                 .ema = (double)options->ema,
+                                 .recompute = options->recompute,
+                                 .seed = options->seed ? options->seed : 1,
+                                 .bf16 = options->bf16};
     QN_TRY(qn_net_set_groups(options->groups, options->groups_count, &run->arena, &chosen.optimizer,
                              err));
     chosen.optimizer.clip_norm = (double)options->clip_norm;
