@@ -56,6 +56,17 @@ static void write_attr(writer *w, const qn_onnx_attr *from, Onnx__Attribute *to)
         to->n_ints = (size_t)from->count;
         to->ints = qn_unconst(from->ints);
     }
+    if (from->kind == QN_ONNX_ATTR_FLOATS) {
+        to->n_floats = (size_t)from->count;
+        to->floats = qn_unconst(from->floats);
+    }
+    if (from->kind == QN_ONNX_ATTR_STRINGS) {
+        to->n_strings = (size_t)from->count;
+        to->strings = take(w, from->count, sizeof *to->strings);
+        for (int64_t i = 0; !w->failed && i < from->count; i++)
+            to->strings[i] =
+                (ProtobufCBinaryData){strlen(from->strings[i]), qn_unconst(from->strings[i])};
+    }
     if (from->kind == QN_ONNX_ATTR_TENSOR) {
         to->t = take(w, 1, sizeof *to->t);
         if (!w->failed)

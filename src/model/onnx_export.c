@@ -66,6 +66,10 @@ static qn_onnx_attr *copy_attrs(qn_onnx_exporter *e, const qn_onnx_attr *attrs, 
     for (int i = 0; copy && i < count; i++)
         if (copy[i].kind == QN_ONNX_ATTR_INTS)
             copy[i].ints = keep(e, copy[i].ints, copy[i].count, sizeof *copy[i].ints);
+        else if (copy[i].kind == QN_ONNX_ATTR_FLOATS)
+            copy[i].floats = keep(e, copy[i].floats, copy[i].count, sizeof *copy[i].floats);
+        else if (copy[i].kind == QN_ONNX_ATTR_STRINGS) /* the texts are the caller's */
+            copy[i].strings = keep(e, copy[i].strings, copy[i].count, sizeof *copy[i].strings);
     return copy;
 }
 

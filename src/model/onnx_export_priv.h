@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "format/onnx.h"
+#include "model/onnx_activation.h"
 #include "model/onnx_export.h"
 
 /* A value's name as the graph has it, and with channels first; NULL = not made yet. */
@@ -65,6 +66,11 @@ void qn_onnx_export_rotary(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_sinusoid(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_positions(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_zeros(qn_onnx_exporter *e, qn_onnx_view node);
+
+/* Rows that move numbers along an axis (onnx_export_moves.c). */
+void qn_onnx_export_cumsum(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_top_k(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_scatter(qn_onnx_exporter *e, qn_onnx_view node);
 
 /* Inside a function that writes node `n`: its inputs, their names and types, and the names of its first output. */
 #define IN(k)    ((k) < n->inputs_count ? n->inputs[k] : QN_NONE)

@@ -153,6 +153,23 @@ static void export_by_axes(qn_onnx_exporter *e, qn_onnx_view n)
     OUT = qn_onnx_export_emit(e, n->op, inputs, 2, &keep, reduces);
 }
 
+/* Nothing but attributes: computed now. */
+static void export_range(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    qn_graph *alone = qn_graph_create();
+    qn_tensor result;
+    qn_value value = QN_NONE;
+    if (alone)
+        value = qn_graph_node(alone, n->op, NULL, 0, n->attrs, n->attrs_count);
+    if (value != QN_NONE)
+        value = qn_graph_fold(alone, value, NULL, INT64_MAX / 2);
+    if (value != QN_NONE && qn_graph_const_read(alone, value, &result))
+        OUT = qn_onnx_export_tensor(e, &result);
+    else
+        qn_onnx_export_fail(e, QN_ERR_MEMORY, "out of memory");
+    qn_graph_destroy(alone);
+}
+
 static void export_tile(qn_onnx_exporter *e, qn_onnx_view n)
 {
     const qn_attr *repeats = qn_onnx_export_attr(n, "repeats");
@@ -330,7 +347,17 @@ static void export_norm(qn_onnx_exporter *e, qn_onnx_view n)
     *(TYPE(0)->shape.rank > 2 ? &OUT1 : &OUT) = y;
 }
 
-/* Sizes of the pixels alone, so that the batch may be open; channels first there. Scales that are not the sizes' own ratio are a constant. */
+/* [N, C] as they come, then these: with `axes` ONNX Runtime loses the sizes of images. */
+static const char *sizes_of_first(qn_onnx_exporter *e, const char *x, const int64_t *sizes,
+                                  int count)
+{
+    qn_onnx_attr range[] = {QN_ONNX_I("start", 0), QN_ONNX_I("end", 2)};
+    const char *parts[] = {qn_onnx_export_emit(e, "Shape", &x, 1, range, 2),
+                           qn_onnx_export_ints(e, sizes, count)};
+    return qn_onnx_export_emit(e, "Concat", parts, 2, &QN_ONNX_I("axis", 0), 1);
+}
+
+/* Channels first there; the batch may be open. Scales that are not the sizes' own ratio are a constant. */
 static void export_resize(qn_onnx_exporter *e, qn_onnx_view n)
 {
     static const char *const names[] = {"mode",
@@ -344,22 +371,19 @@ static void export_resize(qn_onnx_exporter *e, qn_onnx_view n)
     int count = same_attrs(n, names, attrs), rank = TYPE(0)->shape.rank;
     const qn_attr *sizes = qn_onnx_export_attr(n, "sizes");
     const qn_shape *x = &TYPE(0)->shape;
-    int64_t axes[QN_RANK_MAX];
     qn_tensor scales;
-    float ratios[QN_RANK_MAX];
+    float ratios[QN_RANK_MAX] = {1, 1};
     bool by_scales = IN(2) != QN_NONE && qn_onnx_export_read(e, IN(2), &scales);
     if (IN(1) != QN_NONE || (IN(2) != QN_NONE && !by_scales) || rank < 3 ||
         sizes->ints[0] != x->dims[0] || sizes->ints[rank - 1] != x->dims[rank - 1])
         qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "Resize of a region, or of batch or channels");
-    for (int i = 2; i < rank; i++) {
-        axes[i - 2] = i;
-        ratios[i - 2] = by_scales ? (float)qn_tensor_f64_at(&scales, i - 1) : 1;
-    }
-    attrs[count++] = QN_ONNX_INTS("axes", axes, rank - 2);
-    qn_tensor spatial = qn_tensor_of(ratios, QN_DTYPE_F32, QN_SHAPE(rank - 2));
-    const char *inputs[] = {qn_onnx_export_first(e, IN(0)), "",
-                            by_scales ? qn_onnx_export_tensor(e, &spatial) : "",
-                            by_scales ? "" : qn_onnx_export_ints(e, sizes->ints + 1, rank - 2)};
+    for (int i = 2; i < rank; i++)
+        ratios[i] = by_scales ? (float)qn_tensor_f64_at(&scales, i - 1) : 1;
+    qn_tensor all = qn_tensor_of(ratios, QN_DTYPE_F32, QN_SHAPE(rank));
+    const char *first = qn_onnx_export_first(e, IN(0)), *wanted = "";
+    if (!by_scales)
+        wanted = sizes_of_first(e, first, sizes->ints + 1, rank - 2);
+    const char *inputs[] = {first, "", by_scales ? qn_onnx_export_tensor(e, &all) : "", wanted};
     OUT1 = qn_onnx_export_emit(e, "Resize", inputs, 4, attrs, count);
 }
 
@@ -503,6 +527,10 @@ static const struct {
     {"LayerNormalization", export_layer_norm},
     {"RMSNormalization", export_rms_norm},
     {"Tile", export_tile},
+    {"Range", export_range},
+    {"CumSum", qn_onnx_export_cumsum},
+    {"TopK", qn_onnx_export_top_k},
+    {"ScatterAddRows", qn_onnx_export_scatter},
     {"ReduceSumSquare", export_by_axes},
     {"ReduceL1", export_by_axes},
     {"ReduceL2", export_by_axes},

@@ -7,7 +7,56 @@
 
 #include "graph/op/attention.h"
 #include "graph/op/position.h"
+#include "graph/op/rnn_act.h"
 #include "model/onnx_export_priv.h"
+
+/* ONNX's lists, which live until the node is emitted. */
+typedef struct {
+    const char *names[2 * QN_RNN_ACT_ROLES];
+    float alphas[2 * QN_RNN_ACT_ROLES], betas[2 * QN_RNN_ACT_ROLES];
+} activation_lists;
+
+/* Activations that are not the usual ones; alpha and beta of those that have them, in order. Returns how many attributes. */
+static int write_activations(qn_onnx_exporter *e, qn_onnx_view n, activation_lists *lists,
+                             qn_onnx_attr *attrs)
+{
+    const char *usual = n->op[0] == 'L'   ? "sigmoid tanh tanh"
+                        : n->op[0] == 'G' ? "sigmoid tanh"
+                                          : qn_onnx_export_s(n, "activation", "tanh");
+    const char *words = qn_onnx_export_s(n, "activations", "");
+    bool both = strcmp(qn_onnx_export_s(n, "direction", "forward"), "bidirectional") == 0;
+    int roles = n->op[0] == 'L' ? 3 : n->op[0] == 'G' ? 2 : 1, names = 0, alphas = 0, betas = 0;
+    qn_rnn_act acts[2][QN_RNN_ACT_ROLES];
+    qn_error err;
+    if (!words[0] && strcmp(usual, "relu") != 0)
+        return 0;
+    if (qn_rnn_acts_read(words, usual, both ? 2 : 1, acts, &err) != QN_OK) {
+        qn_onnx_export_fail(e, err.code, "%s", err.text);
+        return 0;
+    }
+    for (int i = 0; i < (both ? 2 : 1) * roles; i++) {
+        const qn_rnn_act *act = &acts[i / roles][i % roles];
+        const qn_onnx_activation *name = &qn_onnx_activations[act->kind];
+        lists->names[names++] = name->onnx;
+        if (name->alpha)
+            lists->alphas[alphas++] = (float)act->alpha;
+        if (name->beta)
+            lists->betas[betas++] = (float)act->beta;
+    }
+    attrs[0] = (qn_onnx_attr){.name = "activations",
+                              .kind = QN_ONNX_ATTR_STRINGS,
+                              .strings = lists->names,
+                              .count = names};
+    attrs[1] = (qn_onnx_attr){.name = "activation_alpha",
+                              .kind = QN_ONNX_ATTR_FLOATS,
+                              .floats = lists->alphas,
+                              .count = alphas};
+    attrs[2] = (qn_onnx_attr){.name = "activation_beta",
+                              .kind = QN_ONNX_ATTR_FLOATS,
+                              .floats = lists->betas,
+                              .count = betas};
+    return alphas == 0 ? 1 : betas == 0 ? 2 : 3;
+}
 
 /* Time goes first there: other programs do not take `layout` 1. */
 void qn_onnx_export_rnn(qn_onnx_exporter *e, qn_onnx_view n)
@@ -16,12 +65,10 @@ void qn_onnx_export_rnn(qn_onnx_exporter *e, qn_onnx_view n)
     bool lstm = n->op[0] == 'L', rows = qn_onnx_export_i(n, "layout", 0) != 0;
     const char *inputs[7], *outputs[3];
     int results = lstm ? 3 : 2, most = lstm ? 7 : 6, count = 0;
-    qn_onnx_attr attrs[4];
-    if (n->inputs_count > most || qn_onnx_export_s(n, "activations", "")[0] ||
-        qn_onnx_export_f(n, "clip", 0) > 0 ||
-        strcmp(qn_onnx_export_s(n, "activation", "tanh"), "tanh") != 0)
-        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "%s with other activations, clip or peepholes",
-                            n->op);
+    qn_onnx_attr attrs[8];
+    activation_lists lists;
+    if (n->inputs_count > most)
+        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "%s with peepholes", n->op);
     for (int i = 0; i < most; i++) {
         inputs[i] = PLAIN(i);
         if (rows && inputs[i][0] && (i == 0 || i > 4))
@@ -35,6 +82,9 @@ void qn_onnx_export_rnn(qn_onnx_exporter *e, qn_onnx_view n)
     if (n->op[0] == 'G')
         attrs[count++] =
             QN_ONNX_I("linear_before_reset", qn_onnx_export_i(n, "linear_before_reset", 0));
+    if (qn_onnx_export_f(n, "clip", 0) > 0)
+        attrs[count++] = QN_ONNX_F("clip", qn_onnx_export_f(n, "clip", 0));
+    count += write_activations(e, n, &lists, attrs + count);
     qn_onnx_export_many(e, n->op, inputs, most, attrs, count, outputs, results);
     for (int i = 0; i < results; i++)
         e->names[n->first + i].plain =

@@ -5,28 +5,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/onnx_activation.h"
 #include "model/onnx_import_priv.h"
 
 /* --- recurrent networks --- */
 
-/* How ONNX spells what the rows spell otherwise, and which of alpha and beta a function takes from the lists. */
-static const struct {
-    const char *onnx, *own;
-    bool alpha, beta;
-} activation_names[] = {
-    {"Sigmoid", "sigmoid", false, false},
-    {"Tanh", "tanh", false, false},
-    {"Relu", "relu", false, false},
-    {"Affine", "affine", true, true},
-    {"LeakyRelu", "leaky_relu", true, false},
-    {"ThresholdedRelu", "thresholded_relu", true, false},
-    {"ScaledTanh", "scaled_tanh", true, true},
-    {"HardSigmoid", "hard_sigmoid", true, true},
-    {"Elu", "elu", true, false},
-    {"Softsign", "softsign", false, false},
-    {"Softplus", "softplus", false, false},
+const qn_onnx_activation qn_onnx_activations[QN_RNN_ACTS] = {
+    [QN_RNN_ACT_SIGMOID] = {"Sigmoid", "sigmoid", false, false},
+    [QN_RNN_ACT_TANH] = {"Tanh", "tanh", false, false},
+    [QN_RNN_ACT_RELU] = {"Relu", "relu", false, false},
+    [QN_RNN_ACT_AFFINE] = {"Affine", "affine", true, true},
+    [QN_RNN_ACT_LEAKY_RELU] = {"LeakyRelu", "leaky_relu", true, false},
+    [QN_RNN_ACT_THRESHOLDED_RELU] = {"ThresholdedRelu", "thresholded_relu", true, false},
+    [QN_RNN_ACT_SCALED_TANH] = {"ScaledTanh", "scaled_tanh", true, true},
+    [QN_RNN_ACT_HARD_SIGMOID] = {"HardSigmoid", "hard_sigmoid", true, true},
+    [QN_RNN_ACT_ELU] = {"Elu", "elu", true, false},
+    [QN_RNN_ACT_SOFTSIGN] = {"Softsign", "softsign", false, false},
+    [QN_RNN_ACT_SOFTPLUS] = {"Softplus", "softplus", false, false},
 };
-enum { ACTIVATIONS_SIZE = 512, ACTIVATIONS = sizeof activation_names / sizeof activation_names[0] };
+enum { ACTIVATIONS_SIZE = 512 };
 
 /* The next element of a list, ":0.5"; nothing when the list has ended. */
 static void put_next(char *dst, size_t *used, const qn_onnx_attr *list, int64_t *next)
@@ -47,17 +44,17 @@ static void read_activations(qn_onnx_call *call, char dst[ACTIVATIONS_SIZE])
     dst[0] = '\0';
     for (int64_t i = 0; names && i < names->count && i < 6; i++) {
         size_t k = 0;
-        while (k < ACTIVATIONS && strcmp(activation_names[k].onnx, names->strings[i]) != 0)
+        while (k < QN_RNN_ACTS && strcmp(qn_onnx_activations[k].onnx, names->strings[i]) != 0)
             k++;
-        if (k == ACTIVATIONS) {
+        if (k == QN_RNN_ACTS) {
             qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "activation '%.40s'", names->strings[i]);
             return;
         }
         used += (size_t)snprintf(dst + used, ACTIVATIONS_SIZE - used, "%s%s", i ? " " : "",
-                                 activation_names[k].own);
-        if (activation_names[k].alpha)
+                                 qn_onnx_activations[k].own);
+        if (qn_onnx_activations[k].alpha)
             put_next(dst, &used, alphas, &alpha);
-        if (activation_names[k].beta)
+        if (qn_onnx_activations[k].beta)
             put_next(dst, &used, betas, &beta);
     }
 }

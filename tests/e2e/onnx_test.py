@@ -44,6 +44,15 @@ NETWORKS = {
         "leaky_relu sigmoid tanh gelu gelu_tanh silu softmax log_softmax elu selu celu softplus softsign mish relu6 hard_sigmoid hard_swish hard_tanh soft_shrink "
         "hard_shrink exponential").split()) + ", {dense: {units: auto}}]}"),
     "words": ("counts", "{layers: [{embedding: {count: 9, size: 4}}, {lstm: {units: 4}}, {dense: {units: auto}}]}"),
+    "padded": ("sequence", "{layers: [{masking: {value: 9}}, {lstm: {units: 4, return_sequences: true}}, {transformer: {heads: 2}}, global_avg_pool1d, {dense: {units: auto}}]}"),
+    "crossed": ("sequence", "{layers: [{dense: {units: 8}}, {transformer_decoder: {heads: 2, softcap: 9, memory: [{transformer: {heads: 4}}]}}, {residual: {join: concat, layers: "
+                "[{multi_head_attention: {heads: 2, memory: [{conv1d: {filters: 8, kernel: 3}}]}}]}}, instance_norm, flatten, {dense: {units: auto}}]}"),
+    "moved": ("sequence", "{layers: [{slice: {start: 1, axis: 1}}, {gather: {indices: [5, 0, 2, 2]}}, {scatter: {indices: [4, 1, 1, 0], size: 5}}, {cumsum: {axis: 1, reverse: true}}, "
+              "{einsum: {equation: \"btc,cd->bdt\", weight: [5, 6]}}, {top_k: {count: 4}}, {threshold: {above: 0.1}}, {function: {name: sin}}, {tile: {repeats: [2, 1]}}, "
+              "{lp_pool1d: {size: 3}}, {resize1d: {size: 5, mode: linear}}, flatten, {dense: {units: auto}}]}"),
+    "gated": ("sequence", "{layers: [{gru: {units: 5, return_sequences: true, bidirectional: true, activation: elu, recurrent_activation: hard_sigmoid, reparametrize: spectral_norm}}, "
+              "{rnn: {units: 4, activation: relu, return_sequences: true}}, {residual: {join: multiply, layers: [{dense: {units: 4, activation: sigmoid}}]}}, "
+              "{lstm: {units: 3, activation: softsign, reparametrize: weight_norm}}, {dense: {units: auto}}]}"),
     "transformer": ("sequence", "{layers: [{dense: {units: 16}}, {transformer: {heads: 4, blocks: 2}}, flatten, {dense: {units: auto}}]}"),
 }
 SHAPES = {"table": (6,), "counts": (6,), "image": (12, 12, 3), "sequence": (10, 6)}

@@ -1,6 +1,6 @@
 /*
  * Every layer of the table and every way of learning, from a recipe to a prediction: trained for two steps, written, read
- * back, asked. What a layer computes is held to PyTorch and to its op's reference elsewhere.
+ * back, asked, written as ONNX and asked again. What a layer computes is held to PyTorch and to its op's reference elsewhere.
  */
 #include "testing.h"
 
@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "format/npy.h"
+#include "model/folder.h"
+#include "model/onnx_export.h"
 #include "model/predictor.h"
 #include "model/recipe.h"
 #include "nn/layers.h"
@@ -275,6 +277,44 @@ static void ask(const char *model, qn_shape sample, const char *what)
     qn_arena_deinit(&arena);
 }
 
+/* Written as ONNX and read again, the model answers as before. */
+static void write_again(const char *model, qn_shape sample, const char *what)
+{
+    qn_predictor *predictors[2] = {NULL, NULL};
+    qn_named_tensor answers[2];
+    qn_folder_model read = {0};
+    qn_arena arena;
+    qn_buf bytes;
+    float x[3 * 256];
+    char path[96];
+    qn_arena_init(&arena, 0);
+    qn_buf_init(&bytes, 0);
+    (void)snprintf(path, sizeof path, "%s/net.onnx", folder);
+    assert_ok(qn_folder_read(model, 0, &arena, &read, &err), &err);
+    if (qn_onnx_export(&bytes, read.graph, read.state, "net", &err) != QN_OK)
+        fail_msg("%s, as ONNX: %s", what, err.text);
+    assert_ok(qn_file_replace(path, bytes.data, bytes.size, &err), &err);
+    qn_shape shape = {.rank = sample.rank + 1, .dims = {3}};
+    memcpy(shape.dims + 1, sample.dims, sizeof shape.dims - sizeof shape.dims[0]);
+    for (int64_t i = 0; i < qn_shape_count(&shape); i++)
+        x[i] = (float)(i * 3 % 8);
+    for (int i = 0; i < 2; i++) {
+        if (qn_predictor_open(i ? path : model, 0, NULL, &predictors[i], &err) != QN_OK)
+            fail_msg("%s, as ONNX: %s", what, err.text);
+        qn_named_tensor input = {qn_predictor_signature(predictors[i])->inputs[0].name,
+                                 qn_tensor_of(x, QN_DTYPE_F32, shape)};
+        assert_ok(qn_predictor_tensors(predictors[i], &input, 1, &arena, &answers[i], &err), &err);
+    }
+    for (int64_t i = 0; i < 3; i++)
+        assert_near(((float *)answers[1].tensor.data)[i], ((float *)answers[0].tensor.data)[i],
+                    1e-4);
+    for (int i = 0; i < 2; i++)
+        qn_predictor_close(predictors[i]);
+    qn_folder_model_deinit(&read);
+    qn_buf_deinit(&bytes);
+    qn_arena_deinit(&arena);
+}
+
 static void list_case(const layer_case *c, char *dst, size_t size, const char *options)
 {
     bool bare = !strchr(c->layers, ':');
@@ -294,6 +334,7 @@ static void every_layer_trains_and_answers(void **state)
         if (train(sections, model) != QN_OK)
             fail_msg("%s: %s", cases[i].layers, err.text);
         ask(model, cases[i].input, cases[i].layers);
+        write_again(model, cases[i].input, cases[i].layers);
     }
 }
 
