@@ -213,9 +213,15 @@ static void map_reshape(qn_onnx_call *call)
         inferred += attr.ints[i] == -1;
     }
     if (empty) {
-        qn_tensor none = qn_tensor_of(NULL, qn_onnx_type(call, x)->dtype, to);
+        qn_dtype dtype = qn_onnx_type(call, x)->dtype;
+        qn_error err = {0};
         for (int i = 0; i < to.rank; i++)
-            none.shape.dims[i] = to.dims[i] < 0 ? 0 : to.dims[i];
+            to.dims[i] = to.dims[i] < 0 ? 0 : to.dims[i];
+        if (qn_shape_check(&to, dtype, NULL, &err) != QN_OK) {
+            qn_onnx_fail(call, QN_ERR_DATA, "%s", err.text);
+            return;
+        }
+        qn_tensor none = qn_tensor_of(NULL, dtype, to);
         out_moved(call, 0, qn_onnx_constant(call, &none));
         return;
     }
