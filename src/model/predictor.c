@@ -216,6 +216,19 @@ int64_t qn_predictor_cost_ns(const qn_predictor *predictor, int64_t rows)
     return RUN_NS + (int64_t)((double)flops * (double)rows * NS_PER_FLOP);
 }
 
+qn_status qn_predictor_measure(qn_predictor *predictor, qn_error *err)
+{
+    const char *outputs[1] = {predictor->signature.outputs[0].name};
+    qn_plan_options options = {.batch = 1, .outputs = outputs, .outputs_count = 1};
+    qn_plan *plan;
+    if (predictor->onnx || predictor->flops > 0)
+        return QN_OK;
+    QN_TRY(qn_plan_create(predictor->graph, predictor->state, &options, &plan, err));
+    predictor->flops = qn_plan_flops(plan);
+    qn_plan_destroy(plan);
+    return QN_OK;
+}
+
 /* --- plans --- */
 
 /* The least recently used place, emptied; a new place while there are any. */

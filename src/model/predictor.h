@@ -85,7 +85,9 @@ const char *qn_predictor_folder(const qn_predictor *predictor); /* the version's
 /* Digest over the folder's file digests: what `models/.../config` and logs call this model. */
 const char *qn_predictor_digest(const qn_predictor *predictor); /* 64 hexadecimal digits */
 int64_t qn_predictor_bytes(const qn_predictor *predictor);      /* weights and plans held now */
-/* Estimated time of one run of `rows` rows on one thread: decides inline or worker. */
+/* Estimated time of one run of `rows` rows on one thread: decides inline or worker. Before the first run the weights
+ * stand for the work, unless it was measured: a plan for one row is made for that and dropped. */
+QN_MUST_USE qn_status qn_predictor_measure(qn_predictor *predictor, qn_error *err);
 int64_t qn_predictor_cost_ns(const qn_predictor *predictor, int64_t rows);
 
 /* One prediction per row, in order. Missing columns are missing values; unknown ones are ERR_DATA

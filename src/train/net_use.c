@@ -14,6 +14,7 @@ static qn_status need_predictor(qn_net *net, int64_t rows, qn_error *err)
     if (net->predictor)
         return QN_OK;
     QN_TRY(qn_predictor_wrap(net->graph, net->state, NULL, NULL, &net->predictor, err));
+    QN_TRY(qn_predictor_measure(net->predictor, err));
     int64_t flops = qn_predictor_cost_ns(net->predictor, rows) * 20;
     QN_TRY(qn_net_need_pool(net, 0, flops, err));
     if (!net->pool)

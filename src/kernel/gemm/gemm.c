@@ -33,7 +33,9 @@ enum {
     COPY_B_ROWS = 24,   /* fewer rows of C do not pay for a copy of B */
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
-    CHUNK_FLOPS = 1 << 20
+    CHUNK_FLOPS = 1 << 20,
+    LINE_COLS = 64,       /* of a product of one row: what a thread reads of each row of B */
+    LINE_SERIAL = 1 << 17 /* numbers of B: 5 us from the second cache */
 };
 
 /* Of large products, where B is worth a copy that stays. */
@@ -174,9 +176,51 @@ static size_t shared_bytes(const job *j)
     return j->share_a ? round_up_64((size_t)(rows * j->block_k) * sizeof(float)) : 0;
 }
 
+/* A product of one row reads each number of B once: it is cut by columns, always alike, so that the cores' own caches
+ * keep what each reads. */
+static bool is_line(const qn_gemm *g)
+{
+    return g->m == 1 && !g->trans_b && g->batch_rank == 0 && g->alpha == 1 &&
+           (g->beta == 0 || g->beta == 1);
+}
+
+static void line_chunk(void *context, int64_t chunk, int worker)
+{
+    static const int64_t origin[1] = {0};
+    const qn_gemm *g = context;
+    const qn_tile_kernels *kernels = qn_tile_f32();
+    int64_t col = chunk * LINE_COLS, cols = qn_min_i64(LINE_COLS, g->n - col);
+    (void)worker;
+    qn_strip s = {.rows = 1,
+                  .cols = (int)cols,
+                  .a = g->a,
+                  .row = origin,
+                  .seg = origin,
+                  .segs = 1,
+                  .seg_len = g->k,
+                  .step = g->trans_a ? g->lda : 1,
+                  .b = g->b + col,
+                  .ldb = g->ldb,
+                  .c = g->c + col,
+                  .ldc = g->ldc,
+                  .add = g->beta != 0,
+                  .bias = g->bias ? g->bias + col : NULL,
+                  .relu = g->act == QN_ACT_RELU};
+    kernels->line(&s);
+    if (g->act != QN_ACT_NONE && g->act != QN_ACT_RELU)
+        kernels->activate(s.c, g->ldc, 1, cols, g->act, g->slope);
+}
+
+static void run_line(qn_pool *pool, const qn_gemm *gemm)
+{
+    qn_gemm g = *gemm;
+    bool serial = (double)g.n * (double)g.k < LINE_SERIAL;
+    qn_pool_run(serial ? NULL : pool, line_chunk, &g, divide_up(g.n, LINE_COLS));
+}
+
 size_t qn_gemm_f32_scratch_bytes(const qn_gemm *gemm, int threads)
 {
-    if (gemm->m <= 0 || gemm->n <= 0)
+    if (gemm->m <= 0 || gemm->n <= 0 || is_line(gemm))
         return 0;
     job j;
     job_plan(&j, gemm);
@@ -444,6 +488,10 @@ void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
 {
     if (gemm->m <= 0 || gemm->n <= 0)
         return;
+    if (is_line(gemm)) {
+        run_line(pool, gemm);
+        return;
+    }
     job j;
     job_plan(&j, gemm);
     j.shared_a = scratch;

@@ -4,6 +4,7 @@
  * without the instruction.
  */
 #include <math.h>
+#include <stddef.h>
 
 #include "kernel/gemm/tile.h"
 
@@ -28,6 +29,19 @@ static void strip(const qn_strip *s)
             x = s->added ? x + s->added[i * s->ldc + j] : x;
             c[j] = s->relu && x < 0 ? 0 : x;
         }
+    }
+}
+
+static void line(const qn_strip *s)
+{
+    qn_strip part = *s;
+    for (int col = 0; col < s->cols; col += LANES) {
+        part.cols = s->cols - col < LANES ? s->cols - col : LANES;
+        part.b = s->b + col;
+        part.c = s->c + col;
+        part.bias = s->bias ? s->bias + col : NULL;
+        part.added = s->added ? s->added + col : NULL;
+        strip(&part);
     }
 }
 
@@ -72,6 +86,7 @@ const qn_tile_kernels qn_tile_f32_ref = {
     .lanes = LANES,
     .vecs_max = 1,
     .strip = strip,
+    .line = line,
     .transpose = transpose,
     .activate = activate,
 };

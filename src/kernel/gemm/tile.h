@@ -43,6 +43,8 @@ typedef struct {
 typedef struct {
     int lanes, vecs_max;
     void (*strip)(const qn_strip *strip);
+    /* The same for one row, of any number of columns: wide enough at a time to read B as fast as it comes. */
+    void (*line)(const qn_strip *strip);
     /* dst[k * ldd + j] = src[j * lds + k] for k in [0, depth), j in [0, cols) */
     void (*transpose)(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t depth,
                       int64_t cols);

@@ -124,6 +124,41 @@ static void strip(const qn_strip *s)
     }
 }
 
+enum { LINE_VECS = 64 / VL < 8 ? 64 / VL : 8 }; /* sums at a time: their latencies overlap */
+
+VEC void line_vecs(const int V, const qn_strip *s, int64_t col, vm tail)
+{
+    vf acc[LINE_VECS];
+    const float *a = s->a + s->row[0], *b = s->b + col;
+    float *c = s->c + col;
+    UNROLL for (int j = 0; j < V; j++) acc[j] = s->add ? vf_load_mask(c + j * VL, tail) : vf_zero();
+    for (int64_t seg = 0; seg < s->segs; seg++) {
+        const float *p = a + s->seg[seg];
+        for (int64_t k = s->seg_len; k > 0; k--, p += s->step, b += s->ldb) {
+            vf y = vf_set(*p);
+            UNROLL for (int j = 0; j < V; j++) acc[j] =
+                TILE_MULTIPLY(y, vf_load_mask(b + j * VL, tail), acc[j]);
+        }
+    }
+    UNROLL for (int j = 0; j < V; j++)
+    {
+        if (s->bias)
+            acc[j] = vf_add(acc[j], vf_load_mask(s->bias + col + j * VL, tail));
+        if (s->added)
+            acc[j] = vf_add(acc[j], vf_load_mask(s->added + col + j * VL, tail));
+        vf_store_mask(c + j * VL, s->relu ? vf_max(vf_zero(), acc[j]) : acc[j], tail);
+    }
+}
+
+static void tile_line(const qn_strip *s)
+{
+    int col = 0;
+    for (; col + LINE_VECS * VL <= s->cols; col += LINE_VECS * VL)
+        line_vecs(LINE_VECS, s, col, vm_first(VL));
+    for (; col < s->cols; col += VL)
+        line_vecs(1, s, col, vm_first(s->cols - col < VL ? s->cols - col : VL));
+}
+
 VEC vf act_apply(qn_act act, vf x, vf slope)
 {
     switch (act) {
@@ -203,6 +238,7 @@ const qn_tile_kernels TILE_KERNELS = {
     .lanes = VL,
     .vecs_max = TILE_VECS,
     .strip = strip,
+    .line = tile_line,
     .transpose = tile_transpose,
     .activate = tile_activate,
 };
