@@ -1,5 +1,6 @@
 /*
- * Depthwise strips and the fused 2x2 pool for any vector width: a vector of channels at a time.
+ * Depthwise strips, the fused 2x2 pool and strips with the pool behind them, for any vector width: a vector of channels
+ * at a time.
  */
 #include <stdbool.h>
 #include <string.h>
@@ -63,6 +64,11 @@ static void depthwise(const qn_strip *s)
         depthwise_rows(1, s, i);
 }
 
+/* The register tile of strips with a pool: windows of four rows, as wide as the micro-kernel's. */
+#define TILE_ROWS (VL == 8 ? 4 : 8)
+#define TILE_VECS (VL == 8 ? 2 : 3)
+#include "kernel/gemm/tile_sum.h"
+
 /* Takes x over best where it is larger, or the first NaN. */
 VEC void prefer(vf *best, vi *at, vf x, int place)
 {
@@ -71,14 +77,27 @@ VEC void prefer(vf *best, vi *at, vf x, int place)
     *at = vi_pick(better, vi_set(place), *at);
 }
 
+/* The largest of a window's four and its place, the first of equals. `prefer` has the order where a NaN is among them. */
+VEC vf window_best(const vf x[4], vi *ret_at)
+{
+    vf best = vf_max(vf_max(x[3], x[2]), vf_max(x[1], x[0])); /* of equals the second operand */
+    vm bad = vm_or(vm_or(vf_isnan(x[0]), vf_isnan(x[1])), vm_or(vf_isnan(x[2]), vf_isnan(x[3])));
+    vi at = vi_pick(vf_eq(x[2], best), vi_set(2), vi_set(3));
+    at = vi_pick(vf_eq(x[1], best), vi_set(1), at);
+    *ret_at = vi_pick(vf_eq(x[0], best), vi_set(0), at);
+    if (__builtin_expect(vm_bits(bad) != 0, 0)) {
+        best = x[0];
+        *ret_at = vi_set(0);
+        UNROLL for (int k = 1; k < 4; k++) prefer(&best, ret_at, x[k], k);
+    }
+    return best;
+}
+
 VEC vf pool_lanes(const float *top, const float *bottom, int64_t channels, vm m, vi *ret_at)
 {
-    vf best = vf_load_mask(top, m);
-    *ret_at = vi_set(0);
-    prefer(&best, ret_at, vf_load_mask(top + channels, m), 1);
-    prefer(&best, ret_at, vf_load_mask(bottom, m), 2);
-    prefer(&best, ret_at, vf_load_mask(bottom + channels, m), 3);
-    return best;
+    const vf x[4] = {vf_load_mask(top, m), vf_load_mask(top + channels, m), vf_load_mask(bottom, m),
+                     vf_load_mask(bottom + channels, m)};
+    return window_best(x, ret_at);
 }
 
 VEC void places_store(const bool full, uint8_t *dst, vi place, int64_t count)
@@ -112,6 +131,56 @@ static void pool(float *y, uint8_t *choice, const float *top, const float *botto
                 places_store(false, choice + at + c, place, channels - c);
         }
     }
+}
+
+/* Windows of rows [first, first + R), V vectors wide. */
+VEC void windows(const int R, const int V, const qn_strip *s, uint8_t *choice, int64_t first,
+                 vm tail)
+{
+    vf acc[TILE_ROWS][TILE_VECS];
+    UNROLL for (int i = 0; i < R; i++)
+    {
+        UNROLL for (int j = 0; j < V; j++) acc[i][j] = vf_zero();
+    }
+    tile_sum(R, V, acc, s, first, tail);
+    UNROLL for (int j = 0; j < V; j++)
+    {
+        const bool full = j < V - 1;
+        vm m = full ? vm_first(VL) : tail;
+        vf bias = s->bias ? vf_load_mask(s->bias + j * VL, m) : vf_set(-0.0f); /* x + -0 is x */
+        UNROLL for (int i = 0; i < R; i += 4)
+        {
+            vf x[4];
+            vi place;
+            int64_t at = (first + i) / 4 * s->ldc + j * VL;
+            UNROLL for (int k = 0; k < 4; k++) x[k] =
+                vf_max(vf_zero(), vf_add(acc[i + k][j], bias));
+            vf_store_mask(s->c + at, window_best(x, &place), m);
+            if (choice)
+                places_store(full || s->cols == V * VL, choice + at, place, s->cols - j * VL);
+        }
+    }
+}
+
+VEC void windows_panel(const int V, const qn_strip *s, uint8_t *choice, vm tail)
+{
+    int64_t i = 0;
+    for (; i + TILE_ROWS <= s->rows; i += TILE_ROWS)
+        windows(TILE_ROWS, V, s, choice, i, tail);
+    for (; i + 4 <= s->rows; i += 4)
+        windows(4, V, s, choice, i, tail);
+}
+
+static void strip_pooled(const qn_strip *s, uint8_t *choice)
+{
+    int vecs = (s->cols + VL - 1) / VL;
+    vm tail = vm_first(s->cols - (vecs - 1) * VL);
+    if (vecs == 1)
+        windows_panel(1, s, choice, tail);
+    else if (vecs == 2)
+        windows_panel(2, s, choice, tail);
+    else
+        windows_panel(TILE_VECS, s, choice, tail);
 }
 
 VEC void unpool_lanes(float *top, float *bottom, vf g, vi at, int64_t channels, vm m)

@@ -2,6 +2,7 @@
  * The parts of convolution that are not matrix products, in plain C.
  */
 #include <math.h>
+#include <stddef.h>
 
 #include "kernel/conv/conv_table.h"
 
@@ -38,6 +39,23 @@ static void pool(float *y, uint8_t *choice, const float *top, const float *botto
             if (choice)
                 choice[p * channels + c] = (uint8_t)best;
         }
+    }
+}
+
+static void strip_pooled(const qn_strip *s, uint8_t *choice)
+{
+    float sums[4 * 16];
+    qn_strip window = *s;
+    window.rows = 4;
+    window.c = sums;
+    window.ldc = s->cols;
+    window.relu = true;
+    for (int64_t i = 0; i < s->rows; i += 4) {
+        int64_t at = i / 4 * s->ldc;
+        window.row = s->row + i;
+        qn_tile_f32_ref.strip(&window);
+        pool(s->c + at, choice ? choice + at : NULL, sums, sums + (ptrdiff_t)2 * s->cols, 1,
+             s->cols);
     }
 }
 
@@ -190,6 +208,7 @@ static void winograd_weights_grad(float *dst, int64_t tap, const float *src, int
 const qn_conv_kernels qn_conv_f32_ref = {
     .depthwise = depthwise,
     .pool = pool,
+    .strip_pooled = strip_pooled,
     .unpool = unpool,
     .winograd_source = winograd_source,
     .winograd_result = winograd_result,

@@ -64,6 +64,9 @@ typedef struct {
      * choice may be NULL. */
     void (*pool)(float *y, uint8_t *choice, const float *top, const float *bottom, int64_t count,
                  int64_t channels);
+    /* The matrix strip with ReLU and the pool behind it: its rows come by fours, the places of a window, and C has a row
+     * of stride ldc for each. choice lies as C, or NULL. Starts from 0; added is not read. */
+    void (*strip_pooled)(const qn_strip *strip, uint8_t *choice);
     /* Its backward, through a ReLU when y is given (dy passes where y > 0): writes 2 * count pixels of both rows. */
     void (*unpool)(float *top, float *bottom, const float *dy, const float *y,
                    const uint8_t *choice, int64_t count, int64_t channels);

@@ -71,6 +71,21 @@ static void plan_units(qn_correlation *j, int64_t row_multiple)
     j->blocks = (p->out_h + j->block_rows - 1) / j->block_rows;
 }
 
+/* Where pixels read, line by line; before a pool window by window, of those that are whole. */
+static void fill_rows(qn_correlation *j)
+{
+    const qn_plane *p = &j->plane;
+    int64_t width = j->pooled ? p->out_w / 2 * 2 : p->out_w;
+    for (int64_t i = 0; i < j->block_rows * width; i++) {
+        int64_t row = i / width, col = i % width;
+        if (j->pooled) {
+            row = i / 2 / width * 2 + i % 4 / 2;
+            col = i % (2 * width) / 4 * 2 + i % 2;
+        }
+        j->row[i] = row * p->row_step * p->pitch + col * p->col_step * p->channels;
+    }
+}
+
 void qn_correlation_plan(qn_correlation *j, qn_carve *carve, int64_t row_multiple, int threads)
 {
     const qn_plane *p = &j->plane;
@@ -82,9 +97,8 @@ void qn_correlation_plan(qn_correlation *j, qn_carve *carve, int64_t row_multipl
     plan_units(j, row_multiple);
     j->block_segs = qn_max_i64(BLOCK_DEPTH / qn_max_i64(j->seg_len, 1), 1);
     j->row = qn_carve_take(carve, (size_t)(j->block_rows * p->out_w) * sizeof *j->row);
-    for (int64_t i = 0; j->row && i < j->block_rows * p->out_w; i++)
-        j->row[i] =
-            i / p->out_w * p->row_step * p->pitch + i % p->out_w * p->col_step * p->channels;
+    if (j->row)
+        fill_rows(j);
     int64_t source = qn_plane_rows(p, j->block_rows),
             behind = j->fetch ? (source + 2) * p->w * p->channels : 0;
     j->pad_floats = p->inside ? 0 : (source * p->pitch + behind + 15) / 16 * 16;
@@ -106,6 +120,7 @@ typedef struct {
     bool first, last, nothing; /* first and last tap of the depth; no tap at all */
     const float *source, *added;
     float *dst;
+    uint8_t *choice; /* as dst, behind a pool; or NULL */
     int64_t dst_row, dst_pixel;
 } block;
 
@@ -127,6 +142,15 @@ static void block_strip(const block *b, void (*run)(const qn_strip *), qn_strip 
         s.c += b->dst_row;
         s.added = s.added ? s.added + b->dst_row : NULL;
     }
+}
+
+/* All windows of the block, which follow each other without a gap. */
+static void block_pooled(const block *b, qn_strip s, int64_t channel)
+{
+    s.rows = b->rows / 2 * (b->j->plane.out_w / 2) * 4;
+    s.ldc = b->dst_pixel;
+    s.row = b->j->row;
+    b->j->conv->strip_pooled(&s, b->choice ? b->choice + channel : NULL);
 }
 
 static void block_depthwise(const block *b)
@@ -173,7 +197,10 @@ static void block_panel(const block *b, int64_t group, int64_t panel)
                       .bias = last && j->bias ? j->bias + channel : NULL,
                       .added = last && b->added ? b->added + channel : NULL,
                       .relu = last && j->act == QN_ACT_RELU};
-        block_strip(b, j->tile->strip, s);
+        if (j->pooled)
+            block_pooled(b, s, channel);
+        else
+            block_strip(b, j->tile->strip, s);
     }
 }
 
@@ -198,7 +225,7 @@ static void block_items(const block *b)
 static void block_activate(const block *b)
 {
     const qn_correlation *j = b->j;
-    if (j->act == QN_ACT_NONE || j->act == QN_ACT_RELU)
+    if (j->act == QN_ACT_NONE || j->act == QN_ACT_RELU || j->pooled)
         return;
     bool grouped = j->groups > 1;
     int64_t from =
@@ -265,7 +292,8 @@ static void block_run(const qn_correlation *j, int64_t unit, int worker)
                .item_end = (split + 1) * j->items / j->splits,
                .dst_row = j->dst_row,
                .dst_pixel = j->dst_pixel};
-    int64_t at = image * j->dst_image + slice * j->dst_slice + row * j->dst_row;
+    int64_t at =
+        image * j->dst_image + slice * j->dst_slice + (j->pooled ? row / 2 : row) * j->dst_row;
     if (j->emit) {
         b.dst = j->out + worker * j->out_floats;
         b.dst_pixel = j->groups * j->group_out;
@@ -273,6 +301,7 @@ static void block_run(const qn_correlation *j, int64_t unit, int worker)
     } else {
         b.dst = j->dst + at;
         b.added = j->added ? j->added + at : NULL;
+        b.choice = j->choice ? j->choice + at : NULL;
     }
     block_taps(&b, image, slice, row, worker);
     block_activate(&b);

@@ -54,9 +54,13 @@ struct qn_correlation {
     float *
         dst; /* + image * dst_image + slice * dst_slice + row * dst_row + col * dst_pixel + channel */
     int64_t dst_image, dst_slice, dst_row, dst_pixel;
-    qn_block_fetch fetch;        /* NULL: from src */
-    qn_block_emit emit;          /* NULL: store at dst */
-    const void *context;         /* of fetch and emit */
+    qn_block_fetch fetch; /* NULL: from src */
+    qn_block_emit emit;   /* NULL: store at dst */
+    const void *context;  /* of fetch and emit */
+    /* ReLU and a 2x2 pool in the strips themselves: dst holds what is pooled, rows are counted before it, and choice (or
+     * NULL) lies as dst. For few terms, a plane, no groups, nothing added and no emit. */
+    bool pooled;
+    uint8_t *choice;
     const qn_tile_kernels *tile; /* NULL: that of f32; of pairs: channels and weights count words */
     /* derived by qn_correlation_plan */
     const qn_conv_kernels *conv;

@@ -9,6 +9,8 @@
 #include "kernel/conv/conv_priv.h"
 #include "kernel/conv/winograd.h"
 
+enum { FEW_TERMS = 128 }; /* a pool costs as much as some 20 of them */
+
 typedef struct {
     const qn_conv2d *c;
     const qn_conv_kernels *kernels;
@@ -37,6 +39,24 @@ static void emit_pooled(const qn_correlation *j, int64_t image, int64_t row, int
     qn_conv2d_pool_rows(f->c, f->y, f->choice, image, row, rows, block);
 }
 
+/* With few terms the pool is part of the strips, otherwise it takes finished rows. */
+static void plan_forward(qn_correlation *j, const qn_conv2d *conv, const qn_conv2d_forward *io,
+                         uint8_t *choice, qn_carve *carve, int threads)
+{
+    qn_conv2d_forward relu = *io;
+    relu.act = QN_ACT_RELU;
+    relu.added = NULL;
+    j->pooled = conv->groups == 1 && conv->kd <= 1 && conv->d <= 1 && conv->od <= 1 &&
+                conv->kh * conv->kw * conv->cin <= FEW_TERMS;
+    j->emit = j->pooled ? NULL : emit_pooled;
+    j->choice = choice;
+    qn_conv2d_plan_forward(j, conv, &relu, carve, 2, threads);
+    if (!j->pooled)
+        return;
+    j->dst_row = conv->ow / 2 * conv->cout;
+    j->dst_image = j->dst_slice = conv->oh / 2 * j->dst_row;
+}
+
 void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv2d_forward *io,
                              uint8_t *choice, void *scratch)
 {
@@ -46,11 +66,9 @@ void qn_conv2d_relu_pool_f32(qn_pool *pool, const qn_conv2d *conv, const qn_conv
         return;
     }
     fused f = {.c = conv, .kernels = qn_conv_f32_kernels(), .y = io->y, .choice = choice};
-    qn_correlation j = {.emit = emit_pooled, .context = &f};
-    qn_conv2d_forward relu = *io;
-    relu.act = QN_ACT_RELU;
+    qn_correlation j = {.context = &f};
     qn_carve carve = {.base = scratch};
-    qn_conv2d_plan_forward(&j, conv, &relu, &carve, 2, pool ? qn_pool_threads(pool) : 1);
+    plan_forward(&j, conv, io, choice, &carve, pool ? qn_pool_threads(pool) : 1);
     qn_correlation_run(pool, &j);
 }
 
@@ -162,11 +180,11 @@ size_t qn_conv2d_relu_pool_scratch_bytes(const qn_conv2d *conv, bool packed, int
 {
     static const float some[1]; /* weights that are packed, whatever they are */
     const qn_conv2d_forward io = {.packed = packed ? some : NULL};
-    qn_correlation j = {.emit = emit_pooled};
+    qn_correlation j = {0};
     qn_carve carve = {0};
     if (qn_winograd_takes(conv))
         return qn_winograd_forward_bytes(conv, &(qn_winograd){.io = io, .pooled = true}, threads);
-    qn_conv2d_plan_forward(&j, conv, &io, &carve, 2, threads);
+    plan_forward(&j, conv, &io, NULL, &carve, threads);
     return carve.used;
 }
 

@@ -117,13 +117,11 @@ VEC void pooled_lanes(const bool full, const qn_winograd_pooled *r, int64_t c, v
 {
     vf bias = r->bias ? vf_load_mask(r->bias + c, m) : vf_set(-0.0f);
     for (int64_t t = 0; t < r->tiles; t++) {
-        vf y[4], best;
-        vi place = vi_set(0);
+        vf y[4];
+        vi place;
         result_tile(y, r->planes + t * r->channels + c, r->plane, m);
-        best = vf_max(vf_zero(), vf_add(y[0], bias));
-        UNROLL for (int i = 1; i < 4; i++)
-            prefer(&best, &place, vf_max(vf_zero(), vf_add(y[i], bias)), i);
-        store_lanes(full, r->dst + t * r->pixel + c, best, m);
+        UNROLL for (int i = 0; i < 4; i++) y[i] = vf_max(vf_zero(), vf_add(y[i], bias));
+        store_lanes(full, r->dst + t * r->pixel + c, window_best(y, &place), m);
         if (r->choice)
             places_store(full, r->choice + t * r->pixel + c, place, r->channels - c);
     }
@@ -265,7 +263,7 @@ static void winograd_weights_grad(float *dst, int64_t tap, const float *src, int
 
 #define CONV_TABLE                                                                                 \
     {                                                                                              \
-        .depthwise = depthwise, .pool = pool, .unpool = unpool,                                    \
+        .depthwise = depthwise, .pool = pool, .strip_pooled = strip_pooled, .unpool = unpool,      \
         .winograd_source = winograd_source, .winograd_result = winograd_result,                    \
         .winograd_pooled = winograd_pooled, .winograd_grad = winograd_grad,                        \
         .winograd_weights = winograd_weights, .winograd_weights_grad = winograd_weights_grad       \

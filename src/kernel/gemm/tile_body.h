@@ -5,11 +5,8 @@
  * TILE_MULTIPLY, set before, is what joins two vectors and a sum.
  */
 #include "kernel/gemm/tile.h"
+#include "kernel/gemm/tile_sum.h"
 #include "kernel/vec_math.h"
-
-#ifndef TILE_MULTIPLY
-#define TILE_MULTIPLY(a, b, sum) vf_fma(a, b, sum)
-#endif
 
 typedef void tile_fn(const qn_strip *s, int64_t first, vm tail);
 
@@ -17,7 +14,6 @@ typedef void tile_fn(const qn_strip *s, int64_t first, vm tail);
 VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tail)
 {
     vf acc[TILE_ROWS][TILE_VECS];
-    const float *p[TILE_ROWS];
     float *c = s->c + first * s->ldc;
     UNROLL for (int i = 0; i < R; i++)
     {
@@ -37,22 +33,7 @@ VEC void tile(const int R, const int V, const qn_strip *s, int64_t first, vm tai
             UNROLL for (int j = 0; j < V; j++) __builtin_prefetch(next + i * s->ldc + j * VL, 1, 3);
         }
     }
-    const float *b = s->b;
-    const int64_t ldb = s->ldb, step = s->step, len = s->seg_len;
-    UNROLL for (int i = 0; i < R; i++) p[i] = s->a + s->row[first + i];
-    for (int64_t seg = 0; seg < s->segs; seg++) {
-        int64_t at = s->seg[seg]; /* one moving index: the row pointers stay in registers */
-        for (int64_t k = len; k > 0; k--, at += step, b += ldb) {
-            vf x[TILE_VECS];
-            UNROLL for (int j = 0; j < V - 1; j++) x[j] = vf_load(b + j * VL);
-            x[V - 1] = vf_load_mask(b + (V - 1) * VL, tail);
-            UNROLL for (int i = 0; i < R; i++)
-            {
-                vf y = vf_set(p[i][at]);
-                UNROLL for (int j = 0; j < V; j++) acc[i][j] = TILE_MULTIPLY(y, x[j], acc[i][j]);
-            }
-        }
-    }
+    tile_sum(R, V, acc, s, first, tail);
     if (s->bias) {
         UNROLL for (int j = 0; j < V; j++)
         {
