@@ -150,6 +150,8 @@ static void gemm_follows_its_definition_on_blocked_paths(void **state)
         {.m = 9, .n = 50, .k = 5, .alpha = 1, .act = QN_ACT_TANH},
         {.m = 9, .n = 50, .k = 5, .alpha = 2, .act = QN_ACT_LEAKY},
         {.m = 12, .n = 30, .k = 5, .alpha = 1, .act = QN_ACT_GELU},
+        {.m = 1, .n = 200, .k = 1100, .alpha = 1, .bias = true, .act = QN_ACT_RELU},
+        {.m = 1, .n = 517, .k = 300, .ta = true, .alpha = 1, .beta = 1, .act = QN_ACT_TANH},
     };
     FOR_EACH_LEVEL(level)
     {

@@ -15,6 +15,7 @@ enum {
     BLOCK_DEPTH = 384, /* rows of weights per pass: 384 x 32 floats are 48 KiB */
     RUN_MAX = 512,     /* floats of one source run; longer ones are cut at the taps */
     CHUNK_FLOPS = 1 << 20,
+    SPLIT_FLOPS = 400000, /* a few us: worth another core that is awake */
     UNITS =
         8 /* pieces of work that a convolution of few pixels is cut into, where it is worth it */
 };
@@ -322,7 +323,9 @@ void qn_correlation_run(qn_pool *pool, qn_correlation *j)
     double cost = pixels * (2 * depth + 1) * (double)(j->groups * j->group_out / j->splits);
     if (j->plane.out_w <= 0 || j->groups * j->group_out < 1)
         return;
+    int64_t units = j->images * j->slices.out * j->blocks * j->splits;
     int64_t grain = qn_max_i64((int64_t)(CHUNK_FLOPS / qn_max_i64((int64_t)cost, 1)), 1);
-    qn_split_workers(pool, j->images * j->slices.out * j->blocks * j->splits, grain, blocks_range,
-                     j);
+    if (cost * (double)units >= SPLIT_FLOPS)
+        grain = qn_min_i64(grain, qn_max_i64(units / 4, 1));
+    qn_split_workers(pool, units, grain, blocks_range, j);
 }

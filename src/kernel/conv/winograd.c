@@ -17,6 +17,10 @@ enum {
     FEW_TILES = 25,          /* with few tiles, larger weights that are read once cost more than */
     FEW_TILES_PAIRS = 1 << 14, /* products save: then so many pairs of channels at most */
     CHUNK_FLOPS = 1 << 20,
+    EVERYWHERE_PAIRS =
+        1
+        << 12, /* weights of so many pairs fit every core's cache: parts of an image, which share little
+                                 * else, before parts of the panels */
     UNITS = 8, /* pieces of work wanted where there are few images */
     PACK_GRAIN = 4096
 };
@@ -108,24 +112,26 @@ typedef struct {
 static void job_units(job *j)
 {
     const qn_conv2d *c = j->c;
-    int64_t n = c->n, tiles = j->tiles_h * j->tiles_w;
+    int64_t n = qn_max_i64(c->n, 1), tiles = j->tiles_h * j->tiles_w;
     double flops = 2.0 * PLANES * (double)(n * tiles) * (double)(c->cin * c->cout);
-    int64_t wanted = (int64_t)qn_min_i64(UNITS, (int64_t)(flops / CHUNK_FLOPS));
+    int64_t wanted = 1;
+    while (wanted < UNITS && (double)wanted * CHUNK_FLOPS < flops)
+        wanted *= 2;
     int64_t most = BLOCK_BYTES / ((int64_t)PLANES * 4 * (c->cin + PANEL_MAX));
     most = qn_max_i64(most, BLOCK_TILES_MIN);
     j->panels = qn_tile_panels(j->tile, c->cout);
-    j->group = qn_max_i64(qn_min_i64(most / tiles, n / qn_max_i64(wanted, 1)), 1);
+    j->group = qn_max_i64(qn_min_i64(most / tiles, n / wanted), 1);
     j->blocks = 1;
     if (j->group == 1) {
         int64_t rows = qn_max_i64(most / j->tiles_w, 1);
         j->blocks = (j->tiles_h + rows - 1) / rows;
     }
-    j->pieces = qn_max_i64((n + j->group - 1) / j->group, 1) * j->blocks;
-    j->splits = qn_max_i64(qn_min_i64((wanted + j->pieces - 1) / j->pieces, j->panels), 1);
-    if (j->group == 1 && wanted >= 2 * j->pieces * j->splits) {
-        j->blocks = qn_min_i64(wanted / (qn_max_i64(n, 1) * j->splits), j->tiles_h);
-        j->pieces = qn_max_i64(n, 1) * j->blocks;
+    j->pieces = (n + j->group - 1) / j->group * j->blocks;
+    if (j->pieces < wanted && c->cin * c->cout <= EVERYWHERE_PAIRS) {
+        j->blocks = qn_min_i64((wanted + n - 1) / n, j->tiles_h);
+        j->pieces = n * j->blocks;
     }
+    j->splits = qn_max_i64(qn_min_i64((wanted + j->pieces - 1) / j->pieces, j->panels), 1);
     int64_t rows = (j->tiles_h + j->blocks - 1) / j->blocks;
     j->tiles = j->group * rows * j->tiles_w;
 }
