@@ -66,6 +66,7 @@ extern const qn_onnx_row qn_onnx_rows_sequence[];
 extern const qn_onnx_row qn_onnx_rows_loss[];
 extern const qn_onnx_row qn_onnx_rows_index[];
 extern const qn_onnx_row qn_onnx_rows_signal[];
+extern const qn_onnx_row qn_onnx_rows_deform[];
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version);
 
 /* An importer's own. */

@@ -427,6 +427,18 @@ static void map_attention(qn_onnx_call *call)
     qn_onnx_out(call, 2, a.v);
 }
 
+/* The preview operator without functions of the user's: heads come apart already. */
+static void map_flex_attention(qn_onnx_call *call)
+{
+    static const char *const functions[] = {"score_mod", "prob_mod"};
+    for (int i = 0; i < 2; i++)
+        if (qn_onnx_attr_find(call, functions[i]))
+            qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "%s is a graph, and control flow is not read",
+                         functions[i]);
+    if (call->status == QN_OK)
+        map_attention(call);
+}
+
 /* --- linear attention: S <- exp(g) S + k (beta (v - S'k))', y = scale q S --- */
 
 typedef struct {
@@ -547,6 +559,8 @@ const qn_onnx_row qn_onnx_rows_sequence[] = {
     QN_ONNX_ROW("RNN", 7, map_rnn),
     QN_ONNX_ROW("RotaryEmbedding", 23, map_rotary),
     QN_ONNX_ROW("Attention", 23, map_attention),
+    {"ai.onnx.preview", "FlexAttention", 1, 0, map_flex_attention, NULL, NULL,
+     "without score_mod and prob_mod"},
     QN_ONNX_NOTED("LinearAttention", 26, map_linear_attention,
                   "up to 512 steps, one after the other"),
     QN_ONNX_ROW("CausalConvWithState", 26, map_causal_conv),
