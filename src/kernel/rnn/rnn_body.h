@@ -19,16 +19,49 @@ VEC vf slope_tanh(vf y)
     return vf_fnma(y, y, vf_set(1));
 }
 
+/* tanh x = p / q, both polynomials of x^2, p times x: the minimax ratio of degrees 13 and 6 that Eigen and XLA use. One
+ * division and no exponential, half of the work of math_tanh. Beyond 7.9988 the ratio is 1. <= 5 ulp */
+typedef struct {
+    vf over, under;
+} ratio;
+
+VEC ratio tanh_ratio(vf x)
+{
+    x = vf_min(vf_set(7.99881172f), vf_max(vf_set(-7.99881172f), x));
+    vf z = vf_mul(x, x), p = vf_set(-2.76076847742355e-16f), q = vf_set(1.19825839466702e-06f);
+    p = vf_fma(p, z, vf_set(2.00018790482477e-13f));
+    p = vf_fma(p, z, vf_set(-8.60467152213735e-11f));
+    p = vf_fma(p, z, vf_set(5.12229709037114e-08f));
+    p = vf_fma(p, z, vf_set(1.48572235717979e-05f));
+    p = vf_fma(p, z, vf_set(6.37261928875436e-04f));
+    p = vf_fma(p, z, vf_set(4.89352455891786e-03f));
+    q = vf_fma(q, z, vf_set(1.18534705686654e-04f));
+    q = vf_fma(q, z, vf_set(2.26843463243900e-03f));
+    q = vf_fma(q, z, vf_set(4.89352518554385e-03f));
+    return (ratio){vf_mul(p, x), q};
+}
+VEC vf gate_tanh(vf x)
+{
+    ratio r = tanh_ratio(x);
+    return vf_div(r.over, r.under);
+}
+/* (1 + tanh(x / 2)) / 2, within 2.1e-7 and within [0, 1] */
+VEC vf gate_sigmoid(vf x)
+{
+    ratio r = tanh_ratio(vf_mul(x, vf_set(0.5f)));
+    return vf_div(vf_add(r.under, r.over), vf_add(r.under, r.under));
+}
+
 static void lstm(float *kept, float *y, float *h, float *c, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf in = math_sigmoid(vf_load_mask(sums + j, m));
-        vf out = math_sigmoid(vf_load_mask(sums + n + j, m));
-        vf keep = math_sigmoid(vf_load_mask(sums + 2 * n + j, m));
-        vf fresh = math_tanh(vf_load_mask(sums + 3 * n + j, m));
+        vf in = gate_sigmoid(vf_load_mask(sums + j, m));
+        vf out = gate_sigmoid(vf_load_mask(sums + n + j, m));
+        vf keep = gate_sigmoid(vf_load_mask(sums + 2 * n + j, m));
+        vf fresh = gate_tanh(vf_load_mask(sums + 3 * n + j, m));
         vf cell = vf_fma(keep, vf_load_mask(c + j, m), vf_mul(in, fresh));
-        vf state = vf_mul(out, math_tanh(cell));
+        vf state = vf_mul(out, gate_tanh(cell));
         vf_store_mask(kept + j, in, m);
         vf_store_mask(kept + n + j, out, m);
         vf_store_mask(kept + 2 * n + j, keep, m);
@@ -54,10 +87,10 @@ static void gru(float *kept, float *y, float *h, const float *sums, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf r = math_sigmoid(vf_load_mask(sums + n + j, m));
+        vf r = gate_sigmoid(vf_load_mask(sums + n + j, m));
         vf past = vf_load_mask(sums + 3 * n + j, m);
-        vf fresh = math_tanh(vf_fma(r, past, vf_load_mask(sums + 2 * n + j, m)));
-        vf z = math_sigmoid(vf_load_mask(sums + j, m));
+        vf fresh = gate_tanh(vf_fma(r, past, vf_load_mask(sums + 2 * n + j, m)));
+        vf z = gate_sigmoid(vf_load_mask(sums + j, m));
         gru_end(kept, y, h, (const vf[4]){z, r, fresh, past}, j, n, m);
     }
 }
@@ -66,8 +99,8 @@ static void gru_gates(float *sums, float *reset, const float *h, int64_t n)
 {
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
-        vf r = math_sigmoid(vf_load_mask(sums + n + j, m));
-        vf_store_mask(sums + j, math_sigmoid(vf_load_mask(sums + j, m)), m);
+        vf r = gate_sigmoid(vf_load_mask(sums + n + j, m));
+        vf_store_mask(sums + j, gate_sigmoid(vf_load_mask(sums + j, m)), m);
         vf_store_mask(sums + n + j, r, m);
         vf_store_mask(reset + j, vf_mul(r, vf_load_mask(h + j, m)), m);
     }
@@ -79,7 +112,7 @@ static void gru_first(float *kept, float *y, float *h, const float *sums, int64_
         vm m = lanes_left(n - j);
         vf z = vf_load_mask(sums + j, m), r = vf_load_mask(sums + n + j, m);
         vf past = vf_load_mask(sums + 3 * n + j, m);
-        vf fresh = math_tanh(vf_add(vf_load_mask(sums + 2 * n + j, m), past));
+        vf fresh = gate_tanh(vf_add(vf_load_mask(sums + 2 * n + j, m), past));
         gru_end(kept, y, h, (const vf[4]){z, r, fresh, past}, j, n, m);
     }
 }
@@ -89,7 +122,7 @@ static void plain(float *kept, float *y, float *h, const float *sums, bool relu,
     for (int64_t j = 0; j < n; j += VL) {
         vm m = lanes_left(n - j);
         vf x = vf_load_mask(sums + j, m);
-        x = relu ? vf_max(vf_zero(), x) : math_tanh(x);
+        x = relu ? vf_max(vf_zero(), x) : gate_tanh(x);
         vf_store_mask(kept + j, x, m);
         vf_store_mask(h + j, x, m);
         vf_store_mask(y + j, x, m);
@@ -103,7 +136,7 @@ static void lstm_grad(float *slopes, const float *a, const float *c_before, floa
         vm m = lanes_left(n - j);
         vf in = vf_load_mask(a + j, m), out = vf_load_mask(a + n + j, m);
         vf keep = vf_load_mask(a + 2 * n + j, m), fresh = vf_load_mask(a + 3 * n + j, m);
-        vf turn = math_tanh(vf_load_mask(a + 4 * n + j, m)), up = vf_load_mask(dh + j, m);
+        vf turn = gate_tanh(vf_load_mask(a + 4 * n + j, m)), up = vf_load_mask(dh + j, m);
         vf slope = vf_fma(vf_mul(up, out), slope_tanh(turn), vf_load_mask(dc + j, m));
         vf old = vf_load_mask(c_before + j, m);
         vf_store_mask(slopes + j, vf_mul(vf_mul(slope, fresh), slope_sigmoid(in)), m);

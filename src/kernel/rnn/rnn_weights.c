@@ -56,16 +56,6 @@ static void block_panel(const qn_rnn_weights *w, int64_t index, int64_t at, int6
         job->tile->strip(&s);
 }
 
-/* A panel's words [k, k + BLOCK_WORDS) on their way to L2 while those before are multiplied: they lie in pieces too short
- * for a processor to guess. */
-static void fetch_panel(const qn_rnn_weights *w, int64_t index, int64_t k)
-{
-    qn_rnn_panel panel = qn_rnn_panel_at(w->common, w->common->slopes, index);
-    int64_t depth = qn_min_i64(BLOCK_WORDS, w->words - k);
-    if (depth > 0)
-        qn_rnn_fetch(w->slopes + w->words * panel.col + k * panel.cols, depth * panel.cols);
-}
-
 static void block(void *context, int64_t chunk, int worker)
 {
     const qn_rnn_weights *w = context;
@@ -76,11 +66,8 @@ static void block(void *context, int64_t chunk, int worker)
     (void)worker;
     do { /* once for no words at all, which gives zeros */
         int64_t depth = qn_min_i64(BLOCK_WORDS, w->words - k);
-        for (int64_t panel = first; panel < end; panel++) {
-            bool last = panel + 1 == end;
-            fetch_panel(w, last ? first : panel + 1, last ? k + depth : k);
+        for (int64_t panel = first; panel < end; panel++)
             block_panel(w, panel, chunk / groups * BLOCK_ROWS, k, depth);
-        }
         k += depth;
     } while (k < w->words);
 }
