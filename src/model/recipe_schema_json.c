@@ -80,6 +80,28 @@ static void write_list(qn_json_writer *w, const char *item, int count)
     qn_json_put_i64(w, "maxItems", count);
 }
 
+/* The forms that an attribute may have: one, or a list of them. */
+static void write_attr_types(qn_json_writer *w, const qn_nn_attr *attr)
+{
+    static const char *const types[][3] = {
+        [QN_NN_ATTR_INT] = {"integer"},
+        [QN_NN_ATTR_FLOAT] = {"number"},
+        [QN_NN_ATTR_BOOL] = {"boolean"},
+        [QN_NN_ATTR_TEXT] = {"string"},
+        [QN_NN_ATTR_PAIR] = {"integer", "array"},
+        [QN_NN_ATTR_TRIPLE] = {"integer", "array"},
+        [QN_NN_ATTR_PADDING] = {"integer", "array", "string"},
+        [QN_NN_ATTR_INTS] = {"array"},
+        [QN_NN_ATTR_UNITS] = {"integer", "string"},
+        [QN_NN_ATTR_LAYERS] = {"array", "string"},
+    };
+    qn_json_key(w, "type");
+    qn_json_array_begin(w);
+    for (int i = 0; i < 3 && types[attr->kind][i]; i++)
+        qn_json_text(w, types[attr->kind][i]);
+    qn_json_array_end(w);
+}
+
 static void write_attr(qn_json_writer *w, const qn_nn_attr *attr)
 {
     qn_json_key(w, attr->name);
@@ -87,6 +109,13 @@ static void write_attr(qn_json_writer *w, const qn_nn_attr *attr)
     qn_json_put_text(w, "description", attr->doc);
     if (attr->kind == QN_NN_ATTR_CHOICE)
         write_enum(w, attr->choices);
+    else
+        write_attr_types(w, attr);
+    if (attr->low < attr->high &&
+        attr->kind != QN_NN_ATTR_PADDING) { /* of numbers, wherever they stand */
+        qn_json_put_f64(w, "minimum", attr->low);
+        qn_json_put_f64(w, "maximum", attr->high);
+    }
     qn_json_object_end(w);
 }
 

@@ -424,6 +424,18 @@ static void schema_is_json_and_knows_every_key(void **state)
     assert_non_null(qn_json_find(qn_json_find(top, "model"), "properties"));
     assert_non_null(qn_json_find(qn_json_find(top, "columns"), "additionalProperties"));
     assert_null(qn_json_find(top, "tune"));
+    const qn_json *model = qn_json_find(qn_json_find(top, "model"), "properties");
+    const qn_json *kinds =
+        qn_json_find(qn_json_find(qn_json_find(model, "layers"), "items"), "anyOf");
+    const qn_json *units = NULL;
+    for (int64_t i = 0; i < kinds->count && !units; i++) {
+        const qn_json *lstm = qn_json_find(qn_json_find(&kinds->items[i], "properties"), "lstm");
+        if (lstm)
+            units = qn_json_find(qn_json_find(lstm, "properties"), "units");
+    }
+    assert_non_null(units);
+    assert_true(qn_str_is(qn_json_at(qn_json_find(units, "type"), 0).string, "integer"));
+    assert_int_equal(qn_json_find(units, "minimum")->integer, 1);
     qn_buf_deinit(&text);
 }
 
