@@ -68,6 +68,20 @@ static void take_carried(const qn_nn_scope *at, qn_value x, const qn_nn_recurren
         ret_states[i] = qn_nn_state(at, names[i], x, shape, (qn_init){.kind = QN_INIT_ZERO}, false);
 }
 
+/* One trained beginning for all rows: [D, units] -> [B, D, units]. */
+static qn_value trained_start(const qn_nn_scope *at, const char *what, qn_value x, int64_t dirs,
+                              int64_t units)
+{
+    qn_value start = qn_nn_state(at, what, x, QN_SHAPE(dirs, units), (qn_init){0}, true);
+    qn_attr axis = {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {0}};
+    qn_attr shape = {.name = "shape",
+                     .kind = QN_ATTR_INTS,
+                     .count = 3,
+                     .ints = {qn_nn_shape(at, x).dims[0], dirs, units}};
+    start = start == QN_NONE ? QN_NONE : qn_graph_node(at->graph, "Unsqueeze", &start, 1, &axis, 1);
+    return start == QN_NONE ? QN_NONE : qn_graph_node(at->graph, "Expand", &start, 1, &shape, 1);
+}
+
 qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value h0,
                          qn_value c0, const qn_nn_recurrent_options *options)
 {
@@ -96,6 +110,11 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
                                     options->reparam, &init);
     if (options->carried > 0)
         take_carried(at, x, options, inputs + 5);
+    else if (options->trained_start && h0 == QN_NONE) {
+        inputs[5] = trained_start(at, "h0", x, dirs, n);
+        if (options->kind == QN_NN_LSTM)
+            inputs[6] = trained_start(at, "c0", x, dirs, n);
+    }
     if (qn_graph_check(at->graph, NULL) != QN_OK)
         return QN_NONE;
     int count = 7;
@@ -142,9 +161,10 @@ static qn_value build(const qn_nn_scope *at, const qn_nn_building *b, qn_value x
                                        .layers = s[4].i,
                                        .dropout = s[5].f,
                                        .activation = s[6].word,
-                                       .reparam = qn_nn_slot_reparam(&s[7])};
-    options.gate_activation = kind == QN_NN_RNN ? NULL : s[8].word;
-    options.reset_first = kind == QN_NN_GRU && s[9].i;
+                                       .reparam = qn_nn_slot_reparam(&s[7]),
+                                       .trained_start = s[8].word[0] == 't'};
+    options.gate_activation = kind == QN_NN_RNN ? NULL : s[9].word;
+    options.reset_first = kind == QN_NN_GRU && s[10].i;
     return qn_nn_recurrent_stack(at, x, *b->lengths, &options);
 }
 
@@ -188,7 +208,12 @@ QN_NN_BUILD(build_lstm, build(at, b, x, s, QN_NN_LSTM))
          .fallback = "tanh",                                                                       \
          .choices = ACTIVATIONS,                                                                   \
          .doc = "what the state goes through"},                                                    \
-        QN_NN_ATTR_REPARAM
+        QN_NN_ATTR_REPARAM,                                                                        \
+    {                                                                                              \
+        .name = "initial", .kind = QN_NN_ATTR_CHOICE, .fallback = "zeros",                         \
+        .choices = "zeros trained",                                                                \
+        .doc = "what the state begins as; trained: learned, one for all samples (PyTorch h_0)"     \
+    }
 #define ACTIVATIONS "tanh relu sigmoid hard_sigmoid leaky_relu elu softsign softplus linear"
 #define GATES                                                                                      \
     {                                                                                              \

@@ -140,6 +140,8 @@ static const layer_case cases[] = {
     {SEQUENCE, "lstm: {units: 3, bidirectional: true, reparametrize: spectral_norm}"},
     {SEQUENCE, "gru: {units: 3, layers: 2, dropout: 0.1}"},
     {SEQUENCE, "gru: {units: 3, reset_first: true, activation: linear}"},
+    {SEQUENCE, "lstm: {units: 3, initial: trained, bidirectional: true}"},
+    {SEQUENCE, "gru: {units: 3, initial: trained, layers: 2}"},
     {SEQUENCE, "masking}, {lstm: {units: 3}"},
     {SEQUENCE, "masking: {value: 2}}, {transformer: {heads: 2}}, {global_avg_pool1d: {}"},
     {SEQUENCE, "masking}, {multi_head_attention: {heads: 2}}, {global_max_pool1d: {}"},
@@ -431,6 +433,30 @@ static void every_way_of_learning_trains_and_answers(void **state)
     }
 }
 
+/* Zeros at first, they learn. */
+static void beginnings_are_trained(void **state)
+{
+    (void)state;
+    char model[128];
+    qn_folder_model read = {0};
+    qn_arena arena;
+    write_data((qn_shape)SEQUENCE, false);
+    assert_ok(train("model: {layers: [lstm: {units: 3, initial: trained}, dense: {units: 1}]}\n"
+                    "task: regression\ntrain: {epochs: 1, batch: 6}\n",
+                    model),
+              &err);
+    qn_arena_init(&arena, 0);
+    assert_ok(qn_folder_read(model, 0, &arena, &read, &err), &err);
+    static const char *const names[] = {"layers.0.h0", "layers.0.c0"};
+    for (int i = 0; i < 2; i++) {
+        const qn_named_tensor *start = qn_state_find(read.state, names[i]);
+        assert_non_null(start);
+        assert_true(fabsf(((const float *)start->tensor.data)[0]) > 1e-6F);
+    }
+    qn_folder_model_deinit(&read);
+    qn_arena_deinit(&arena);
+}
+
 /* What model.type stands for reads arrays and images, and says what it cannot read. */
 static void kinds_of_sequences_train_and_answer(void **state)
 {
@@ -549,6 +575,7 @@ int main(void)
         cmocka_unit_test(every_layer_has_its_case),
         cmocka_unit_test(every_layer_trains_and_answers),
         cmocka_unit_test(every_layer_takes_every_way),
+        cmocka_unit_test(beginnings_are_trained),
         cmocka_unit_test(kinds_of_sequences_train_and_answer),
         cmocka_unit_test(counts_have_rates),
         cmocka_unit_test(a_table_is_no_sequence),
