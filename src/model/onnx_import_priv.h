@@ -67,6 +67,7 @@ extern const qn_onnx_row qn_onnx_rows_loss[];
 extern const qn_onnx_row qn_onnx_rows_index[];
 extern const qn_onnx_row qn_onnx_rows_signal[];
 extern const qn_onnx_row qn_onnx_rows_deform[];
+extern const qn_onnx_row qn_onnx_rows_grams[];
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version);
 
 /* An importer's own. */

@@ -7,11 +7,17 @@
 #include "graph/op.h"
 #include "model/onnx_import_priv.h"
 
-static const qn_onnx_row *const tables[] = {qn_onnx_rows_math,   qn_onnx_rows_shape,
-                                            qn_onnx_rows_image,  qn_onnx_rows_sequence,
-                                            qn_onnx_rows_quant,  qn_onnx_rows_loss,
-                                            qn_onnx_rows_index,  qn_onnx_rows_signal,
-                                            qn_onnx_rows_deform, NULL};
+static const qn_onnx_row *const tables[] = {qn_onnx_rows_math,
+                                            qn_onnx_rows_shape,
+                                            qn_onnx_rows_image,
+                                            qn_onnx_rows_sequence,
+                                            qn_onnx_rows_quant,
+                                            qn_onnx_rows_loss,
+                                            qn_onnx_rows_index,
+                                            qn_onnx_rows_signal,
+                                            qn_onnx_rows_deform,
+                                            qn_onnx_rows_grams,
+                                            NULL};
 
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version)
 {
