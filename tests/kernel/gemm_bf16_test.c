@@ -208,6 +208,7 @@ static void products_match_double_in_many_blocks(void **state)
         {.m = 270, .n = 101, .k = 1031, .trans_a = true, .wide_a = true, .wide_b = true},
         {.m = 200, .n = 400, .k = 512, .wide_a = true, .wide_b = true, .trans_b = true},
         {.m = 40, .n = 200, .k = 4103, .wide_a = true, .beta = true},
+        {.m = 129, .n = 100, .k = 701, .wide_b = true, .trans_a = true},
         {.m = 260, .n = 1040, .k = 4100, .bias = true},
     };
     FOR_EACH_LEVEL(level)
@@ -240,6 +241,7 @@ static void products_give_the_same_bits_on_any_threads(void **state)
     static const product cases[] = {
         {.m = 300, .n = 250, .k = 70, .bias = true},
         {.m = 150, .n = 300, .k = 250, .wide_a = true, .trans_b = true},
+        {.m = 129, .n = 100, .k = 701, .wide_b = true, .trans_b = true},
         {.m = 270, .n = 120, .k = 540, .wide_a = true, .wide_b = true, .trans_a = true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

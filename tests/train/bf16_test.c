@@ -15,7 +15,7 @@ enum { IMAGES = 256, SIDE = 12, KINDS = 4, TOKENS = 3000, VOCAB = 16, THREADS = 
 
 static float images[IMAGES][SIDE][SIDE];
 static int32_t labels[IMAGES], tokens[TOKENS];
-static const int threads[THREADS] = {1, 2, 3, 7};
+static const int threads[THREADS] = {1, 2, 3, 8};
 
 /* Bars across, down, both or none, in noise so strong that the loss stays away from 0. */
 static void draw_images(void)
