@@ -79,17 +79,33 @@ static qn_bind make_bind(qn_plan *plan, qn_plan_step *step)
                      .bound = &step->bound};
 }
 
+/* A tensor without elements. Such steps run their references, so that no kernel has to plan work of no size. */
+static bool is_empty(const qn_plan_step *step)
+{
+    bool empty = false;
+    for (int i = 0; i < step->types.inputs_count; i++)
+        empty = empty || (step->types.inputs[i].shape.rank >= 0 &&
+                          qn_shape_count(&step->types.inputs[i].shape) == 0);
+    for (int i = 0; i < step->types.outputs_count; i++)
+        empty = empty || qn_shape_count(&step->types.outputs[i].shape) == 0;
+    return empty;
+}
+
+static bool is_reference(const qn_plan *plan, const qn_plan_step *step)
+{
+    return (plan->context.reference || is_empty(step)) && step->types.op != &copy_op;
+}
+
 /* NULL = the row's reference. */
 static const qn_binding *find_binding(const qn_plan *plan, const qn_plan_step *step)
 {
-    bool reference = plan->context.reference && step->types.op != &copy_op;
-    return reference ? NULL : qn_binding_find(step->types.op->name);
+    return is_reference(plan, step) ? NULL : qn_binding_find(step->types.op->name);
 }
 
 /* Factors of bf16, but no kernel reads them so. */
-static bool is_widened(const qn_bind *bind, const qn_plan_step *step)
+static bool is_widened(const qn_plan *plan, const qn_bind *bind, const qn_plan_step *step)
 {
-    return step->narrow && (bind->context->reference || !qn_bind_takes_bf16(bind));
+    return step->narrow && (is_reference(plan, step) || !qn_bind_takes_bf16(bind));
 }
 
 qn_status qn_step_bind(qn_plan *plan, int index, qn_error *err)
@@ -97,7 +113,7 @@ qn_status qn_step_bind(qn_plan *plan, int index, qn_error *err)
     qn_plan_step *step = &plan->steps[index];
     qn_bind bind = make_bind(plan, step);
     const qn_binding *binding = find_binding(plan, step);
-    bool widened = is_widened(&bind, step);
+    bool widened = is_widened(plan, &bind, step);
     bool bound = widened ? qn_bind_widened(&bind, binding) : binding && binding->bind(&bind);
     if (!bound && !qn_bind_reference(&bind))
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
@@ -449,7 +465,7 @@ static size_t find_scratch(qn_plan *plan)
     for (int i = 0; i < plan->calls_count; i++) {
         qn_bind bind = make_bind(plan, &plan->steps[i]);
         const qn_binding *binding = find_binding(plan, &plan->steps[i]);
-        bool widened = is_widened(&bind, &plan->steps[i]);
+        bool widened = is_widened(plan, &bind, &plan->steps[i]);
         size_t bytes = binding && binding->scratch_bytes ? binding->scratch_bytes(&bind) : 0;
         if (widened)
             bytes = qn_bind_widened_scratch_bytes(&bind, binding);

@@ -106,7 +106,7 @@ FLOATS(elu, alpha_attrs, a < 0 ? p[0] * expm1(a) : a)
 FLOATS(selu, selu_attrs, p[1] * (a < 0 ? p[0] * expm1(a) : a))
 FLOATS(celu, alpha_attrs, a < 0 ? p[0] * expm1(a / p[0]) : a)
 FLOATS(softplus, no_attrs, softplus(a))
-FLOATS(softsign, no_attrs, a / (1 + fabs(a)))
+FLOATS(softsign, no_attrs, isinf(a) ? copysign(1, a) : a / (1 + fabs(a)))
 FLOATS(thresholded_relu, alpha_attrs, a > p[0] || isnan(a) ? a : 0)
 FLOATS(mish, no_attrs, a *tanh(softplus(a)))
 
@@ -129,7 +129,9 @@ static double gelu_slope(double x, bool by_tanh)
     double t = tanh(c * (x + 0.044715 * x * x * x));
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
 }
-SLOPE(relu, no_attrs, b > 0 ? 1 : 0)
+OP_LOOP2(f64, double, relu_grad, b > 0 ? a : 0) /* no product: what was cut off may be anything */
+static const qn_op_loops relu_grad_loops = {relu_grad_f64, NULL, NULL};
+REF(relu_grad, no_attrs)
 SLOPE(leaky_relu, leaky_attrs, b > 0 ? 1 : p[0])
 SLOPE(sigmoid, no_attrs, b *(1 - b))
 SLOPE(tanh, no_attrs, 1 - b * b)

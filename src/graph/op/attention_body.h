@@ -38,7 +38,7 @@ static void FN(attend)(const qn_op_run *run, const attention_walk *w, int64_t b,
         int64_t count = w->value_dim - from < CHUNK ? w->value_dim - from : CHUNK;
         for (int64_t j = 0; j < w->keys && !empty; j++) {
             double p = exp(FN(score)(w, q, k, bias, b, h, i, j, &turn) - top) / sum;
-            for (int64_t d = 0; d < count; d++)
+            for (int64_t d = 0; d < count && p != 0; d++) /* what is hidden may be anything */
                 acc[d] += p * (double)v[v_place(w, b, j, h) + from + d];
         }
         for (int64_t d = 0; d < count; d++)
@@ -66,7 +66,7 @@ static void FN(pair)(const qn_op_run *run, const attention_walk *w, int64_t b, i
     *ret_p = isinf(log_sum) ? 0 : exp(s - log_sum);
     for (int64_t d = 0; d < w->value_dim; d++)
         slope += (double)dy[d] * ((double)v[d] - (double)y[d]);
-    *ret_ds = *ret_p * slope * w->scale * (1 - turn * turn);
+    *ret_ds = *ret_p == 0 ? 0 : *ret_p * slope * w->scale * (1 - turn * turn);
 }
 
 static void FN(grad_query)(const qn_op_run *run, const attention_walk *w, int64_t b, int64_t h,
@@ -79,7 +79,7 @@ static void FN(grad_query)(const qn_op_run *run, const attention_walk *w, int64_
         int64_t count = w->dim - from < CHUNK ? w->dim - from : CHUNK;
         for (int64_t j = 0; j < w->keys; j++) {
             FN(pair)(run, w, b, h, i, j, &p, &ds);
-            for (int64_t d = 0; d < count; d++)
+            for (int64_t d = 0; d < count && p != 0; d++)
                 acc[d] += ds * (double)k[k_place(w, b, j, h) + from + d];
         }
         for (int64_t d = 0; d < count; d++)
@@ -102,7 +102,7 @@ static void FN(grad_key)(const qn_op_run *run, const attention_walk *w, int64_t 
             int64_t h = kv * group + at / w->queries, i = at % w->queries;
             FN(pair)(run, w, b, h, i, j, &p, &ds);
             int64_t row = values ? y_place(w, b, i, h) : q_place(w, b, i, h);
-            for (int64_t d = 0; d < count; d++)
+            for (int64_t d = 0; d < count && p != 0; d++)
                 acc[d] += (values ? p : ds) * (double)src[row + from + d];
         }
         for (int64_t d = 0; d < count; d++)

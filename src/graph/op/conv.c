@@ -185,7 +185,8 @@ static void conv_vjp(const qn_op_vjp *in, qn_value *ret)
 /* Two for every weight that an output (in, either way) is made of. */
 static int64_t flops_of(const qn_shape *outputs, const qn_shape *weight)
 {
-    return 2 * qn_shape_count(outputs) * qn_shape_count(weight) / weight->dims[weight->rank - 1];
+    int64_t filters = weight->dims[weight->rank - 1];
+    return filters ? 2 * qn_shape_count(outputs) * qn_shape_count(weight) / filters : 0;
 }
 static int64_t conv_flops(const qn_op_types *types)
 {

@@ -47,7 +47,7 @@ static void FN(conv_pool_grad)(const qn_op_run *run, const conv_pool_sizes *z)
     for (int k = 0; k < 3; k++)
         memset(run->outputs[k].data, 0, qn_tensor_bytes(&run->outputs[k]));
     for (int64_t i = 0; i < count; i++) {
-        if (!(y[i] > 0))
+        if (!(y[i] > 0) || choice[i] > 3) /* choices may come from outside */
             continue;
         qn_op_place at = unpooled_place(z, i, choice[i]);
         int64_t out = i % z->cout, first = out / (z->cout / z->groups) * cin;

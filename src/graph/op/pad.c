@@ -259,6 +259,8 @@ static const qn_op_sample pad_samples[] = {
 static const qn_op_sample pad_grad_samples[] = {
     SAMPLE(OP_F64(4, 5), 4, OP_AINTS("begins", 1, 2), OP_AINTS("ends", 1, 0),
            OP_AS("mode", "reflect"), OP_AINTS("shape", 2, 3)),
+    SAMPLE(OP_F64(5, 4), 3, OP_AINTS("begins", 0, 1), OP_AINTS("ends", 0, 1),
+           OP_AINTS("shape", 5, 2)),
 };
 static const qn_op_sample tile_samples[] = {
     SAMPLE(OP_F64(2, 3), 1, OP_AINTS("repeats", 2, 3)),

@@ -31,7 +31,10 @@ static void FN(max_pool_grad)(const qn_op_run *run, const pool_sizes *z)
     memset(dx, 0, qn_tensor_bytes(&run->outputs[0]));
     for (int64_t i = 0; i < count; i++) {
         qn_op_place at = qn_op_place_of(z->window.out, i / c);
-        int64_t pixel = qn_op_window_pixel(&z->window, &at, get_choice(&run->inputs[1], i));
+        int64_t choice = get_choice(&run->inputs[1], i);
+        if (choice < 0 || choice >= qn_op_window_places(&z->window))
+            continue; /* choices may come from outside */
+        int64_t pixel = qn_op_window_pixel(&z->window, &at, choice);
         if (pixel >= 0)
             dx[pixel * c + i % c] += dy[i];
     }

@@ -121,6 +121,18 @@ static qn_status backward_infer(const qn_op_types *types, qn_type *ret_outputs, 
     return QN_OK;
 }
 
+/* The global forms have one output. */
+static qn_status global_backward_infer(const qn_op_types *types, qn_type *ret_outputs,
+                                       qn_error *err)
+{
+    const qn_shape *dy = &types->inputs[0].shape;
+    for (int i = 1; i < dy->rank - 1; i++)
+        if (dy->dims[i] != 1)
+            QN_FAIL(err, QN_ERR_ARG, "a gradient of a whole image has one pixel, not %lld",
+                    (long long)dy->dims[i]);
+    return backward_infer(types, ret_outputs, err);
+}
+
 static qn_status lp_grad_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
     adaptive_sizes z;
@@ -307,8 +319,9 @@ const qn_op qn_ops_pool_global[] = {
     ROW("GlobalLpPool", 1, lp_attrs, lp, lp, lp_samples),
     ROW("AdaptiveMaxPool", 2, output_attrs, adaptive_max, max, adaptive_samples),
     ROW("AdaptiveAveragePool", 1, output_attrs, adaptive_avg, avg, adaptive_samples),
-    GRAD_ROW("GlobalMaxPoolGrad", 2, size_attrs, backward_infer, max_grad_ref, max_grad_samples),
-    GRAD_ROW("GlobalAveragePoolGrad", 1, size_attrs, backward_infer, avg_grad_ref,
+    GRAD_ROW("GlobalMaxPoolGrad", 2, size_attrs, global_backward_infer, max_grad_ref,
+             max_grad_samples),
+    GRAD_ROW("GlobalAveragePoolGrad", 1, size_attrs, global_backward_infer, avg_grad_ref,
              avg_grad_samples),
     GRAD_ROW("GlobalLpPoolGrad", 3, lp_attrs, lp_grad_infer, lp_grad_ref, lp_grad_samples),
     GRAD_ROW("AdaptiveMaxPoolGrad", 2, size_attrs, backward_infer, max_grad_ref,

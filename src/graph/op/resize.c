@@ -186,9 +186,11 @@ static qn_status read_shape(const qn_op_types *types, const char *name, qn_shape
     const qn_shape *from = &types->inputs[0].shape;
     qn_shape shape = {.rank = from->rank};
     QN_TRY(qn_op_ints(types, name, from->rank, -1, shape.dims, err));
+    bool back = strcmp(name, "input_sizes") == 0; /* a gradient of nothing is zeros of any size */
     for (int d = 0; d < shape.rank; d++) {
         bool known = shape.dims[d] >= 0 && from->dims[d] >= 0;
-        if (known ? shape.dims[d] > 0 && from->dims[d] == 0 : shape.dims[d] != from->dims[d])
+        if (known ? shape.dims[d] > 0 && from->dims[d] == 0 && !back
+                  : shape.dims[d] != from->dims[d])
             QN_FAIL(err, QN_ERR_ARG, "cannot resize axis %d from %lld to %lld", d,
                     (long long)from->dims[d], (long long)shape.dims[d]);
     }

@@ -20,12 +20,12 @@ static double FN(gate_sum)(const qn_op_run *run, const rnn_walk *w, int64_t d, c
     return sum;
 }
 
-/* The peephole of gate i, o or f (0 to 2) of unit j; 0 without. */
+/* The peephole of gate i, o or f (0 to 2) of unit j, times what it looks at; 0 without, whatever that is. */
 static double FN(peep)(const qn_op_run *run, const rnn_walk *w, int input, int64_t d, int gate,
-                       int64_t j)
+                       int64_t j, double seen)
 {
     const T *all = qn_op_has(run->types, input) ? run->inputs[input].data : NULL;
-    return all ? (double)all[(d * 3 + gate) * w->hidden + j] : 0;
+    return all ? (double)all[(d * 3 + gate) * w->hidden + j] * seen : 0;
 }
 
 static void FN(step_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, const T *x, T *h,
@@ -37,7 +37,7 @@ static void FN(step_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, co
     for (int64_t row = 0; row < 4 * n; row++) {
         double sum = FN(gate_sum)(run, w, d, x, h, NULL, row, 3);
         if (row < n || (row >= 2 * n && row < 3 * n))
-            sum += FN(peep)(run, w, 7, d, (int)(row / n), row % n) * (double)c[row % n];
+            sum += FN(peep)(run, w, 7, d, (int)(row / n), row % n, (double)c[row % n]);
         /* the output's gate also looks at the new cell, below */
         a[row] = (T)(row / n == 1 ? sum : activate(w, row < 3 * n ? &act[0] : &act[1], sum));
     }
@@ -46,7 +46,7 @@ static void FN(step_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, co
             a[2 * n + j] = (T)(1 - (double)a[j]);
         c[j] = (T)((double)a[2 * n + j] * (double)c[j] + (double)a[j] * (double)a[3 * n + j]);
         a[4 * n + j] = c[j];
-        double sum = (double)a[n + j] + FN(peep)(run, w, 7, d, 1, j) * (double)c[j];
+        double sum = (double)a[n + j] + FN(peep)(run, w, 7, d, 1, j, (double)c[j]);
         a[n + j] = (T)activate(w, &act[0], sum);
         h[j] = (T)((double)a[n + j] * activate(w, &act[2], (double)c[j]));
     }
@@ -175,15 +175,15 @@ static void FN(back_lstm)(const qn_op_run *run, const rnn_walk *w, int64_t d, co
         double steep = w->clip > 0 && fabs(cell) >= w->clip ? 0 : qn_rnn_act_slope(&act[2], turn);
         double at_out = (double)dh[j] * turn * FN(slope_at)(w, &act[0], a[n + j]);
         double slope =
-            (double)dc[j] + (double)dh[j] * out * steep + at_out * FN(peep)(run, w, 11, d, 1, j);
+            (double)dc[j] + (double)dh[j] * out * steep + FN(peep)(run, w, 11, d, 1, j, at_out);
         double at_in = slope * (w->coupled ? fresh - old : fresh) * FN(slope_at)(w, &act[0], a[j]);
         double at_keep = w->coupled ? 0 : slope * old * FN(slope_at)(w, &act[0], a[2 * n + j]);
         g[j] = (T)at_in;
         g[n + j] = (T)at_out;
         g[2 * n + j] = (T)at_keep;
         g[3 * n + j] = (T)(slope * in * FN(slope_at)(w, &act[1], a[3 * n + j]));
-        dc[j] = (T)(slope * keep + at_in * FN(peep)(run, w, 11, d, 0, j) +
-                    at_keep * FN(peep)(run, w, 11, d, 2, j));
+        dc[j] = (T)(slope * keep + FN(peep)(run, w, 11, d, 0, j, at_in) +
+                    FN(peep)(run, w, 11, d, 2, j, at_keep));
     }
     for (int64_t k = 0; k < n; k++)
         dh[k] = (T)FN(pull)(run, w, d, g, 0, 4, k);

@@ -386,7 +386,7 @@ static const qn_op_sample dft_samples[] = {
     SAMPLE(OP_F64(2, 7, 2), 2, OP_AI("dft_length", 5), OP_AI("onesided", 1)),
 };
 static const qn_op_sample dft_grad_samples[] = {
-    SAMPLE(OP_F64(2, 6, 2), 2, OP_AI("dft_length", 6), OP_AINTS("shape", 2, 4, 1)),
+    SAMPLE(OP_F64(3, 6, 2), 2, OP_AI("dft_length", 6), OP_AINTS("shape", 3, 4, 1)),
 };
 static const qn_op_sample stft_samples[] = {
     {.inputs_count = 2,

@@ -50,6 +50,8 @@ static qn_status reshape_infer(const qn_op_types *types, qn_type *ret_outputs, q
     qn_dim_product all = qn_dim_product_of(from->dims, from->rank),
                    rest = qn_dim_product_of(to.dims, to.rank);
     int64_t missing = 1;
+    if (infer_at < 0 && all.known == 0 && rest.known == 0)
+        all.known = rest.known = 1; /* nothing seen as nothing */
     if (!missing_factor(all, rest, &missing) || (infer_at < 0 && missing != 1))
         return view_fail(types, &to, err);
     if (infer_at >= 0)
@@ -134,10 +136,17 @@ static void view_ref(const qn_op_run *run)
 }
 
 /* Back to the input's shape. Symbols: a dimension at the same place on both sides is copied, and one that moved
- * is inferred. */
+ * is inferred. A size of 0 cannot be said to Reshape, so a gradient without elements is made anew. */
 static void view_vjp(const qn_op_vjp *in, qn_value *ret)
 {
     const qn_shape *own = &in->types->inputs[0].shape, *out = &in->types->outputs[0].shape;
+    for (int d = 0; d < own->rank; d++) {
+        if (own->dims[d] != 0)
+            continue;
+        qn_value zero = qn_graph_scalar(in->graph, qn_op_vjp_dtype(in, 0), 0);
+        ret[0] = qn_op_expand(in->graph, zero, own);
+        return;
+    }
     qn_attr attr = {.name = "shape", .kind = QN_ATTR_INTS, .count = own->rank};
     for (int d = 0; d < own->rank; d++) {
         bool same_place = d < out->rank && out->dims[d] == own->dims[d];

@@ -355,7 +355,8 @@ static void global_max_grad_range(void *context, int64_t first, int64_t end)
     int64_t size = j->pixels * j->c;
     memset(j->y + first * size, 0, (size_t)((end - first) * size) * sizeof(float));
     for (int64_t i = first * j->c; i < end * j->c; i++)
-        j->y[i / j->c * size + j->chosen[i] * j->c + i % j->c] = j->x[i];
+        if (j->chosen[i] >= 0 && j->chosen[i] < j->pixels) /* it may come from a file */
+            j->y[i / j->c * size + j->chosen[i] * j->c + i % j->c] = j->x[i];
 }
 
 void qn_global_max_grad_f32(qn_pool *pool, float *dx, const float *dy, const int32_t *choice,
