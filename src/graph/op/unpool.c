@@ -40,6 +40,9 @@ static qn_status unpool_grad_infer(const qn_op_types *types, qn_type *ret_output
     QN_TRY(qn_op_spatial_rank(types, 0, &rank, err));
     QN_TRY(qn_op_want_dtype(types, 1, QN_DTYPE_I64, err));
     QN_TRY(qn_op_want_rank(types, 1, rank + 2, err));
+    qn_shape same = types->inputs[1].shape; /* but for the pixels, of which dy has as many as y */
+    memcpy(same.dims + 1, types->inputs[0].shape.dims + 1, (size_t)rank * sizeof *same.dims);
+    QN_TRY(qn_op_want_shape(types, 0, &same, err));
     ret_outputs[0] = (qn_type){types->inputs[0].dtype, types->inputs[1].shape};
     return QN_OK;
 }
