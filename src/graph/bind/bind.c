@@ -34,6 +34,17 @@ void *qn_bind_args(const qn_bind *bind, size_t size)
     return bound->args;
 }
 
+void *qn_bind_keep(const qn_bind *bind, size_t bytes, bool *ret_fresh)
+{
+    qn_bound *bound = bind->bound;
+    *ret_fresh = !bound->kept;
+    if (!bound->kept) {
+        bound->kept = qn_arena_alloc_aligned(bind->context->arena, bytes, 64);
+        bound->kept_bytes = bytes;
+    }
+    return bound->kept;
+}
+
 bool qn_bind_to(const qn_bind *bind, qn_call_fn fn, const char *kernel)
 {
     bind->bound->fn = fn;

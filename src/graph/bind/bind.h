@@ -58,6 +58,9 @@ typedef struct {
 
 /* Zeroed memory for the arguments, the same block when bound again; NULL = memory is short. */
 void *qn_bind_args(const qn_bind *bind, size_t size);
+/* Memory for what the kernel keeps of fixed inputs in its own order, the same block when bound again; *ret_fresh: it is
+ * to be filled. NULL = memory is short. */
+void *qn_bind_keep(const qn_bind *bind, size_t bytes, bool *ret_fresh);
 /* Sets the call; returns true. */
 bool qn_bind_to(const qn_bind *bind, qn_call_fn fn, const char *kernel);
 

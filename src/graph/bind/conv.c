@@ -131,16 +131,12 @@ static forward_args *take_forward(const qn_bind *bind, qn_conv2d conv)
 /* Packs fixed weights once; bound again, they are there. false = memory is short. */
 static bool keep_packed(const qn_bind *bind, const qn_conv2d *conv, qn_conv2d_forward *io)
 {
-    qn_bound *bound = bind->bound;
-    size_t bytes = qn_conv2d_packed_bytes(conv);
-    if (!bound->kept) {
-        bound->kept = qn_arena_alloc_aligned(bind->context->arena, bytes, 64);
-        bound->kept_bytes = bytes;
-        if (bound->kept)
-            qn_conv2d_pack(conv, bound->kept, io->weight);
-    }
-    io->packed = bound->kept;
-    return bound->kept != NULL;
+    bool fresh;
+    float *packed = qn_bind_keep(bind, qn_conv2d_packed_bytes(conv), &fresh);
+    if (packed && fresh)
+        qn_conv2d_pack(conv, packed, io->weight);
+    io->packed = packed;
+    return packed != NULL;
 }
 
 static bool bind_forward(const qn_bind *bind)

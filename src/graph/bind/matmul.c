@@ -196,6 +196,20 @@ static size_t scratch_bytes(const qn_bind *bind)
                : qn_gemm_f32_scratch_bytes(&gemm, bind->context->threads);
 }
 
+/* B of one row's product in the threads' order, where it stays as it is. false = memory is short. */
+static bool keep_lines(const qn_bind *bind, qn_gemm *gemm)
+{
+    bool fresh;
+    size_t bytes = bind->fixed && bind->fixed[1] ? qn_gemm_lines_bytes(gemm) : 0;
+    if (!bytes)
+        return true;
+    float *lines = qn_bind_keep(bind, bytes, &fresh);
+    if (lines && fresh)
+        qn_gemm_lines_pack(gemm, lines);
+    gemm->lines = lines;
+    return lines != NULL;
+}
+
 static bool bind_gemm(const qn_bind *bind)
 {
     qn_gemm gemm;
@@ -206,8 +220,9 @@ static bool bind_gemm(const qn_bind *bind)
     if (!args)
         return false;
     *args = (gemm_args){gemm, bind->scratch, product_of(bind, &args->gemm)};
-    return halves ? qn_bind_to(bind, run_gemm_bf16, "gemm bf16")
-                  : qn_bind_to(bind, run_gemm, "gemm");
+    if (halves)
+        return qn_bind_to(bind, run_gemm_bf16, "gemm bf16");
+    return keep_lines(bind, &args->gemm) && qn_bind_to(bind, run_gemm, "gemm");
 }
 
 const qn_binding qn_bindings_matmul[] = {

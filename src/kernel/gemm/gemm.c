@@ -34,7 +34,9 @@ enum {
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
     CHUNK_FLOPS = 1 << 20,
-    LINE_COLS = 64,       /* of a product of one row: what a thread reads of each row of B */
+    LINE_COLS = 64, /* of a product of one row: what a thread reads of each row of B */
+    LINES_MAX =
+        1 << 20, /* numbers of B worth an order of their own: beyond 4 MiB no core keeps its part */
     LINE_SERIAL = 1 << 17 /* numbers of B: 5 us from the second cache */
 };
 
@@ -180,8 +182,29 @@ static size_t shared_bytes(const job *j)
  * keep what each reads. */
 static bool is_line(const qn_gemm *g)
 {
-    return g->m == 1 && !g->trans_b && g->batch_rank == 0 && g->alpha == 1 &&
+    return g->m == 1 && (!g->trans_b || g->lines) && g->batch_rank == 0 && g->alpha == 1 &&
            (g->beta == 0 || g->beta == 1);
+}
+
+size_t qn_gemm_lines_bytes(const qn_gemm *gemm)
+{
+    qn_gemm g = *gemm;
+    g.trans_b = false;
+    double count = (double)g.k * (double)g.n;
+    bool worth = is_line(&g) && g.n > LINE_COLS && count >= LINE_SERIAL && count <= LINES_MAX;
+    return worth ? (size_t)(g.k * g.n) * sizeof(float) : 0;
+}
+
+void qn_gemm_lines_pack(const qn_gemm *g, float *dst)
+{
+    for (int64_t col = 0; col < g->n; col += LINE_COLS) {
+        int64_t cols = qn_min_i64(LINE_COLS, g->n - col);
+        float *to = dst + col * g->k;
+        if (g->trans_b)
+            qn_tile_f32()->transpose(to, cols, g->b + col * g->ldb, g->ldb, g->k, cols);
+        for (int64_t k = 0; k < g->k && !g->trans_b; k++)
+            memcpy(to + k * cols, g->b + k * g->ldb + col, (size_t)cols * sizeof *to);
+    }
 }
 
 static void line_chunk(void *context, int64_t chunk, int worker)
@@ -199,8 +222,8 @@ static void line_chunk(void *context, int64_t chunk, int worker)
                   .segs = 1,
                   .seg_len = g->k,
                   .step = g->trans_a ? g->lda : 1,
-                  .b = g->b + col,
-                  .ldb = g->ldb,
+                  .b = g->lines ? g->lines + col * g->k : g->b + col,
+                  .ldb = g->lines ? cols : g->ldb,
                   .c = g->c + col,
                   .ldc = g->ldc,
                   .add = g->beta != 0,

@@ -30,6 +30,7 @@
 typedef struct {
     int64_t m, n, k;
     const float *a, *b, *bias;
+    const float *lines; /* B of a product of one row, of qn_gemm_lines_pack; or NULL */
     float *c;
     int64_t lda, ldb, ldc;
     bool trans_a, trans_b;
@@ -40,6 +41,11 @@ typedef struct {
     int64_t batch[QN_GEMM_BATCH_RANK];
     int64_t batch_a[QN_GEMM_BATCH_RANK], batch_b[QN_GEMM_BATCH_RANK], batch_c[QN_GEMM_BATCH_RANK];
 } qn_gemm;
+
+/* B in the order in which the threads read it in a product of one row, made once where it does not change: what each core
+ * reads then lies together, and its cache keeps it. The bytes are 0 where that saves nothing. */
+size_t qn_gemm_lines_bytes(const qn_gemm *gemm);
+void qn_gemm_lines_pack(const qn_gemm *gemm, float *dst);
 
 /* Bytes of scratch (64-byte aligned) that qn_gemm_f32 needs with a pool of `threads`; may be 0.
  * Depends on the sizes and flags only, so a plan can ask with NULL pointers. */
