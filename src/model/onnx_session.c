@@ -27,6 +27,7 @@ struct qn_onnx_session {
     qn_tensor_spec *inputs, *outputs;
     int inputs_count, outputs_count;
     qn_graph *graph; /* with symbols; NULL: none can be built */
+    bool apart;      /* some output has not one row for each row of the inputs */
     qn_state *state;
     qn_onnx_fix fix; /* what had to be constant where the graph is built for each shape */
     qn_pool *pool;
@@ -85,6 +86,8 @@ static void refine_outputs(qn_onnx_session *session, const qn_graph *graph, bool
         qn_shape shape = type->shape;
         for (int d = 0; d < shape.rank; d++)
             shape.dims[d] = shape.dims[d] < 0 ? -1 : shape.dims[d];
+        session->apart =
+            session->apart || (open && (shape.rank < 1 || type->shape.dims[0] != QN_DIM_BATCH));
         session->outputs[i].dtype = type->dtype;
         if (open || session->outputs[i].shape.rank < 0)
             session->outputs[i].shape = shape;
@@ -180,9 +183,25 @@ void qn_onnx_session_close(qn_onnx_session *session)
     qn_free(session);
 }
 
+/* Is the open size in front called a length? Requests behind one another would then be one long sequence. */
+static bool begins_with_length(const qn_onnx_session *session)
+{
+    static const char *const words[] = {"seq", "time", "len", "step", "frames"};
+    const char *name = "";
+    for (int i = 0; i < session->model.inputs_count; i++)
+        if (strcmp(session->model.inputs[i].name, session->inputs[0].name) == 0 &&
+            session->model.inputs[i].rank > 0 && session->model.inputs[i].dims[0] < 0)
+            name = session->model.inputs[i].params[0];
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(name, words[i]))
+            return true;
+    return false;
+}
+
 void qn_onnx_session_describe(const qn_onnx_session *session, qn_signature *dst)
 {
-    bool joins = session->graph && session->inputs_count > 0;
+    bool joins = session->graph && session->inputs_count > 0 && !session->apart &&
+                 !begins_with_length(session);
     dst->inputs = session->inputs;
     dst->inputs_count = session->inputs_count;
     dst->outputs = session->outputs;
