@@ -35,8 +35,9 @@ static bool rounds(const qn_node *node)
 static bool is_factor(const qn_graph *graph, const qn_node *node, int input)
 {
     qn_value value = node->inputs[input];
-    return node->op->factors >> input & 1 && value != QN_NONE &&
-           graph->values[value].type.dtype == QN_DTYPE_F32;
+    bool named =
+        input < QN_OP_INPUTS_MAX && node->op->factors >> input & 1; /* no list of inputs is */
+    return named && value != QN_NONE && graph->values[value].type.dtype == QN_DTYPE_F32;
 }
 
 /* A use as a factor, or any other: after all, stored[] says what to cast. */
