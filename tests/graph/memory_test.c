@@ -22,6 +22,7 @@ typedef struct {
     const char *layers;
     qn_shape input;
     int64_t batch;
+    bool bf16;
 } network;
 
 /* 2 %, and at most 1 MiB for the graph and its tables, which are not of the step. */
@@ -90,17 +91,40 @@ static void steps_take_what_the_plan_states(void **unused)
         {"[{\"dense\": {\"units\": 1024, \"activation\": \"relu\"}}, {\"dense\": {\"units\": 1024, "
          "\"activation\": \"relu\"}}, {\"dense\": {\"units\": 10}}]",
          {2, {QN_DIM_BATCH, 784}},
-         512},
+         512,
+         false},
         {"[{\"conv2d\": {\"filters\": 32, \"kernel\": 3, \"activation\": \"relu\"}}, "
          "\"max_pool2d\","
          "{\"conv2d\": {\"filters\": 64, \"kernel\": 3, \"activation\": \"relu\"}}, \"max_pool2d\","
          "\"flatten\", {\"dense\": {\"units\": 128}}, {\"dense\": {\"units\": 10}}]",
          {4, {QN_DIM_BATCH, 28, 28, 1}},
-         128},
+         128,
+         false},
         {"[{\"transformer\": {\"heads\": 8, \"units\": 1024}}, \"global_avg_pool1d\", {\"dense\": "
          "{\"units\": 10}}]",
          {3, {QN_DIM_BATCH, 128, 256}},
-         16},
+         16,
+         false},
+        {"[{\"lstm\": {\"units\": 256, \"layers\": 2}}, {\"dense\": {\"units\": 10}}]",
+         {3, {QN_DIM_BATCH, 100, 64}},
+         32,
+         false},
+        {"[{\"lstm\": {\"units\": 256, \"layers\": 2}}, {\"dense\": {\"units\": 10}}]",
+         {3, {QN_DIM_BATCH, 100, 64}},
+         32,
+         true},
+        {"[{\"transformer\": {\"heads\": 8, \"blocks\": 4, \"units\": 1024, \"causal\": true}}, "
+         "{\"dense\": "
+         "{\"units\": 2048}}]",
+         {3, {QN_DIM_BATCH, 64, 256}},
+         4,
+         false},
+        {"[{\"transformer\": {\"heads\": 8, \"blocks\": 4, \"units\": 1024, \"causal\": true}}, "
+         "{\"dense\": "
+         "{\"units\": 2048}}]",
+         {3, {QN_DIM_BATCH, 64, 256}},
+         4,
+         true},
     };
     for (size_t i = 0; i < 2 * sizeof networks / sizeof networks[0] && !QN_TEST_ASAN; i++) {
         int status = 0;
