@@ -145,6 +145,8 @@ static const shape_case cases[] = {
     {"LSTM", "bidirectional", 4, 17, 5, 16, 1, true, false},
     {"LSTM", "reverse", 3, 18, 2, 17, 0, true, false},
     {"LSTM", "forward", 5, 3, 33, 9, 1, true, false},
+    {"LSTM", "forward", 2, 261, 2, 3, 0, false, false}, /* many pieces of work */
+    {"GRU", "bidirectional", 3, 265, 2, 3, 1, true, true},
     {"GRU", "forward", 3, 2, 3, 5, 1, false, false},
     {"GRU", "bidirectional", 4, 17, 5, 16, 0, true, false},
     {"GRU", "reverse", 3, 18, 2, 17, 1, true, false},
