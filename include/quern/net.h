@@ -203,10 +203,10 @@ typedef struct {
     int64_t blank;          /* CTC: the class that is no label */
     const qn_group *groups; /* NULL = all weights alike */
     int groups_count;
-    float
-        ema; /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */
-    float
-        swa; /* the net ends with the mean of its weights at the ends of this last share of the epochs; 0 = off */
+    /* the net ends with a running average of its weights that keeps this share at each step; 0 = off */
+    float ema;
+    /* the net ends with the mean of its weights at the ends of this last share of the epochs; 0 = off */
+    float swa;
     const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
     int64_t batch;               /* 32 samples */
     bool bf16;            /* products read 16-bit numbers; sums, weights and answers are f32 */

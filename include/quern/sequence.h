@@ -85,8 +85,8 @@ typedef struct {
     float clip_value;          /* each gradient into [-v, v]; 0 = off */
     const qn_group *groups;    /* "embed", "decoder.0.*", "*.bias"; NULL = all weights alike */
     int groups_count;
-    float
-        ema; /* the model ends with a running average of its weights that keeps this share at each step; 0 = off */
+    /* the model ends with a running average of its weights that keeps this share at each step; 0 = off */
+    float ema;
     bool recompute; /* less memory for more time, the same bits: inner values are made again */
     /* Recurrent models: each of the batch reads its part of the text from end to end, every step going on where the one
      * before ended; gradients stop there (truncated back-propagation through time). Otherwise a step reads `context`

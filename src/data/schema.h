@@ -52,8 +52,8 @@ typedef struct {
     int64_t min_count; /* category: rarer levels become `other`; 0 = auto */
     qn_encode_rule encode;
     qn_switch log; /* number: add the signed logarithm; auto = by skewness */
-    qn_switch
-        bins; /* number: add piecewise-linear quantile bins; auto = by distinct values and rows */
+    /* number: add piecewise-linear quantile bins; auto = by distinct values and rows */
+    qn_switch bins;
     int64_t height, width, channels; /* image; 0 = from the data */
 } qn_column_options;
 

@@ -59,8 +59,8 @@ typedef struct {
 
 typedef struct {
     qn_raw_input input;
-    int64_t
-        at; /* first feature in "x", or column of "index", or the output tensor of images and tensors */
+    /* first feature in "x", or column of "index", or the output tensor of images and tensors */
+    int64_t at;
     int64_t width; /* features in "x" */
     union {
         qn_number_transform number;

@@ -54,8 +54,8 @@ typedef struct {
     const qn_feature_tensor *sources;
     int64_t sources_count;
     double target_mean, target_deviation; /* REGRESSION: raw = score * deviation + mean */
-    bool
-        counts; /* REGRESSION: raw = exp(score), and scores begin at the logarithm of target_mean */
+    /* REGRESSION: raw = exp(score), and scores begin at the logarithm of target_mean */
+    bool counts;
     bool keep_closing; /* the loss works on the last activation itself (pointwise losses) */
     int64_t rows;      /* training rows: sizes are chosen from them */
 } qn_architecture;

@@ -52,14 +52,14 @@ typedef struct {
     double lr_decay;       /* ADAGRAD: lr / (1 + (step - 1) lr_decay) */
     double momentum_decay; /* NADAM */
     double beta2_decay;    /* ADAFACTOR: exponent of the step */
-    double
-        eps; /* ADAFACTOR: the least rms of a weight that counts; all others: under the fraction, > 0 */
-    double
-        weight_decay; /* decoupled in ADAMW, LION, LAMB, ADAFACTOR and MUON; in the others L2 added to the gradient */
-    bool
-        decay_matrices; /* only states of rank >= 2 decay, not biases and norms; by default all do, as in Keras and PyTorch */
-    bool
-        match_adam; /* MUON: 0.2 sqrt(max(in, out)) lr, so that a rate of ADAMW serves; else sqrt(max(1, out / in)) lr */
+    /* ADAFACTOR: the least rms of a weight that counts; all others: under the fraction, > 0 */
+    double eps;
+    /* decoupled in ADAMW, LION, LAMB, ADAFACTOR and MUON; in the others L2 added to the gradient */
+    double weight_decay;
+    /* only states of rank >= 2 decay, not biases and norms; by default all do, as in Keras and PyTorch */
+    bool decay_matrices;
+    /* MUON: 0.2 sqrt(max(in, out)) lr, so that a rate of ADAMW serves; else sqrt(max(1, out / in)) lr */
+    bool match_adam;
     double clip_norm;  /* global norm over all gradients; 0 = off */
     double clip_value; /* each element into [-v, v], before clip_norm; 0 = off */
     const qn_nn_group *groups;

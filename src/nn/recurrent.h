@@ -21,8 +21,8 @@ typedef struct {
     const char *activation;      /* NULL = tanh */
     const char *gate_activation; /* GRU, LSTM: NULL = sigmoid */
     qn_nn_reparam reparam;       /* of both weights */
-    bool
-        trained_start; /* where h0 and c0 are not given: states "NAME.h0" and "NAME.c0" [D, units] that all rows share */
+    /* where h0 and c0 are not given: states "NAME.h0" and "NAME.c0" [D, units] that all rows share */
+    bool trained_start;
     bool reset_first;
     /* A run begins where the one before ended: states "NAME.h" and "NAME.c" [carried, D, units], B = carried rows. In
      * training no gradient flows into them: back-propagation is truncated at the window (Williams and Peng 1990). */

@@ -46,8 +46,8 @@ typedef struct {
     qn_value lengths;         /* i64 [B]: how many of T count; of recurrent kinds */
     qn_value last;            /* i64 [B]: scores of row last[b] of [B * T] alone */
     const qn_nn_cache *cache; /* generation; NULL = whole sequences */
-    int64_t
-        carried; /* recurrent kinds: B rows go on where the run before ended (states "decoder.N.h", ".c"); 0 = no */
+    /* recurrent kinds: B rows go on where the run before ended (states "decoder.N.h", ".c"); 0 = no */
+    int64_t carried;
 } qn_nn_sequence_inputs;
 /* Scores [B, T, vocab], or [B, vocab] with `last`. Errors: sticky. */
 qn_value qn_nn_sequence(qn_graph *graph, const qn_nn_sequence_options *options,

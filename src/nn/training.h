@@ -17,8 +17,8 @@ typedef struct {
     qn_nn_optimizer optimizer;
     int accumulate; /* micro-batches per update; 0 = 1 */
     bool weighted;  /* adds the input "train.weight", one f32 per row (not with CE) */
-    bool
-        recompute; /* computes inner values of blocks again for the gradients: less memory, same bits */
+    /* computes inner values of blocks again for the gradients: less memory, same bits */
+    bool recompute;
     bool loss_only; /* no gradients and no update: evaluation, or L-BFGS with `gradients` */
     bool gradients; /* with loss_only: gradients as outputs "grad.NAME" for every trainable state */
 } qn_nn_training;

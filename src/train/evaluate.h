@@ -45,8 +45,8 @@ typedef struct {
     int64_t rows;            /* with a target */
     int64_t rows_unlabelled; /* left out */
     qn_metric_set metrics;
-    qn_metric_set
-        baseline; /* the best constant answer: class shares of the training part, or its mean */
+    /* the best constant answer: class shares of the training part, or its mean */
+    qn_metric_set baseline;
     qn_slices slices;
 } qn_eval;
 

@@ -17,8 +17,8 @@ typedef struct {
     float *dst;
     const float *src, *saved;
     int64_t rows, cols;
-    float
-        *turned[2]; /* lines as rows: of the input, and of what a gradient saved; NULL = they are */
+    /* lines as rows: of the input, and of what a gradient saved; NULL = they are */
+    float *turned[2];
     qn_strided there, back;
 } softmax_args;
 

@@ -17,10 +17,9 @@ enum {
     FEW_TILES = 25,          /* with few tiles, larger weights that are read once cost more than */
     FEW_TILES_PAIRS = 1 << 14, /* products save: then so many pairs of channels at most */
     CHUNK_FLOPS = 1 << 20,
-    EVERYWHERE_PAIRS =
-        1
-        << 12, /* weights of so many pairs fit every core's cache: parts of an image, which share little
-                                 * else, before parts of the panels */
+    /* Weights of so many pairs fit every core's cache: parts of an image, which share little else, before parts of the
+     * panels. */
+    EVERYWHERE_PAIRS = 1 << 12,
     UNITS = 8, /* pieces of work wanted where there are few images */
     PACK_GRAIN = 4096
 };

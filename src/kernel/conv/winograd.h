@@ -36,11 +36,11 @@ void qn_winograd_pack(qn_pool *pool, const qn_conv2d *conv, float *dst, const fl
 
 typedef struct {
     qn_conv2d_forward io;
-    bool
-        pooled; /* ReLU and a 2x2 pool follow: y is the pooled one, and choice its places, or NULL */
+    /* ReLU and a 2x2 pool follow: y is the pooled one, and choice its places, or NULL */
+    bool pooled;
     uint8_t *choice;
-    qn_rows_fetch
-        fetch; /* NULL: x lies in io.x. Otherwise its rows are made in a room, in multiples of 2 */
+    /* NULL: x lies in io.x. Otherwise its rows are made in a room, in multiples of 2 */
+    qn_rows_fetch fetch;
     const void *context;
 } qn_winograd;
 void qn_winograd_forward(qn_pool *pool, const qn_conv2d *conv, const qn_winograd *io,

@@ -64,8 +64,8 @@ typedef enum {
 typedef struct {
     int64_t count;
     const float *predictions, *targets, *weights;
-    float
-        option; /* p: HUBER's bound, BCE_LOGITS' weight (1 = none), QUANTILE's share, a hinge's margin */
+    /* p: HUBER's bound, BCE_LOGITS' weight (1 = none), QUANTILE's share, a hinge's margin */
+    float option;
     qn_loss_reduction reduction;
     int64_t rows;        /* of BATCH_MEAN */
     float *loss;         /* scalar, or NULL */

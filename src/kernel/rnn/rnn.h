@@ -24,9 +24,8 @@ typedef struct {
     qn_rnn_kind kind;
     int64_t dirs, steps, batch, input, hidden;
     bool batch_first, reverse, reset_first;
-    bool
-        narrow; /* factors are rounded to bf16 where the CPU multiplies pairs of it: x, weights, the state as it enters
-                    products, and slopes; the state itself, gates and sums stay f32 */
+    /* factors are rounded to bf16 where the CPU multiplies pairs of it: x, weights, the state as it enters products, and slopes; the state itself, gates and sums stay f32 */
+    bool narrow;
     bool ragged; /* there will be lengths: scratch is asked for before their address is known */
     const float *x, *weight, *recurrent, *bias, *h0, *c0;
     const int64_t *lengths;
