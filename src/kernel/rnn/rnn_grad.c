@@ -9,17 +9,24 @@
 #include "kernel/carve.h"
 #include "kernel/rnn/rnn_priv.h"
 
+enum {
+    NEAR_WORDS =
+        64, /* kept by a worker before it adds them to its sum: 1/6 of L2 with 128 units of an LSTM */
+    SUM_BYTES = 400 << 10, /* of a sum that may stay in L2 beside them and the weights */
+    SUMS_MAX = 16
+};
+
 typedef struct {
     qn_rnn_job common;
     const qn_rnn_grad *grad;
     int64_t d;
     int64_t wide_words; /* of a row of slopes on x's side, [gates hidden] */
     int64_t depth; /* of the state's product: behind them a GRU's candidate as the state sees it */
-    float *pull, *push;  /* recurrent and weight, [panel][depth][cols] */
-    float *zeros;        /* [hidden] */
-    float *behind, *sum; /* see qn_rnn_weights */
-    float *slopes;
-    int64_t behind_cols, words;
+    float *pull, *push; /* recurrent and weight, [panel][depth][cols] */
+    float *zeros;       /* [hidden] */
+    bool near; /* every piece of the batch has a sum of its own, to which few words go at a time */
+    float *behind, *slopes, *sum; /* see qn_rnn_weights */
+    int64_t behind_cols, words, pieces, sum_floats;
     char *workers;
     size_t worker_bytes;
 } job;
@@ -31,8 +38,12 @@ typedef struct {
     float *slopes; /* [rows, slopes hidden] */
     float *words;  /* [rows, depth]: the slopes themselves where words are f32 */
     float *behind; /* [rows, behind_cols], where words are no f32 */
-    float *
-        pulled; /* [rows, hidden]: of a GRU that resets first, what came back through the candidate's product */
+    /* Words for the weights' gradients; so many, and the sum they go to, where they are the worker's own. */
+    float *kept_slopes, *kept_behind, *sum;
+    int64_t kept;
+    bool added;
+    /* [rows, hidden]: of a GRU that resets first, what came back through the candidate's product */
+    float *pulled;
 } crew;
 
 static void crew_carve(crew *w, const job *j, qn_carve *carve)
@@ -47,6 +58,13 @@ static void crew_carve(crew *w, const job *j, qn_carve *carve)
         w->behind = qn_carve_take(carve, row * (size_t)j->behind_cols);
     }
     w->pulled = qn_carve_take(carve, j->common.io->reset_first ? row * (size_t)n : 0);
+    w->kept_slopes = j->slopes;
+    w->kept_behind = j->behind;
+    if (j->near) {
+        size_t words = (size_t)j->words * sizeof(float);
+        w->kept_slopes = qn_carve_take(carve, words * (size_t)(j->common.slopes * n));
+        w->kept_behind = qn_carve_take(carve, words * (size_t)j->behind_cols);
+    }
 }
 
 static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
@@ -57,18 +75,25 @@ static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
     j->wide_words = qn_rnn_words(&j->common, j->common.gates * n);
     j->depth = j->wide_words + (gru ? j->common.state_words : 0);
     j->behind_cols = io->input + 1 + n + (io->reset_first ? n : 0);
+    j->pieces = (io->batch + QN_RNN_ROWS - 1) / QN_RNN_ROWS;
+    j->sum_floats = (j->behind_cols * slopes + 15) / 16 * 16;
+    j->near = j->pieces > 0 && j->pieces <= SUMS_MAX && io->steps > 0 &&
+              j->sum_floats * (int64_t)sizeof(float) <= SUM_BYTES;
     j->words = io->steps * (io->batch / QN_RNN_ROWS * qn_rnn_words(&j->common, QN_RNN_ROWS) +
                             qn_rnn_words(&j->common, last));
+    if (j->near)
+        j->words = NEAR_WORDS;
     qn_carve one = {0};
     crew_carve(&(crew){0}, j, &one);
     j->worker_bytes = one.used;
     j->pull = qn_carve_take(carve, (size_t)(j->depth * n) * sizeof(float));
     j->push = qn_carve_take(carve, (size_t)(j->wide_words * io->input) * sizeof(float));
     j->zeros = qn_carve_take(carve, (size_t)n * sizeof(float));
-    j->behind = qn_carve_take(carve, (size_t)(j->words * j->behind_cols) * sizeof(float));
-    j->slopes =
-        qn_carve_take(carve, slopes_wanted ? (size_t)(j->words * slopes) * sizeof(float) : 0);
-    j->sum = qn_carve_take(carve, (size_t)(j->behind_cols * slopes) * sizeof(float));
+    size_t words = j->near ? 0 : (size_t)j->words * sizeof(float);
+    size_t sums = (size_t)(j->near ? j->pieces : 1);
+    j->behind = qn_carve_take(carve, words * (size_t)j->behind_cols);
+    j->slopes = qn_carve_take(carve, slopes_wanted ? words * (size_t)slopes : 0);
+    j->sum = qn_carve_take(carve, sums * (size_t)j->sum_floats * sizeof(float));
     j->workers = qn_carve_take(carve, j->worker_bytes * (size_t)threads);
 }
 
@@ -127,6 +152,8 @@ static const float *state_before(const job *j, int64_t t, int64_t b, bool cell)
 /* Words before those of rows [b, ...) at step s. */
 static int64_t words_before(const crew *w, int64_t s)
 {
+    if (w->j->near)
+        return w->kept;
     const qn_rnn_job *common = &w->j->common;
     return w->b / QN_RNN_ROWS * qn_rnn_words(common, QN_RNN_ROWS) * common->io->steps +
            s * qn_rnn_words(common, w->count);
@@ -136,7 +163,7 @@ static float *behind_row(const crew *w, int64_t s, int64_t i)
 {
     if (w->j->common.pairs)
         return w->behind + i * w->j->behind_cols;
-    return w->j->behind + (words_before(w, s) + i) * w->j->behind_cols;
+    return w->kept_behind + (words_before(w, s) + i) * w->j->behind_cols;
 }
 
 /* x, 1 and the state before: what slopes are multiplied with for the weights. Whatever stands beyond a row's length, it
@@ -293,15 +320,45 @@ static void store_step(const crew *w, int64_t t, int64_t s)
     int64_t wide = j->common.slopes * io->hidden, at = words_before(w, s);
     for (int64_t i = 0; i < qn_rnn_panels(&j->common, j->common.slopes); i++) {
         qn_rnn_panel panel = qn_rnn_panel_at(&j->common, j->common.slopes, i);
-        qn_rnn_words_stack(&j->common, j->slopes + j->words * panel.col + at * panel.cols,
+        qn_rnn_words_stack(&j->common, w->kept_slopes + j->words * panel.col + at * panel.cols,
                            w->slopes + panel.col, wide, w->count, panel.cols);
     }
     if (j->common.pairs)
-        qn_rnn_words_stack(&j->common, j->behind + at * j->behind_cols, w->behind, j->behind_cols,
-                           w->count, j->behind_cols);
+        qn_rnn_words_stack(&j->common, w->kept_behind + at * j->behind_cols, w->behind,
+                           j->behind_cols, w->count, j->behind_cols);
     for (int64_t i = 0; j->grad->slopes_wanted && i < w->count; i++)
         memcpy(j->grad->slopes + qn_rnn_kept(io, j->d, t, w->b + i) * wide, w->slopes + i * wide,
                (size_t)wide * sizeof(float));
+}
+
+static qn_rnn_weights weights_of(const job *j)
+{
+    return (qn_rnn_weights){.common = &j->common,
+                            .room = j->words,
+                            .words = j->words,
+                            .behind = j->behind,
+                            .behind_cols = j->behind_cols,
+                            .slopes = j->slopes,
+                            .sum = j->sum};
+}
+
+/* Counts the step's words, and adds all to the worker's sum where there is no room for another step or none to come. */
+static void end_step(crew *w, bool last)
+{
+    const job *j = w->j;
+    int64_t each = qn_rnn_words(&j->common, w->count);
+    w->kept += each;
+    if (w->kept + each <= j->words && !last)
+        return;
+    qn_rnn_weights add = weights_of(j);
+    add.words = w->kept;
+    add.behind = w->kept_behind;
+    add.slopes = w->kept_slopes;
+    add.sum = w->sum;
+    add.add = w->added;
+    qn_rnn_weights_add(&add);
+    w->added = true;
+    w->kept = 0;
 }
 
 static void begin(float *dst, const float *src, int64_t at, int64_t count)
@@ -332,6 +389,7 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
     crew w = {.b = chunk * QN_RNN_ROWS};
     w.count = qn_min_i64(QN_RNN_ROWS, io->batch - w.b);
     crew_carve(&w, j, &(qn_carve){.base = j->workers + (size_t)worker * j->worker_bytes});
+    w.sum = j->sum + chunk * j->sum_floats;
     crew_begin(&w);
     for (int64_t s = 0; s < io->steps; s++) {
         bool reverse = qn_rnn_is_reverse(io, j->d);
@@ -346,7 +404,21 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
         pull_state(&w);
         push_input(&w, t);
         store_step(&w, t, s);
+        if (j->near)
+            end_step(&w, s + 1 == io->steps);
     }
+}
+
+/* A row of the pieces' sums, in rising order. */
+static void join_row(void *context, int64_t row, int worker)
+{
+    const job *j = context;
+    int64_t wide = j->common.slopes * j->common.io->hidden;
+    float *sum = j->sum + row * wide;
+    (void)worker;
+    for (int64_t piece = 1; piece < j->pieces; piece++)
+        for (int64_t i = 0; i < wide; i++)
+            sum[i] += sum[piece * j->sum_floats + i];
 }
 
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch)
@@ -357,16 +429,14 @@ void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, v
     memset(j.zeros, 0, (size_t)io->hidden * sizeof *j.zeros);
     int64_t panels = qn_tile_panels(j.common.tile, io->hidden) +
                      (grad->dx ? qn_tile_panels(j.common.tile, io->input) : 0);
+    qn_rnn_weights weights = weights_of(&j);
     for (j.d = 0; j.d < io->dirs; j.d++) {
         qn_pool_run(pool, pack_panel, &j, panels);
-        qn_pool_run(pool, rows_chunk, &j, (io->batch + QN_RNN_ROWS - 1) / QN_RNN_ROWS);
-        qn_rnn_weights_grad(pool, &(qn_rnn_weights){.common = &j.common,
-                                                    .grad = grad,
-                                                    .d = j.d,
-                                                    .words = j.words,
-                                                    .behind = j.behind,
-                                                    .behind_cols = j.behind_cols,
-                                                    .slopes = j.slopes,
-                                                    .sum = j.sum});
+        qn_pool_run(pool, rows_chunk, &j, j.pieces);
+        if (j.near)
+            qn_pool_run(pool, join_row, &j, j.behind_cols);
+        else
+            qn_rnn_weights_sum(pool, &weights);
+        qn_rnn_weights_take(&weights, grad, j.d);
     }
 }

@@ -59,18 +59,21 @@ typedef struct {
 } qn_rnn_product;
 void qn_rnn_multiply(const qn_rnn_job *job, const qn_rnn_product *product);
 
-/* Gradients of weights and biases of direction d: one product of all slopes with all [x, 1, state] (rnn_weights.c). */
+/* Gradients of weights and biases of a direction: sum (+)= slopes of many steps times [x, 1, state] (rnn_weights.c). In
+ * words, behind [room, behind_cols] is x, 1, the state before and, where a GRU resets first, r times it; slopes are
+ * [panel][room][cols of the panel]; `words` of the room are summed. sum is [behind_cols, slopes hidden]. */
 typedef struct {
     const qn_rnn_job *common;
-    const qn_rnn_grad *grad;
-    int64_t d, words; /* words of the sum */
-    const float *
-        behind; /* words [words, behind_cols]: x, 1, the state before and, where a GRU resets first, r times it */
-    int64_t behind_cols;
-    const float *slopes; /* words, [panel][words][cols of the panel] */
-    float *sum;          /* [behind_cols, slopes hidden] */
+    int64_t room, words, behind_cols;
+    const float *behind, *slopes;
+    float *sum;
+    bool add;
 } qn_rnn_weights;
-void qn_rnn_weights_grad(qn_pool *pool, const qn_rnn_weights *weights);
+/* By one worker, or by all. */
+void qn_rnn_weights_add(const qn_rnn_weights *weights);
+void qn_rnn_weights_sum(qn_pool *pool, const qn_rnn_weights *weights);
+/* From the sum to where direction d's gradients are wanted. */
+void qn_rnn_weights_take(const qn_rnn_weights *weights, const qn_rnn_grad *grad, int64_t d);
 
 static inline int64_t qn_rnn_length(const qn_rnn *io, int64_t b)
 {

@@ -47,10 +47,10 @@ static void block_panel(const qn_rnn_weights *w, int64_t index, int64_t at, int6
                   .segs = 1,
                   .seg_len = depth,
                   .step = w->behind_cols,
-                  .b = w->slopes + w->words * panel.col + k * panel.cols,
+                  .b = w->slopes + w->room * panel.col + k * panel.cols,
                   .ldb = panel.cols,
                   .ldc = job->slopes * job->io->hidden,
-                  .add = k > 0};
+                  .add = w->add || k > 0};
     s.c = w->sum + (first + at) * s.ldc + panel.col;
     if (rows > 0)
         job->tile->strip(&s);
@@ -102,22 +102,35 @@ static void take_bias(const qn_rnn_weights *w, float *dst)
         memcpy(dst + wide + 2 * n, ones + 3 * n, (size_t)n * sizeof *dst);
 }
 
-void qn_rnn_weights_grad(qn_pool *pool, const qn_rnn_weights *weights)
+static int64_t blocks(const qn_rnn_weights *w)
 {
-    const qn_rnn_job *job = weights->common;
-    const qn_rnn *io = job->io;
-    const qn_rnn_grad *g = weights->grad;
-    int64_t n = io->hidden, wide = job->gates * n, d = weights->d;
-    if (!g->dweight && !g->drecurrent && !g->dbias)
-        return;
+    const qn_rnn *io = w->common->io;
+    int64_t panels = qn_rnn_panels(w->common, w->common->slopes);
+    return (io->input + 1 + io->hidden + BLOCK_ROWS - 1) / BLOCK_ROWS *
+           ((panels + BLOCK_PANELS - 1) / BLOCK_PANELS);
+}
+
+void qn_rnn_weights_add(const qn_rnn_weights *weights)
+{
     qn_rnn_weights copy = *weights;
-    int64_t blocks = (io->input + 1 + n + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    int64_t groups = (qn_rnn_panels(job, job->slopes) + BLOCK_PANELS - 1) / BLOCK_PANELS;
-    qn_pool_run(pool, block, &copy, blocks * groups);
-    if (g->dweight)
-        turn(weights, g->dweight + d * wide * io->input, 0, 0, wide, io->input);
-    if (g->drecurrent)
-        take_recurrent(weights, g->drecurrent + d * wide * n);
-    if (g->dbias)
-        take_bias(weights, g->dbias + 2 * d * wide);
+    for (int64_t i = 0; i < blocks(weights); i++)
+        block(&copy, i, 0);
+}
+
+void qn_rnn_weights_sum(qn_pool *pool, const qn_rnn_weights *weights)
+{
+    qn_rnn_weights copy = *weights;
+    qn_pool_run(pool, block, &copy, blocks(weights));
+}
+
+void qn_rnn_weights_take(const qn_rnn_weights *weights, const qn_rnn_grad *grad, int64_t d)
+{
+    const qn_rnn *io = weights->common->io;
+    int64_t n = io->hidden, wide = weights->common->gates * n;
+    if (grad->dweight)
+        turn(weights, grad->dweight + d * wide * io->input, 0, 0, wide, io->input);
+    if (grad->drecurrent)
+        take_recurrent(weights, grad->drecurrent + d * wide * n);
+    if (grad->dbias)
+        take_bias(weights, grad->dbias + 2 * d * wide);
 }
