@@ -9,7 +9,7 @@
 #include "os/cpu.h"
 
 /* Under this estimate waking a worker costs more than it saves (measured: a wake-up is 5 to 10 us). */
-enum { SERIAL_NS = 15000, FLOPS_PER_NS = 100, BYTES_PER_NS = 20 };
+enum { SERIAL_NS = 4000, FLOPS_PER_NS = 100, BYTES_PER_NS = 20 };
 
 typedef struct {
     qn_plan *plan;
