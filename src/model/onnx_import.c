@@ -281,7 +281,8 @@ static qn_status fail_output(qn_onnx_importer *importer, const char *name, qn_er
 {
     enum { SHOWN = 5 };
     const char *text = "";
-    for (int i = importer->values_count - 1, left = SHOWN; i >= 0 && left > 0 && text; i--, left--)
+    int count = importer->values ? importer->values_count : 0;
+    for (int i = count - 1, left = SHOWN; i >= 0 && left > 0 && text; i--, left--)
         text = qn_arena_printf(&importer->arena, "%s%s%.40s", text, left < SHOWN ? ", " : "",
                                importer->values[i].name);
     (void)qn_error_set(err, QN_ERR_ARG, NULL, "no node makes a value '%.100s'", name);

@@ -87,7 +87,7 @@ static void map_rnn(qn_onnx_call *call)
 {
     const char *op = call->node->op;
     static const char *const usual[] = {"sigmoid tanh tanh", "sigmoid tanh", "tanh"};
-    char activations[ACTIVATIONS_SIZE];
+    char activations[ACTIVATIONS_SIZE] = "";
     bool lstm = op[0] == 'L', gru = op[0] == 'G';
     read_activations(call, activations);
     qn_attr attrs[6] = {QN_ATTR_S("direction", qn_onnx_attr_s(call, "direction", "forward")),

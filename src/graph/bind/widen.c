@@ -79,7 +79,6 @@ static qn_bind widen(const qn_bind *bind, widened_args *args, qn_carve *carve)
     }
     args->types.inputs = args->inputs;
     qn_bind inner = *bind;
-    inner.narrow = false;
     inner.types = &args->types;
     inner.inputs = args->tensors;
     inner.bound = &args->inner;

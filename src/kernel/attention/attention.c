@@ -35,6 +35,7 @@ static void block_carve(const qn_attention *io, block *w, qn_carve *carve)
     w->scores = qn_carve_take(carve, QN_ATTENTION_BLOCK * sizeof(float));
     w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
     w->result = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_QUERIES * sizeof(float));
+    w->queries = w->values = NULL;
     if (!io->narrow)
         return;
     size_t pairs = (size_t)(io->dim + 1) / 2;

@@ -47,6 +47,7 @@ static void head_carve(const qn_attention *io, head *w, qn_carve *carve)
     w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
     w->values = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_PITCH * sizeof(float));
     w->delta = qn_carve_take(carve, (size_t)io->queries * sizeof(float));
+    w->pairs = (narrow_head){0};
     if (!io->narrow)
         return;
     enum { ROWS = QN_ATTENTION_QUERIES, HALF = QN_ATTENTION_QUERIES / 2 };
@@ -56,8 +57,8 @@ static void head_carve(const qn_attention *io, head *w, qn_carve *carve)
     n->slopes_y = qn_carve_take(carve, ROWS * (wide + 1) / 2 * word);
     n->q = qn_carve_take(carve, HALF * dim * word);
     n->dy = qn_carve_take(carve, HALF * wide * word);
-    n->p = qn_carve_take(carve, HALF * QN_ATTENTION_PITCH * word);
-    n->ds = qn_carve_take(carve, HALF * QN_ATTENTION_PITCH * word);
+    n->p = qn_carve_take(carve, word * HALF * QN_ATTENTION_PITCH);
+    n->ds = qn_carve_take(carve, word * HALF * QN_ATTENTION_PITCH);
     n->k = qn_carve_take(carve, QN_ATTENTION_KEYS / 2 * dim * word);
     n->line = qn_carve_take(carve, wide * sizeof(float));
 }

@@ -121,7 +121,7 @@ static void job_plan_large(job *j, const qn_gemm *g)
     int64_t most = GROUP_BYTES / (j->block_k * j->pitch * (int64_t)sizeof(float));
     int64_t groups = divide_up(j->panels, most);
     if (g->m < GROUP_ROWS)
-        groups = qn_max_i64(groups, j->panels < 2 * GROUPS_MIN ? 2 : GROUPS_MIN);
+        groups = qn_max_i64(groups, j->panels / 2 < GROUPS_MIN ? 2 : GROUPS_MIN);
     j->panels_per_block = divide_up(j->panels, groups);
 }
 

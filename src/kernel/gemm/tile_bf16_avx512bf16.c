@@ -9,6 +9,8 @@
 
 #include "kernel/gemm/pairs.h"
 
+enum { HALVES = 2 * VL }; /* of a vector */
+
 /* Up to 32 numbers as 32 halves, zeros behind `count`. */
 VEC vi halves_of_f32(const void *src, int64_t at, int64_t count)
 {
@@ -19,7 +21,7 @@ VEC vi halves_of_f32(const void *src, int64_t at, int64_t count)
 }
 VEC vi halves_of_bf16(const void *src, int64_t at, int64_t count)
 {
-    __mmask32 m = count < 2 * VL ? (1U << count) - 1 : UINT32_MAX;
+    __mmask32 m = count < HALVES ? (1U << count) - 1 : UINT32_MAX;
     return _mm512_maskz_loadu_epi16(m, (const uint16_t *)src + at);
 }
 
@@ -47,7 +49,7 @@ VEC vi pairs_of_bf16(const void *src, int64_t low, int64_t high, vm m, bool both
 VEC void turn_block(uint32_t *dst, int64_t ldd, const vi line[VL], int64_t pairs, int64_t cols)
 {
     uint32_t block[VL * VL], turned[VL * VL];
-    UNROLL for (int i = 0; i < VL; i++) vi_store(block + i * VL, line[i]);
+    UNROLL for (int64_t i = 0; i < VL; i++) vi_store(block + i * VL, line[i]);
     if (pairs == VL && cols == VL) {
         transpose_block((float *)(void *)dst, ldd, (const float *)(const void *)block, VL);
         return;
@@ -61,8 +63,8 @@ VEC void turn_block(uint32_t *dst, int64_t ldd, const vi line[VL], int64_t pairs
     static void line_##type(uint32_t *dst, const void *src, int64_t depth)                         \
     {                                                                                              \
         int64_t k = 0;                                                                             \
-        for (; k + 2 * VL <= depth; k += 2 * VL)                                                   \
-            vi_store(dst + k / 2, halves_of_##type(src, k, 2 * VL));                               \
+        for (; k + HALVES <= depth; k += HALVES)                                                   \
+            vi_store(dst + k / 2, halves_of_##type(src, k, HALVES));                               \
         if (k < depth)                                                                             \
             _mm512_mask_storeu_epi32(dst + k / 2, vm_first((int)(depth - k + 1) / 2),              \
                                      halves_of_##type(src, k, depth - k));                         \
@@ -85,8 +87,8 @@ VEC void turn_block(uint32_t *dst, int64_t ldd, const vi line[VL], int64_t pairs
                             int64_t depth, int64_t cols)                                           \
     {                                                                                              \
         for (int64_t j = 0; j < cols; j += VL)                                                     \
-            for (int64_t k = 0; k < depth; k += 2 * VL) {                                          \
-                int64_t left = depth - k < 2 * VL ? depth - k : 2 * VL;                            \
+            for (int64_t k = 0; k < depth; k += HALVES) {                                          \
+                int64_t left = depth - k < HALVES ? depth - k : HALVES;                            \
                 int64_t wide = cols - j < VL ? cols - j : VL;                                      \
                 vi line[VL];                                                                       \
                 for (int64_t i = 0; i < VL; i++)                                                   \
