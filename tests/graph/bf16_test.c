@@ -5,11 +5,13 @@
 #include "testing.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "base/json.h"
 #include "graph/plan_priv.h"
 #include "graph/state.h"
 #include "kernel/conv/conv_bf16.h"
+#include "kernel/gemm/pairs.h"
 #include "nn/layers.h"
 #include "nn/training.h"
 #include "os/cpu.h"
@@ -42,7 +44,7 @@ static void fill_bias(const qn_named_tensor *state)
         bias[i] = qn_rng_uniform((qn_rng){.seed = 4}, (uint64_t)i) - 0.5F;
 }
 
-static run run_make(bool reference, int threads)
+static run run_make_of(const char *text, qn_shape input, bool reference, int threads)
 {
     qn_error err;
     qn_arena arena;
@@ -52,10 +54,9 @@ static run run_make(bool reference, int threads)
     qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_MSE},
                                .optimizer = qn_nn_optimizer_default(QN_NN_SGD)};
     training.optimizer.momentum = 0;
-    qn_value y = QN_NONE, x = qn_graph_input(r.graph, "x", QN_DTYPE_F32,
-                                             QN_SHAPE(QN_DIM_BATCH, SIDE, SIDE, CHANNELS));
+    qn_value y = QN_NONE, x = qn_graph_input(r.graph, "x", QN_DTYPE_F32, input);
     qn_arena_init(&arena, 0);
-    assert_ok(qn_json_read(qn_str_from(layers), NULL, &arena, &list, &err), &err);
+    assert_ok(qn_json_read(qn_str_from(text), NULL, &arena, &list, &err), &err);
     assert_ok(qn_nn_layers_build(r.graph, x, &list, &options, &y, NULL, &err), &err);
     assert_ok(qn_nn_training_add(r.graph, y, &training, NULL, &err), &err);
     assert_ok(qn_state_create(&r.state, &err), &err);
@@ -68,6 +69,11 @@ static run run_make(bool reference, int threads)
     assert_ok(qn_plan_create(r.graph, r.state, &plan, &r.plan, &err), &err);
     qn_arena_deinit(&arena);
     return r;
+}
+
+static run run_make(bool reference, int threads)
+{
+    return run_make_of(layers, QN_SHAPE(QN_DIM_BATCH, SIDE, SIDE, CHANNELS), reference, threads);
 }
 
 static void run_step(const run *r)
@@ -162,12 +168,35 @@ static void convolutions_read_bf16_where_they_gain(void **unused)
     run_free(&r);
 }
 
+/* Behind the widening of their factors, they make pairs of them. */
+static void recurrence_multiplies_pairs(void **unused)
+{
+    (void)unused;
+    static const char *const kinds[] = {"rnn", "lstm", "gru"};
+    for (int k = 0; k < 3; k++) {
+        char text[64];
+        snprintf(text, sizeof text, "[{\"%s\": {\"units\": 6}}]", kinds[k]);
+        run r = run_make_of(text, QN_SHAPE(QN_DIM_BATCH, SIDE, CHANNELS), false, 1);
+        int seen = 0;
+        for (int i = 0; i < r.plan->calls_count; i++) {
+            const char *kernel = r.plan->steps[i].bound.kernel;
+            if (strncmp(kernel, "recurrent", 9) != 0)
+                continue;
+            seen++;
+            assert_int_equal(ends_in_bf16(kernel), qn_pairs() != NULL);
+        }
+        assert_int_equal(seen, 2);
+        run_free(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_step_as_references_do),
         cmocka_unit_test(threads_do_not_change_bits),
         cmocka_unit_test(convolutions_read_bf16_where_they_gain),
+        cmocka_unit_test(recurrence_multiplies_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

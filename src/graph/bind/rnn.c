@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "graph/bind/bind.h"
+#include "kernel/gemm/pairs.h"
 #include "kernel/rnn/rnn.h"
 
 static bool has(const qn_bind *bind, int input)
@@ -60,6 +61,11 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
     return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
 }
 
+static bool by_pairs(const qn_rnn *io)
+{
+    return io->narrow && qn_pairs();
+}
+
 typedef struct {
     qn_rnn io;
     qn_rnn_result result;
@@ -95,7 +101,7 @@ static bool bind_forward(const qn_bind *bind)
                                    .c = lstm ? bind->outputs[2].data : NULL,
                                    .kept = wanted(bind, lstm ? 3 : 2)};
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_forward, "recurrent");
+    return qn_bind_to(bind, run_forward, by_pairs(&io) ? "recurrent bf16" : "recurrent");
 }
 
 typedef struct {
@@ -144,7 +150,8 @@ static bool bind_grad(const qn_bind *bind)
                                .slopes = bind->outputs[lstm ? 6 : 5].data,
                                .slopes_wanted = bind->wanted[lstm ? 6 : 5]};
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_grad, "recurrent gradient");
+    return qn_bind_to(bind, run_grad,
+                      by_pairs(&io) ? "recurrent gradient bf16" : "recurrent gradient");
 }
 
 const qn_binding qn_bindings_rnn[] = {
