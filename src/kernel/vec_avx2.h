@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernel/unroll.h"
+
 #define VL 8
 typedef __m256 vf;
 typedef __m256i vi;

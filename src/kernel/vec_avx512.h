@@ -12,6 +12,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernel/unroll.h"
+
 #define VL 16
 typedef __m512 vf;
 typedef __m512i vi;   /* 16 x i32 */

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "kernel/unroll.h"
+
 #define VL 4
 typedef float32x4_t vf;
 typedef int32x4_t vi;

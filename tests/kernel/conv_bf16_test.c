@@ -3,6 +3,7 @@
  * kernels of f32 on the same numbers (which conv_test.c holds against doubles). Both sums of k exact products are within
  * (k + 2) eps of the truth, measured by the same convolution of absolute values.
  */
+#include "conv_testing.h"
 #include "kernel_testing.h"
 
 #include <float.h>
@@ -210,37 +211,18 @@ static void check(const qn_conv2d *c, qn_pool *pool, int threads)
     setting_free(&s);
 }
 
-static int64_t out_size(int64_t size, int64_t k, int64_t stride, int64_t pads, int64_t dilation)
-{
-    int64_t span = (k - 1) * dilation + 1;
-    return size + pads < span ? 0 : (size + pads - span) / stride + 1;
-}
-
 static void convolutions_match_f32_in_every_geometry(void **state)
 {
     (void)state;
     static const int64_t channels[][2] = {{1, 32}, {2, 2},   {3, 5},   {3, 8},  {4, 17},
                                           {5, 6},  {16, 16}, {33, 50}, {34, 18}};
-    for (int i = 0; i < 9 * 4 * 3 * 3 * 2; i++) {
-        int64_t k = 1 + i / 9 % 4, stride = 1 + i / 36 % 3, pad = i / 108 % 3,
-                dilation = 1 + i / 324 % 2;
+    for (int i = 0; i < 9 * CONV_GEOMETRIES; i++) {
         qn_conv2d c = {.n = 2 + i % 2,
-                       .h = 7,
                        .w = i % 5 == 0 ? 9 : 6,
                        .cin = channels[i % 9][0],
                        .cout = channels[i % 9][1],
-                       .kh = k,
-                       .kw = k == 4 ? 2 : k,
-                       .stride_h = stride,
-                       .stride_w = k == 2 ? 1 : stride,
-                       .pad_top = pad,
-                       .pad_left = k == 3 ? 1 : pad,
-                       .dilation_h = dilation,
-                       .dilation_w = k == 4 ? 1 : dilation,
                        .groups = 1};
-        c.oh = out_size(c.h, c.kh, c.stride_h, 2 * c.pad_top, c.dilation_h);
-        c.ow = out_size(c.w, c.kw, c.stride_w, c.pad_left + 1, c.dilation_w);
-        if (c.oh > 0 && c.ow > 0)
+        if (conv_geometry(&c, i / 9))
             check(&c, NULL, 1);
     }
 }
@@ -265,7 +247,7 @@ static void volumes_and_sequences_match_f32(void **state)
                             .dilation_w = 1,
                             .groups = 1,
                             .d = 5,
-                            .od = out_size(5, k, stride, 2, 1),
+                            .od = conv_out_size(5, k, stride, 2, 1),
                             .kd = k,
                             .stride_d = stride,
                             .pad_front = 1,
@@ -273,7 +255,7 @@ static void volumes_and_sequences_match_f32(void **state)
         qn_conv2d sequence = {.n = 2,
                               .h = 389,
                               .w = 1,
-                              .oh = out_size(389, k, stride, 2, 1),
+                              .oh = conv_out_size(389, k, stride, 2, 1),
                               .ow = 1,
                               .cin = 6 + i / 6,
                               .cout = 10,
@@ -301,7 +283,7 @@ enum { LARGER = sizeof larger / sizeof *larger };
 static qn_conv2d larger_conv(int i)
 {
     const int64_t *row = larger[i];
-    int64_t out = out_size(row[1], row[4], row[5], 2 * row[6], 1);
+    int64_t out = conv_out_size(row[1], row[4], row[5], 2 * row[6], 1);
     return (qn_conv2d){.n = row[0],
                        .h = row[1],
                        .w = row[1],
@@ -415,8 +397,8 @@ static void fused_pool_equals_its_parts(void **state)
                        .dilation_w = 1,
                        .groups = 1};
         c.pad_top = c.pad_left = i / 54;
-        c.oh = out_size(c.h, 3, 1, 2 * c.pad_top, 1);
-        c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+        c.oh = conv_out_size(c.h, 3, 1, 2 * c.pad_top, 1);
+        c.ow = conv_out_size(c.w, 3, 1, 2 * c.pad_left, 1);
         for (int set = 0; set < SETS; set++)
             if (set_of(set))
                 check_fused(&c, set, pool, 2);

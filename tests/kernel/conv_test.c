@@ -2,6 +2,7 @@
  * Convolution, its gradients and its fusion with the pool at every level, against loops in double precision over many
  * small geometries.
  */
+#include "conv_testing.h"
 #include "kernel_testing.h"
 
 #include "kernel/conv/conv.h"
@@ -141,12 +142,6 @@ static void check_conv(const qn_conv2d *c, qn_pool *pool, int threads)
         guarded_free(buffers[i]);
 }
 
-static int64_t out_size(int64_t size, int64_t k, int64_t stride, int64_t pads, int64_t dilation)
-{
-    int64_t span = (k - 1) * dilation + 1;
-    return size + pads < span ? 0 : (size + pads - span) / stride + 1;
-}
-
 static void convolutions_match_double_in_every_geometry(void **state)
 {
     (void)state;
@@ -157,26 +152,13 @@ static void convolutions_match_double_in_every_geometry(void **state)
     FOR_EACH_LEVEL(level)
     {
         (void)level;
-        for (int i = 0; i < 9 * 4 * 3 * 3 * 2 * 2; i++) {
-            int64_t k = 1 + i / 9 % 4, stride = 1 + i / 36 % 3, pad = i / 108 % 3,
-                    dilation = 1 + i / 324 % 2;
+        for (int i = 0; i < 9 * CONV_GEOMETRIES * 2; i++) {
             qn_conv2d c = {.n = 2,
-                           .h = 7,
-                           .w = i / 648 % 2 ? 9 : 6,
+                           .w = i / (9 * CONV_GEOMETRIES) ? 9 : 6,
                            .cin = channels[i % 9].cin,
                            .cout = channels[i % 9].cout,
-                           .kh = k,
-                           .kw = k == 4 ? 2 : k,
-                           .stride_h = stride,
-                           .stride_w = k == 2 ? 1 : stride,
-                           .pad_top = pad,
-                           .pad_left = k == 3 ? 1 : pad,
-                           .dilation_h = dilation,
-                           .dilation_w = k == 4 ? 1 : dilation,
                            .groups = channels[i % 9].groups};
-            c.oh = out_size(c.h, c.kh, c.stride_h, 2 * c.pad_top, c.dilation_h);
-            c.ow = out_size(c.w, c.kw, c.stride_w, c.pad_left + 1, c.dilation_w);
-            if (c.oh > 0 && c.ow > 0)
+            if (conv_geometry(&c, i / 9))
                 check_conv(&c, NULL, 1);
         }
     }
@@ -211,12 +193,12 @@ static void volumes_and_sequences_match_double(void **state)
                            .dilation_d = dilation};
             c.oh = 3;
             c.ow = 2;
-            c.od = out_size(c.d, k, stride, pad + 1, dilation);
+            c.od = conv_out_size(c.d, k, stride, pad + 1, dilation);
             if (i / 144 == 1) /* the same down a sequence, longer than a block */
                 c = (qn_conv2d){.n = 2,
                                 .h = 389,
                                 .w = 1,
-                                .oh = out_size(389, k, stride, pad + 1, dilation),
+                                .oh = conv_out_size(389, k, stride, pad + 1, dilation),
                                 .ow = 1,
                                 .cin = c.cin,
                                 .cout = c.cout,
@@ -258,8 +240,8 @@ static void filters_of_3x3_match_double(void **state)
                            .dilation_h = 1,
                            .dilation_w = 1,
                            .groups = 1};
-            c.oh = out_size(c.h, 3, 1, c.pad_top + i / 45 % 2 * 3, 1);
-            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            c.oh = conv_out_size(c.h, 3, 1, c.pad_top + i / 45 % 2 * 3, 1);
+            c.ow = conv_out_size(c.w, 3, 1, 2 * c.pad_left, 1);
             if (c.oh > 0 && c.ow > 0)
                 check_conv(&c, pool, 2);
         }
@@ -497,8 +479,8 @@ static void fused_pool_equals_its_parts(void **state)
                            .dilation_w = 1,
                            .groups = 1};
             c.pad_top = c.pad_left = i / 36 % 2;
-            c.oh = out_size(c.h, 3, 1, 2 * c.pad_top, 1);
-            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            c.oh = conv_out_size(c.h, 3, 1, 2 * c.pad_top, 1);
+            c.ow = conv_out_size(c.w, 3, 1, 2 * c.pad_left, 1);
             check_fused(&c, pool, 2);
         }
         check_fused(&(qn_conv2d){.n = 9,
@@ -531,8 +513,8 @@ static void fused_pool_equals_its_parts(void **state)
                            .dilation_h = 1,
                            .dilation_w = 1,
                            .groups = 1};
-            c.oh = out_size(c.h, 3, 1, 2 * c.pad_top, 1);
-            c.ow = out_size(c.w, 3, 1, 2 * c.pad_left, 1);
+            c.oh = conv_out_size(c.h, 3, 1, 2 * c.pad_top, 1);
+            c.ow = conv_out_size(c.w, 3, 1, 2 * c.pad_left, 1);
             check_fused(&c, pool, 2);
         }
         qn_pool_destroy(pool);

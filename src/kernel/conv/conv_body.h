@@ -8,11 +8,6 @@
 #include "kernel/conv/conv_table.h"
 
 #define DEPTHWISE_ROWS 8
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 /* One vector of columns of rows [i, i + R): the loads of B are shared, and R chains hide the latency of one. */
 VEC void depthwise_lanes(const int R, const qn_strip *s, int64_t i, int c, vm m)

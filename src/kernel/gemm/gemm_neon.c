@@ -8,11 +8,6 @@
 #define TILE_VECS    3
 #define TILE_KERNELS qn_tile_f32_neon
 #define TRANSPOSE    4
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
 {

@@ -10,11 +10,6 @@
 #define TILE_ROWS 8
 #define TILE_VECS 3
 #define TRANSPOSE 16
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 /* 16 x 16: pairs, quads, then 128-bit quarters. */
 VEC void transpose_block(float *dst, int64_t ldd, const float *src, int64_t lds)
