@@ -1,6 +1,7 @@
 /*
  * Narrow steps whose kernels read f32 only: the factors are brought into scratch in the precision of bf16, then the f32
- * kernel runs. What is gained is memory between the ops; the arithmetic is that of f32 on rounded factors.
+ * kernel runs. What is gained is memory between the ops; the arithmetic is that of f32 on rounded factors. The step stays
+ * narrow: recurrent kernels make pairs of the rounded numbers where the CPU multiplies them.
  */
 #include <string.h>
 
