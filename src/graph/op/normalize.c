@@ -10,6 +10,7 @@
 
 /* Beside the deviation, as ONNX's own definition has it. */
 #define MVN_EPSILON 1e-9
+#define ROOT_LEAST  1e-30 /* where all numbers are alike y is 0, and so is what it is divided by */
 
 static qn_status lp_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
 {
@@ -117,19 +118,20 @@ static void mvn_ref(const qn_op_run *run)
     }
 }
 
-/* (dy - mean(dy) - y mean(dy y)) / deviation */
+/* With s the root of the variance: (dy - mean(dy)) / (s + epsilon) - y mean(dy y) / s. */
 static void mvn_vjp(const qn_op_vjp *in, qn_value *ret)
 {
     const qn_attr *axes = &in->types->attrs[0];
     qn_value x = in->inputs[0], y = in->outputs[0], dy = in->grads[0];
     qn_value centred = qn_graph_op2(in->graph, "Sub", x, reduce(in, "ReduceMean", x, axes));
     qn_value variance = reduce(in, "ReduceMean", qn_graph_op1(in->graph, "Square", centred), axes);
-    qn_value deviation = qn_op_shift(in, qn_graph_op1(in->graph, "Sqrt", variance), MVN_EPSILON);
+    qn_value root = qn_graph_op1(in->graph, "Sqrt", variance);
     qn_value shared = reduce(in, "ReduceMean", dy, axes);
     qn_value along = reduce(in, "ReduceMean", qn_op_mul(in, dy, y), axes);
     qn_value rest = qn_graph_op2(in->graph, "Sub", dy, shared);
-    rest = qn_graph_op2(in->graph, "Sub", rest, qn_op_mul(in, y, along));
-    ret[0] = qn_op_div(in, rest, deviation);
+    rest = qn_op_div(in, rest, qn_op_shift(in, root, MVN_EPSILON));
+    along = qn_op_div(in, qn_op_mul(in, y, along), qn_op_shift(in, root, ROOT_LEAST));
+    ret[0] = qn_graph_op2(in->graph, "Sub", rest, along);
 }
 
 static const qn_attr_spec lp_attrs[] = {
