@@ -83,7 +83,8 @@ static qn_value build_language(qn_graph *graph, const sizes *s)
                                          .blocks = s->blocks,
                                          .activation = "gelu_tanh"};
     qn_value x = qn_graph_input(graph, "x", QN_DTYPE_I64, QN_SHAPE(QN_DIM_BATCH, s->steps));
-    x = qn_nn_embedding(&(qn_nn_scope){graph, "tokens", NULL}, x, s->classes, s->width);
+    x = qn_nn_embedding(&(qn_nn_scope){graph, "tokens", NULL}, x, s->classes, s->width,
+                        QN_NN_EMBEDDING_UNIFORM);
     x = qn_nn_positions(&(qn_nn_scope){graph, "positions", NULL}, x, QN_NN_POSITIONS_LEARNED);
     x = qn_nn_transformer(&(qn_nn_scope){graph, "body", NULL}, x, QN_NONE, &options);
     qn_value factors[2] = {x, qn_graph_find(graph, "tokens.weight")};

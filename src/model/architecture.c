@@ -297,7 +297,8 @@ static qn_value embed_column(qn_graph *graph, const qn_feature_tensor *source, q
     qn_nn_scope at = {graph, name, label};
     qn_value column = qn_graph_node(graph, "Slice", &index, 1, attrs, 3);
     int64_t levels = source->levels[k];
-    qn_value vector = qn_nn_embedding(&at, column, levels, embedding_size(levels));
+    qn_value vector =
+        qn_nn_embedding(&at, column, levels, embedding_size(levels), QN_NN_EMBEDDING_UNIFORM);
     return qn_nn_flatten(&at, vector);
 }
 
@@ -308,9 +309,13 @@ typedef struct {
     int count;
 } qn_parts;
 
-static void add_source(qn_graph *graph, const qn_feature_tensor *source, bool flat, qn_arena *arena,
-                       qn_parts *parts)
+/* Integers stay what they are where a list of layers begins with them: it may begin with an embedding. */
+static void add_source(const qn_architecture *architecture, int64_t index, qn_graph *graph,
+                       qn_arena *arena, qn_parts *parts)
 {
+    const qn_feature_tensor *source = &architecture->sources[index];
+    bool several = architecture->sources_count > 1;
+    bool flat = several || architecture->type < QN_MODEL_CNN;
     char *name = qn_arena_strndup(arena, source->name.data, source->name.size);
     if (!name) {
         (void)qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
@@ -324,10 +329,9 @@ static void add_source(qn_graph *graph, const qn_feature_tensor *source, bool fl
         return;
     }
     qn_nn_scope at = {graph, name, NULL};
-    if (source->dtype != QN_DTYPE_F32)
-        (void)qn_graph_fail(graph, QN_ERR_UNSUPPORTED,
-                            "input '%s' holds %s; a network needs f32 numbers", name,
-                            qn_dtype_name(source->dtype));
+    qn_attr f32 = QN_ATTR_S("to", "f32");
+    if (source->dtype != QN_DTYPE_F32 && (several || architecture->type != QN_MODEL_LAYERS))
+        input = qn_graph_node(graph, "Cast", &input, 1, &f32, 1);
     if (flat && source->shape.rank != 1)
         input = qn_nn_flatten(&at, input);
     if (parts->count < PARTS_MAX)
@@ -341,10 +345,8 @@ static qn_value gather_sources(const qn_architecture *architecture, qn_graph *gr
     qn_parts parts = {QN_NEW(arena, qn_value, PARTS_MAX), 0};
     if (!parts.items)
         return qn_graph_fail(graph, QN_ERR_MEMORY, "out of memory");
-    bool table = architecture->type < QN_MODEL_CNN;
-    bool flat = architecture->sources_count > 1 || table;
     for (int64_t i = 0; i < architecture->sources_count; i++)
-        add_source(graph, &architecture->sources[i], flat, arena, &parts);
+        add_source(architecture, i, graph, arena, &parts);
     if (parts.count == 0)
         return qn_graph_fail(graph, QN_ERR_DATA, "no column is left to learn from");
     if (parts.count == 1)
@@ -421,31 +423,38 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
     qn_graph_output(graph, network->output, network->answer);
 }
 
+/* One attribute: a word or a number as it is, a switch by its name, layers within the layer by their count. */
+static void describe_attr(qn_buf *text, qn_str key, const qn_json *value, int64_t units)
+{
+    qn_json_writer w;
+    bool layers =
+        value->kind == QN_JSON_ARRAY && value->count > 0 && value->items[0].kind != QN_JSON_INT;
+    if (value->kind == QN_JSON_BOOL) {
+        qn_buf_printf(text, value->boolean ? " %.*s" : " no %.*s", QN_STR_ARG(key));
+    } else if (qn_str_is(key, "units") && value->kind == QN_JSON_STRING) {
+        qn_buf_printf(text, " %lld", (long long)units);
+    } else if (value->kind == QN_JSON_STRING) {
+        qn_buf_printf(text, " %.*s", QN_STR_ARG(value->string));
+    } else if (layers) {
+        qn_buf_printf(text, " (%lld layers)", (long long)value->count);
+    } else {
+        qn_buf_byte(text, ' ');
+        qn_json_write_init(&w, text);
+        qn_json_value(&w, value);
+    }
+}
+
 /* "dense 64 relu, dropout 0.1, dense 3" from the list; `units` is what auto stands for. */
 static void describe_layer(qn_buf *text, const qn_json *layer, int64_t units)
 {
-    if (layer->kind == QN_JSON_STRING) {
+    if (layer->kind == QN_JSON_STRING)
         qn_buf_str(text, layer->string);
-        return;
-    }
     if (layer->kind != QN_JSON_OBJECT || layer->count != 1)
         return;
     qn_buf_str(text, layer->keys[0]);
     const qn_json *attrs = &layer->items[0];
-    for (int64_t i = 0; attrs->kind == QN_JSON_OBJECT && i < attrs->count; i++) {
-        qn_buf_byte(text, ' ');
-        qn_json_writer w;
-        if (qn_str_is(attrs->keys[i], "units") && attrs->items[i].kind == QN_JSON_STRING) {
-            qn_buf_printf(text, "%lld", (long long)units);
-        } else if (attrs->items[i].kind == QN_JSON_STRING) {
-            qn_buf_str(text, attrs->items[i].string);
-        } else if (attrs->items[i].kind == QN_JSON_ARRAY) { /* layers in a layer */
-            qn_buf_printf(text, "(%lld layers)", (long long)attrs->items[i].count);
-        } else {
-            qn_json_write_init(&w, text);
-            qn_json_value(&w, &attrs->items[i]);
-        }
-    }
+    for (int64_t i = 0; attrs->kind == QN_JSON_OBJECT && i < attrs->count; i++)
+        describe_attr(text, attrs->keys[i], &attrs->items[i], units);
 }
 
 /* What `units: auto` stands for. */

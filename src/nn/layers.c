@@ -193,7 +193,8 @@ qn_value qn_nn_reshape(const qn_nn_scope *at, qn_value x, const int64_t *dims, i
     return qn_graph_node(at->graph, "Reshape", &x, 1, &attr, 1);
 }
 
-qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size)
+qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size,
+                         qn_init init)
 {
     if (!qn_nn_begin(at, x))
         return QN_NONE;
@@ -206,8 +207,7 @@ qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64
     if (count < 1 || size < 1)
         return qn_nn_fail(at, "has %lld rows of %lld, expected 1 or more of each", (long long)count,
                           (long long)size);
-    qn_value weight = qn_nn_state_of(at, "weight", QN_DTYPE_F32, QN_SHAPE(count, size),
-                                     (qn_init){.kind = QN_INIT_UNIFORM, .value = 0.05}, true);
+    qn_value weight = qn_nn_state_of(at, "weight", QN_DTYPE_F32, QN_SHAPE(count, size), init, true);
     if (weight == QN_NONE)
         return QN_NONE;
     return qn_graph_op2(at->graph, "Gather", weight, x);

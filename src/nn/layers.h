@@ -89,9 +89,13 @@ qn_value qn_nn_one_hot(const qn_nn_scope *at, qn_value x, int64_t count);
 qn_value qn_nn_unit_norm(const qn_nn_scope *at, qn_value x); /* rows of length 1, or 0 */
 /* x, times a trained slope of its channel where it is below 0. Shapes: slope [C]. */
 qn_value qn_nn_prelu(const qn_nn_scope *at, qn_value x);
-/* Shapes: x [...] of [0, count) -> [..., size]; weight [count, size], uniform +-0.05 as Keras. Floats are cut to integers;
+/* Shapes: x [...] of [0, count) -> [..., size]; weight [count, size], which begins as `init`. Floats are cut to integers;
  * what is outside gives zeros. */
-qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size);
+qn_value qn_nn_embedding(const qn_nn_scope *at, qn_value x, int64_t count, int64_t size,
+                         qn_init init);
+/* How it may begin: as PyTorch has it, for tokens; as Keras has it, for columns beside others. */
+#define QN_NN_EMBEDDING_NORMAL  ((qn_init){.kind = QN_INIT_NORMAL, .value = 1})
+#define QN_NN_EMBEDDING_UNIFORM ((qn_init){.kind = QN_INIT_UNIFORM, .value = 0.05})
 
 /* How deep lists of layers may stand in each other (residual). */
 enum { QN_NN_LISTS_MAX = 8 };

@@ -37,7 +37,7 @@ static const optimizer_row rows[QN_NN_OPTIMIZER_COUNT] = {
                      "beta1 beta2 momentum_decay eps",
                      false,
                      0.002},
-    [QN_NN_LION] = {"lion", "LionUpdate", {"lion_m"}, "beta1 beta2", true, 1e-4},
+    [QN_NN_LION] = {"lion", "LionUpdate", {"lion_m"}, "beta1 beta2", true, 5e-4},
     [QN_NN_LAMB] = {"lamb", "LambUpdate", {"adam_m", "adam_v"}, "beta1 beta2 eps", true, 0.002},
     [QN_NN_ADAFACTOR] = {"adafactor", "AdafactorUpdate", {0}, "beta2_decay eps", true, 0.01},
     [QN_NN_MUON] = {"muon",
@@ -45,7 +45,7 @@ static const optimizer_row rows[QN_NN_OPTIMIZER_COUNT] = {
                     {"adam_m", "adam_v"},
                     "momentum nesterov match_adam beta1 beta2 eps",
                     true,
-                    0.001},
+                    0.005},
 };
 
 const char *qn_nn_optimizer_name(qn_nn_optimizer_kind kind)

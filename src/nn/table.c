@@ -64,7 +64,9 @@ static qn_value build_embedding(const qn_nn_scope *at, const qn_nn_building *b, 
 {
     if (s[2].i && (*b->lengths = qn_nn_lengths(at, x, 0)) == QN_NONE)
         return QN_NONE;
-    return qn_nn_embedding(at, x, s[0].i, s[1].i);
+    bool uniform = strcmp(s[3].word, "uniform") == 0;
+    return qn_nn_embedding(at, x, s[0].i, s[1].i,
+                           uniform ? QN_NN_EMBEDDING_UNIFORM : QN_NN_EMBEDDING_NORMAL);
 }
 
 /* How a branch and what goes past it become one. */
@@ -192,6 +194,11 @@ static const qn_nn_attr embedding_attrs[] = {
      .kind = QN_NN_ATTR_BOOL,
      .fallback = "false",
      .doc = "whether integers 0 at the end of a sequence are padding, as masking says"},
+    {.name = "init",
+     .kind = QN_NN_ATTR_CHOICE,
+     .fallback = "normal",
+     .choices = "normal uniform",
+     .doc = "how rows begin: with deviation 1 (PyTorch), or within 0.05 (Keras)"},
     {0},
 };
 static const qn_nn_attr activation_attrs[] = {

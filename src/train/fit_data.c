@@ -129,6 +129,52 @@ static qn_status pack_parts(qn_fit *fit, qn_prepared_data *data, qn_error *err)
     return QN_OK;
 }
 
+/* The layer that reads the data, when it is one that counts: an embedding or one_hot. NULL otherwise. */
+static const qn_json *find_counter(const qn_recipe *recipe, int64_t *ret_count)
+{
+    const qn_json *layers = &recipe->model.layers;
+    if (recipe->model.type != QN_MODEL_LAYERS || layers->kind != QN_JSON_ARRAY || layers->count < 1)
+        return NULL;
+    const qn_json *first = &layers->items[0];
+    if (first->kind != QN_JSON_OBJECT || first->count != 1 ||
+        !(qn_str_is(first->keys[0], "embedding") || qn_str_is(first->keys[0], "one_hot")))
+        return NULL;
+    return qn_json_get_i64(&first->items[0], "count", true, ret_count, NULL) == QN_OK ? first
+                                                                                      : NULL;
+}
+
+static qn_status fail_integer(const qn_json *layer, const qn_feature_tensor *source, int64_t rows,
+                              double number, qn_error *err)
+{
+    (void)qn_error_set(err, QN_ERR_DATA, "model.layers[0]",
+                       "%.*s takes whole numbers from 0 to %lld; '%.*s' holds %g",
+                       QN_STR_ARG(layer->keys[0]), (long long)rows - 1, QN_STR_ARG(source->name),
+                       number);
+    return qn_error_hint(err, QN_ERR_DATA,
+                         source->table ? "columns of a table are scaled unless columns: {NAME: "
+                                         "{scale: none}} says otherwise"
+                                       : "raise count above the largest number");
+}
+
+/* What an embedding has no row for would be zeros to it, and nobody would know. */
+static qn_status check_integers(const qn_fit *fit, const qn_prepared_data *data, qn_error *err)
+{
+    int64_t rows, sources;
+    const qn_json *layer = find_counter(&fit->recipe, &rows);
+    const qn_feature_tensor *source = qn_transforms_outputs(data->transforms, &sources);
+    const qn_packed *part = &data->parts[QN_PART_TRAIN];
+    if (!layer || sources != 1 || part->rows == 0 || part->tensors->stored == QN_DTYPE_U8)
+        return QN_OK;
+    const void *x = part->tensors->data;
+    bool whole = part->tensors->stored == QN_DTYPE_I64;
+    for (int64_t i = 0; i < part->rows * part->tensors->count; i++) {
+        double number = whole ? (double)((const int64_t *)x)[i] : (double)((const float *)x)[i];
+        if (!(number >= 0 && number < (double)rows && floor(number) >= number))
+            return fail_integer(layer, source, rows, number, err);
+    }
+    return QN_OK;
+}
+
 /* Bytes of the packed features: known before any is made. Pictures count as bytes, which they are when packed best. */
 static int64_t packed_bytes(const qn_fit *fit, const qn_transforms *transforms)
 {
@@ -170,7 +216,8 @@ static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot
     QN_TRY(qn_transforms_fit(&fit->schema, &fit->dataset->frame, fit->split.train,
                              fit->split.train_count, &options, &fit->load, &data->transforms, err));
     QN_TRY(check_room(fit, data->transforms, err));
-    return pack_parts(fit, data, err);
+    QN_TRY(pack_parts(fit, data, err));
+    return check_integers(fit, data, err);
 }
 
 static bool has_embeddings(const qn_transforms *transforms)

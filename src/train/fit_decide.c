@@ -40,11 +40,12 @@ static qn_recipe_optimizer decide_optimizer(qn_model_type type)
 
 static double decide_rate(qn_recipe_optimizer optimizer, qn_model_type type)
 {
-    if (optimizer >= QN_RECIPE_SGD && optimizer != QN_RECIPE_ADAM && optimizer != QN_RECIPE_ADAMW)
-        return qn_nn_optimizer_lr((qn_nn_optimizer_kind)(optimizer - QN_RECIPE_SGD));
-    if (type == QN_MODEL_FILE)
-        return 0.0003; /* what was learned before shall not be lost in the first steps */
-    return type == QN_MODEL_MLP ? 0.002 : 0.001;
+    bool adam = optimizer == QN_RECIPE_ADAM || optimizer == QN_RECIPE_ADAMW;
+    if (optimizer < QN_RECIPE_SGD || (adam && type == QN_MODEL_MLP))
+        return 0.002;
+    double rate = qn_nn_optimizer_lr((qn_nn_optimizer_kind)(optimizer - QN_RECIPE_SGD));
+    /* what a file has learned before shall not be lost in the first steps */
+    return type == QN_MODEL_FILE ? 0.3 * rate : rate;
 }
 
 /* Ridge as scikit-learn's C = 1 for the convex models, the usual decay of AdamW otherwise. */
