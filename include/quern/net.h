@@ -111,6 +111,7 @@ typedef enum {
     QN_LOSS_COSINE,   /* outputs [2, D], a pair; targets [samples]: 1 same, 0 or -1 different */
     QN_LOSS_TRIPLET,  /* outputs [3, D]: anchor, same, different; no targets (a view of rank 0) */
     QN_LOSS_CTC,      /* outputs [T, classes]; targets [samples, S]: labels, filled up with -1 */
+    QN_LOSS_FOCAL, /* CROSS_ENTROPY that counts (1 - p)^focus for what is right at p; of one output: BCE */
 } qn_loss;
 
 /* Made by the functions below. */
@@ -171,7 +172,7 @@ typedef struct {
     float rate_min;  /* reached at the last step, or never below */
     float warmup;    /* share of all steps, 0 to 1, in which the rate rises from zero */
     int step_epochs; /* STEP: epochs between steps; 0 = 1 */
-    float gamma;     /* STEP, PLATEAU, EXPONENTIAL: factor of each; 0 = 0.1 */
+    float gamma;     /* factor of STEP and PLATEAU, 0 = 0.1; of EXPONENTIAL, 0 = 0.9 */
     int patience;    /* PLATEAU: epochs without a lower loss before a step; 0 = 10 */
     float power;     /* POLYNOMIAL; 0 = 1 */
     float growth;    /* RESTARTS; 0 = 1 */
@@ -181,7 +182,7 @@ typedef struct {
     int epoch; /* from 1 */
     int epochs;
     double loss;       /* mean over the epoch's training samples */
-    double accuracy;   /* of training samples; NaN unless the loss is BCE or CROSS_ENTROPY */
+    double accuracy;   /* of training samples; NaN unless the loss is one of classes */
     double valid_loss; /* NaN without validation data */
     double valid_accuracy;
     double seconds; /* since fit began */
@@ -197,7 +198,8 @@ typedef struct {
     float clip_value;          /* each gradient into [-v, v]; 0 = off */
     int accumulate;            /* batches per update; 1 */
     bool recompute; /* less memory for more time, the same bits: inner values are made again */
-    float label_smoothing;  /* CROSS_ENTROPY: 0 to 1 */
+    float label_smoothing;  /* CROSS_ENTROPY, BCE: 0 to 1 */
+    float focus;            /* FOCAL: 0 = 2 */
     float quantile;         /* QUANTILE: 0 to 1; 0 = 0.5 */
     float margin;           /* HINGE, SQUARED_HINGE, TRIPLET: 0 = 1; COSINE */
     int64_t blank;          /* CTC: the class that is no label */
@@ -207,8 +209,9 @@ typedef struct {
     float ema;
     /* the net ends with the mean of its weights at the ends of this last share of the epochs; 0 = off */
     float swa;
-    const double *class_weights; /* CROSS_ENTROPY: one per class; NULL = all 1 */
-    int64_t batch;               /* 32 samples */
+    /* CROSS_ENTROPY, FOCAL: one per class; BCE, hinges, FOCAL of one output: of 0 and of 1. NULL = all 1 */
+    const double *class_weights;
+    int64_t batch;        /* 32 samples */
     bool bf16;            /* products read 16-bit numbers; sums, weights and answers are f32 */
     uint64_t seed;        /* 1 */
     int threads;          /* what the machine grants */

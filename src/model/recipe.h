@@ -51,6 +51,7 @@ typedef enum {
     QN_RECIPE_SQUARED_HINGE,
     QN_RECIPE_QUANTILE,
     QN_RECIPE_POISSON,
+    QN_RECIPE_FOCAL,
 } qn_recipe_loss;
 
 typedef struct {
@@ -149,7 +150,7 @@ typedef struct qn_recipe {
         double lr_min;
         double warmup;       /* share of all steps; QN_AUTO */
         int64_t step_size;   /* epochs between steps of schedule: step */
-        double gamma;        /* factor of schedules step, exponential and plateau */
+        double gamma;        /* factor of schedules step, exponential and plateau; QN_AUTO */
         double power;        /* schedule polynomial */
         double growth;       /* schedule restarts: each period is longer by this factor */
         int64_t patience;    /* epochs without progress before schedule: plateau lowers the rate */
@@ -166,6 +167,7 @@ typedef struct qn_recipe {
         qn_recipe_loss loss;
         double label_smoothing;
         double quantile; /* loss quantile */
+        double focus;    /* loss focal */
         double margin;   /* losses hinge and squared_hinge */
         qn_recipe_weights class_weight;
         const char *precision; /* "f32" or "bf16" */

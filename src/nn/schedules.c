@@ -73,13 +73,19 @@ static double inverse_sqrt(const qn_nn_schedule *s, int64_t step)
     return fmax(s->lr * sqrt(warm / (double)(step + 1)), fmin(s->lr_min, s->lr));
 }
 
+double qn_nn_schedule_gamma(qn_nn_schedule_kind kind)
+{
+    return kind == QN_NN_SCHEDULE_EXPONENTIAL ? 0.9 : 0.1;
+}
+
 double qn_nn_schedule_lr(const qn_nn_schedule *s, int64_t step, double plateau_scale)
 {
     if (s->kind == QN_NN_SCHEDULE_ONE_CYCLE)
         return one_cycle(s, step);
     if (step < s->steps_warmup)
         return s->lr * (double)(step + 1) / (double)s->steps_warmup;
-    double part = progress(s, step), gamma = s->gamma > 0 ? s->gamma : 0.1;
+    double part = progress(s, step);
+    double gamma = s->gamma > 0 ? s->gamma : qn_nn_schedule_gamma(s->kind);
     switch (s->kind) {
     case QN_NN_SCHEDULE_STEP:
         if (s->step_size < 1)

@@ -34,11 +34,13 @@ typedef struct {
     int64_t steps_total;  /* of the kinds that end */
     int64_t steps_warmup; /* any kind: rises linearly from lr / steps_warmup; 0 = off */
     int64_t step_size;    /* STEP, EXPONENTIAL, RESTARTS */
-    double gamma;         /* STEP, EXPONENTIAL; 0 = 0.1 */
+    double gamma;         /* STEP, EXPONENTIAL; 0 = qn_nn_schedule_gamma */
     double power;         /* POLYNOMIAL; 0 = 1 */
     double growth;        /* RESTARTS; 0 = 1 */
 } qn_nn_schedule;
 
+/* What a gamma of 0 stands for. */
+double qn_nn_schedule_gamma(qn_nn_schedule_kind kind);
 /* step: 0 for the first update. `plateau_scale`: of qn_nn_plateau, 1 for other kinds. */
 double qn_nn_schedule_lr(const qn_nn_schedule *schedule, int64_t step, double plateau_scale);
 

@@ -89,6 +89,10 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
         recipe->train.warmup = falls ? 0.05 : 0;
         qn_recipe_decided(recipe, "train.warmup");
     }
+    if (recipe->train.gamma == QN_AUTO) {
+        recipe->train.gamma = qn_nn_schedule_gamma(recipe->train.schedule);
+        qn_recipe_decided(recipe, "train.gamma");
+    }
     if (recipe->train.dropout == QN_AUTO) {
         recipe->train.dropout = recipe->train.optimizer == QN_RECIPE_LBFGS ? 0
                                 : type == QN_MODEL_MLP                     ? 0.1
@@ -181,15 +185,16 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
 {
     qn_recipe_loss loss = recipe->train.loss;
     bool two = loss == QN_RECIPE_BCE || loss == QN_RECIPE_HINGE || loss == QN_RECIPE_SQUARED_HINGE;
-    bool classes = two || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL;
+    bool smooth = loss == QN_RECIPE_BCE || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL;
+    bool classes = two || smooth || loss == QN_RECIPE_FOCAL;
     if (fit->task == QN_TASK_REGRESSION && classes)
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
-                            "bce, ce, nll and the hinges are losses of classes; the task is "
+                            "bce, ce, nll, focal and the hinges are losses of classes; the task is "
                             "regression");
     if (fit->task != QN_TASK_REGRESSION && !classes) {
         (void)qn_error_set(err, QN_ERR_ARG, "train.loss",
                            "the task is %s, whose loss is bce, hinge or squared_hinge (two "
-                           "classes), ce or nll",
+                           "classes), ce, nll or focal",
                            qn_task_name(fit->task));
         return qn_error_hint(err, QN_ERR_ARG, "if '%s' is a number, say task: regression",
                              fit->dataset->target);
@@ -198,6 +203,9 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce and the hinges are for two classes; here are %lld",
                             (long long)fit->classes);
+    if (recipe->train.label_smoothing > 0 && !smooth)
+        return qn_error_set(err, QN_ERR_ARG, "train.label_smoothing",
+                            "only the losses bce, ce and nll have labels to smooth");
     if (loss == QN_RECIPE_POISSON)
         QN_TRY(check_counts(fit, err));
     if (recipe->train.optimizer == QN_RECIPE_LBFGS &&
@@ -291,6 +299,8 @@ static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
         return QN_NN_LOSS_HINGE;
     case QN_RECIPE_SQUARED_HINGE:
         return QN_NN_LOSS_SQUARED_HINGE;
+    case QN_RECIPE_FOCAL:
+        return QN_NN_LOSS_FOCAL;
     case QN_RECIPE_QUANTILE:
         return QN_NN_LOSS_QUANTILE;
     case QN_RECIPE_POISSON:
@@ -366,8 +376,6 @@ static qn_status class_weights(const qn_fit *fit, const qn_recipe *recipe, qn_ar
     for (int64_t i = 0; i < given->count; i++)
         QN_TRY(weigh_label(fit, given->labels[i], given->items[i], weights, err));
     QN_TRY(check_weights(fit, weights, err));
-    if (loss->kind == QN_NN_LOSS_BCE)
-        loss->pos_weight = weights[1] / weights[0];
     loss->class_weights = weights;
     return QN_OK;
 }
@@ -434,6 +442,7 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
         .loss = {.kind = loss_kind(recipe->train.loss),
                  .label_smoothing = recipe->train.label_smoothing,
                  .quantile = recipe->train.quantile,
+                 .focus = recipe->train.focus,
                  .has_margin = true,
                  .margin = recipe->train.margin},
         .accumulate = (int)recipe->train.accumulate,

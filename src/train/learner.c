@@ -21,6 +21,24 @@ static const char *const scores_output = "train.scores";
 
 /* --- graphs and weights --- */
 
+/* Two classes may have one score or one each: the loss follows. */
+static qn_status fit_scores(const qn_learner *learner, qn_nn_loss *loss, qn_error *err)
+{
+    if (learner->options.architecture.classes != 2)
+        return QN_OK;
+    if (loss->kind == QN_NN_LOSS_BCE && learner->score_count == 2)
+        loss->kind = QN_NN_LOSS_CE;
+    else if (loss->kind == QN_NN_LOSS_CE && learner->score_count == 1)
+        loss->kind = QN_NN_LOSS_BCE;
+    bool hinge = loss->kind == QN_NN_LOSS_HINGE || loss->kind == QN_NN_LOSS_SQUARED_HINGE;
+    if (hinge && learner->score_count != 1)
+        QN_FAIL(
+            err, QN_ERR_ARG,
+            "the loss %s takes one score; the last layer gives %lld: end with dense: {units: 1}",
+            qn_nn_loss_name(loss->kind), (long long)learner->score_count);
+    return QN_OK;
+}
+
 static qn_status build_training(qn_learner *learner, qn_error *err)
 {
     const qn_learner_options *options = &learner->options;
@@ -36,9 +54,7 @@ static qn_status build_training(qn_learner *learner, qn_error *err)
     if (!options->lbfgs)
         qn_graph_output(learner->graph, scores_output, learner->network.scores);
     qn_nn_loss *loss = &learner->options.loss;
-    if (loss->kind == QN_NN_LOSS_BCE && options->architecture.classes == 2 &&
-        learner->score_count == 2)
-        loss->kind = QN_NN_LOSS_CE; /* a list of layers may end with a score for each of both */
+    QN_TRY(fit_scores(learner, loss, err));
     qn_nn_training training = {.loss = *loss,
                                .optimizer = options->optimizer,
                                .accumulate = options->accumulate,
@@ -50,9 +66,9 @@ static qn_status build_training(qn_learner *learner, qn_error *err)
                 "lbfgs compares losses of the same network, and dropout makes each another one");
     qn_status status = qn_nn_training_add(learner->graph, learner->network.scores, &training,
                                           &learner->apply, err);
-    bool sides = loss->kind == QN_NN_LOSS_BCE || loss->kind == QN_NN_LOSS_HINGE ||
-                 loss->kind == QN_NN_LOSS_SQUARED_HINGE;
-    learner->counts_right = loss->kind == QN_NN_LOSS_CE || (sides && learner->score_count == 1);
+    learner->counts_right =
+        loss->kind == QN_NN_LOSS_CE || loss->kind == QN_NN_LOSS_FOCAL ||
+        (qn_nn_loss_takes_sides(loss->kind, learner->score_count) && learner->score_count == 1);
     return status;
 }
 

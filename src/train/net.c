@@ -39,8 +39,8 @@ static const char *const activation_names[] = {
     [QN_HARD_TANH] = "hard_tanh",
 };
 const char *const qn_net_loss_names[] = {
-    "mse",           "mae",     "huber",    "bce",    "cross_entropy", "kl", "hinge",
-    "squared_hinge", "poisson", "quantile", "cosine", "triplet",       "ctc"};
+    "mse",           "mae",     "huber",    "bce",    "cross_entropy", "kl",  "hinge",
+    "squared_hinge", "poisson", "quantile", "cosine", "triplet",       "ctc", "focal"};
 
 qn_status qn_net_check_input(const qn_input *input, qn_error *err)
 {

@@ -174,7 +174,9 @@ qn_status qn_net_pack(const qn_net *net, const qn_view *inputs, const qn_view *t
     ret->packed = (qn_packed){ret->tensors, 1, inputs->dims[0]};
     if (!qn_nn_loss_has_target(loss->kind))
         return QN_OK;
-    if (loss->kind == QN_NN_LOSS_CE) {
+    bool labels = loss->kind == QN_NN_LOSS_CE ||
+                  (loss->kind == QN_NN_LOSS_FOCAL && output->dims[output->rank - 1] > 1);
+    if (labels) {
         QN_TRY(pack_labels(targets, output->dims[output->rank - 1], arena, &ret->tensors[1], err));
     } else if (loss->kind == QN_NN_LOSS_CTC) {
         QN_TRY(pack_sequences(targets, loss->labels_max, arena, &ret->tensors[1], err));

@@ -38,6 +38,8 @@ static qn_status check_closing(qn_nn_loss_kind loss, const char *closing, qn_err
     const char *wanted = loss == QN_NN_LOSS_BCE ? "sigmoid" : "softmax";
     if (strcmp(closing, "linear") == 0 || strcmp(closing, wanted) == 0)
         return QN_OK;
+    if (loss == QN_NN_LOSS_FOCAL && strcmp(closing, "sigmoid") == 0) /* of one output */
+        return QN_OK;
     QN_FAIL(err, QN_ERR_ARG, "the loss %s wants a last layer that is linear or %s, not %s",
             qn_net_loss_names[loss], wanted, closing);
 }
@@ -74,6 +76,8 @@ static qn_status check_options(const qn_fit_options *options, qn_error *err)
                 "qn_lbfgs goes straight to the minimum and has no steps to average");
     if (options->ema > 0 && options->swa > 0)
         QN_FAIL(err, QN_ERR_ARG, "ema and swa both average the weights; choose one");
+    if (!(options->focus >= 0))
+        QN_FAIL(err, QN_ERR_ARG, "a focus of %g is below 0", (double)options->focus);
     if (!(options->quantile >= 0 && options->quantile < 1))
         QN_FAIL(err, QN_ERR_ARG, "a quantile of %g is not in [0, 1)", (double)options->quantile);
     if (!(options->label_smoothing >= 0 && options->label_smoothing < 1))
@@ -87,6 +91,7 @@ static qn_nn_loss loss_of(const qn_net_fit_run *run)
     const qn_fit_options *options = run->options;
     qn_nn_loss loss = {.kind = (qn_nn_loss_kind)options->loss,
                        .label_smoothing = (double)options->label_smoothing,
+                       .focus = options->focus > 0 ? (double)options->focus : 2,
                        .class_weights = options->class_weights,
                        .quantile = (double)options->quantile,
                        .has_margin = options->margin > 0 || options->margin < 0,
@@ -101,7 +106,7 @@ static qn_status build_learner(qn_net_fit_run *run, qn_error *err)
 {
     qn_net *net = run->net;
     const qn_fit_options *options = run->options;
-    if ((int)options->loss < 0 || options->loss > QN_LOSS_CTC)
+    if ((int)options->loss < 0 || options->loss > QN_LOSS_FOCAL)
         QN_FAIL(err, QN_ERR_ARG, "unknown loss %d", (int)options->loss);
     QN_TRY(check_options(options, err));
     qn_nn_loss loss = loss_of(run);

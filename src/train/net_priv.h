@@ -35,7 +35,7 @@ struct qn_net {
 };
 
 /* As recipes and quern.json spell them, by qn_loss. */
-extern const char *const qn_net_loss_names[QN_LOSS_CTC + 1];
+extern const char *const qn_net_loss_names[QN_LOSS_FOCAL + 1];
 
 /* What the public description says; Adam at its usual rate where it says none. */
 bool qn_net_is_lbfgs(const qn_optimizer *chosen);

@@ -52,9 +52,24 @@ static float target_at(const qn_packed_tensor *target, int64_t index)
                                          : ((const float *)target->data)[index];
 }
 
-/* The loss as training computes it. Probabilities become their logarithms, which are logits of the same softmax. */
+/* Scores that give these probabilities: logarithms are logits of the same softmax, and their difference of a sigmoid. */
+static qn_value scores_of(qn_graph *graph, qn_value x, const char *closing)
+{
+    qn_attr bounds[] = {QN_ATTR_F("min", 1e-30), QN_ATTR_F("max", 1)};
+    bool sigmoid = strcmp(closing, "sigmoid") == 0;
+    if (!sigmoid && strcmp(closing, "softmax") != 0)
+        return x;
+    qn_value yes = qn_graph_op1(graph, "Log", qn_graph_node(graph, "Clip", &x, 1, bounds, 2));
+    if (!sigmoid)
+        return yes;
+    qn_value no = qn_graph_op2(graph, "Sub", qn_graph_scalar(graph, QN_DTYPE_F32, 1), x);
+    no = qn_graph_op1(graph, "Log", qn_graph_node(graph, "Clip", &no, 1, bounds, 2));
+    return qn_graph_op2(graph, "Sub", yes, no);
+}
+
+/* The loss as training computes it. */
 static qn_value add_loss(qn_graph *graph, const qn_nn_loss *loss, const qn_type *answers,
-                         bool probabilities)
+                         const char *closing)
 {
     qn_value x = qn_graph_input(graph, "answers", answers->dtype, answers->shape);
     qn_value t = QN_NONE;
@@ -62,11 +77,7 @@ static qn_value add_loss(qn_graph *graph, const qn_nn_loss *loss, const qn_type 
         qn_type type = qn_nn_loss_target(loss, answers);
         t = qn_graph_input(graph, "target", type.dtype, type.shape);
     }
-    if (probabilities) {
-        qn_attr bounds[] = {QN_ATTR_F("min", 1e-30), QN_ATTR_F("max", 1)};
-        x = qn_graph_node(graph, "Clip", &x, 1, bounds, 2);
-        x = x == QN_NONE ? QN_NONE : qn_graph_op1(graph, "Log", x);
-    }
+    x = scores_of(graph, x, qn_nn_loss_takes_logits(loss->kind) ? closing : "linear");
     qn_value value = qn_nn_loss_add(graph, loss, x, t, QN_NONE);
     if (value != QN_NONE)
         qn_graph_output(graph, "loss", value);
@@ -104,7 +115,7 @@ static qn_status loss_by_graph(const qn_nn_loss *loss, const char *closing, cons
     if (!graph)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     qn_type type = {answers->dtype, answers->shape};
-    (void)add_loss(graph, loss, &type, strcmp(closing, "softmax") == 0);
+    (void)add_loss(graph, loss, &type, closing);
     qn_status status = qn_graph_check(graph, err);
     if (status == QN_OK)
         status = run_loss(graph, packed, answers, ret, err);
@@ -147,8 +158,7 @@ qn_status qn_net_score(const qn_nn_loss *loss, const char *closing, const qn_pac
         *ret = score_labels(closing, packed, numbers, count / packed->rows);
         return QN_OK;
     }
-    bool sides = loss->kind == QN_NN_LOSS_BCE || loss->kind == QN_NN_LOSS_HINGE ||
-                 loss->kind == QN_NN_LOSS_SQUARED_HINGE;
+    int64_t scores = answers->shape.dims[answers->shape.rank - 1];
     if (loss->kind < QN_NN_LOSS_CE) {
         for (int64_t i = 0; i < count; i++)
             score.loss += pointwise(loss->kind, (double)numbers[i],
@@ -157,8 +167,10 @@ qn_status qn_net_score(const qn_nn_loss *loss, const char *closing, const qn_pac
     } else {
         QN_TRY(loss_by_graph(loss, closing, packed, answers, &score.loss, err));
     }
-    if (sides)
+    if (qn_nn_loss_takes_sides(loss->kind, scores))
         score.accuracy = share_right(closing, packed, answers);
+    else if (loss->kind == QN_NN_LOSS_FOCAL)
+        score.accuracy = score_labels(closing, packed, numbers, scores).accuracy;
     *ret = score;
     return QN_OK;
 }

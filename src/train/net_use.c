@@ -106,6 +106,7 @@ static void write_net_json(const qn_net *net, qn_buf *dst)
     qn_json_put_text(&w, "loss", qn_net_loss_names[net->loss.kind]);
     write_loss_option(&w, "quantile", net->loss.quantile);
     write_loss_option(&w, "margin", net->loss.margin);
+    write_loss_option(&w, "focus", net->loss.focus);
     write_loss_option(&w, "blank", (double)net->loss.blank);
     qn_json_put_text(&w, "closing", net->closing);
     qn_json_key(&w, "layers");
@@ -168,12 +169,13 @@ static qn_status restore(qn_net *net, const qn_json *json, qn_error *err)
     for (int i = 0; i < net->input.rank; i++)
         net->input.dims[i] = qn_json_at(input, i).integer;
     QN_TRY(qn_net_check_input(&net->input, err));
-    for (int i = 0; i <= QN_LOSS_CTC; i++)
+    for (int i = 0; i <= QN_LOSS_FOCAL; i++)
         if (qn_str_is(loss, qn_net_loss_names[i]))
             net->loss.kind = (qn_nn_loss_kind)i;
     double blank = 0;
     QN_TRY(qn_json_get_f64(json, "quantile", false, &net->loss.quantile, err));
     QN_TRY(qn_json_get_f64(json, "margin", false, &net->loss.margin, err));
+    QN_TRY(qn_json_get_f64(json, "focus", false, &net->loss.focus, err));
     QN_TRY(qn_json_get_f64(json, "blank", false, &blank, err));
     net->loss.has_margin = qn_json_find(json, "margin") != NULL;
     if (!(blank >= 0 && blank < 0x1p30))

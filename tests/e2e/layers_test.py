@@ -83,4 +83,43 @@ def _():
         assert f"  lr: {rate}\n" in text, text
 
 
+def class_loss(loss, *settings, layers=None):
+    """Accuracy and balanced accuracy of a net for the churn table."""
+    out = WORK / "class-loss"
+    words = [word for setting in (f"train.loss={loss}", "train.epochs=25", "train.lr=0.02", *settings) for word in ("--set", setting)]
+    ok("train", churn_table(), "--target", "churn", *(["--set", f"model.layers={layers}"] if layers else ["--model", "mlp"]), *words,
+       "--out", out, "--quiet")
+    return metric(out, "auroc"), metric(out, "log_loss"), metric(out, "balanced_accuracy")
+
+
+@case("two_classes_have_one_score_or_two_for_every_loss_that_takes_them")
+def _():
+    one, two = '[{"dense": {"units": 1}}]', '[{"dense": {"units": 2}}]'
+    for loss in ("bce", "ce", "nll", "focal"):
+        assert class_loss(loss, layers=one)[0] > 0.9 and class_loss(loss, layers=two)[0] > 0.9, loss
+    assert class_loss("ce", layers=one) == class_loss("bce", layers=one)
+    for loss in ("hinge", "squared_hinge"):
+        assert class_loss(loss, layers=one)[0] > 0.85, loss
+        expect(quern("train", churn_table(), "--target", "churn", "--set", f"train.loss={loss}", "--set", f"model.layers={two}", "--out",
+                     WORK / "never"), 2, rf"{loss} takes one score; the last layer gives 2", r"units: 1")
+
+
+@case("smoothing_and_class_weights_reach_every_loss_of_two_classes")
+def _():
+    for loss in ("bce", "focal", "hinge"):
+        assert class_loss(loss) != class_loss(loss, 'train.class_weight={"yes": 6}'), loss
+    assert class_loss("bce") != class_loss("bce", "train.label_smoothing=0.3")
+    assert class_loss("focal") != class_loss("focal", "train.focus=0.5")
+    expect(quern("train", churn_table(), "--target", "churn", "--set", "train.loss=hinge", "--set", "train.label_smoothing=0.1", "--out",
+                 WORK / "never"), 2, "label_smoothing", "bce, ce and nll")
+
+
+@case("an_exponential_schedule_falls_by_a_tenth_an_epoch")
+def _():
+    for schedule, gamma in (("exponential", "0.9"), ("step", "0.1")):
+        ok("train", churn_table(), "--target", "churn", "--model", "mlp", "--set", "train.epochs=2", "--set", f"train.schedule={schedule}",
+           "--out", WORK / schedule, "--quiet")
+        assert f"  gamma: {gamma}\n" in (newest(WORK / schedule) / "recipe.yaml").read_text()
+
+
 finish()

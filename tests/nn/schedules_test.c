@@ -78,6 +78,8 @@ static void the_others_are_pytorchs(void **unused)
         .kind = QN_NN_SCHEDULE_EXPONENTIAL, .lr = 1, .step_size = 1, .gamma = 0.9};
     expect_lr(&falling, 3, 0.729);
     expect_lr(&falling, 11, 0.31381059609);
+    falling.gamma = 0; /* 0.9, where a step of the other kinds is 0.1 */
+    expect_lr(&falling, 3, 0.729);
     qn_nn_schedule root = {.kind = QN_NN_SCHEDULE_INVERSE_SQRT, .lr = 1, .steps_warmup = 4};
     expect_lr(&root, 1, 0.5);
     expect_lr(&root, 3, 1);

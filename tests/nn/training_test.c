@@ -292,6 +292,104 @@ static void row_weights_and_class_weights_count(void **unused)
     close_session(&s);
 }
 
+/* The loss of scores that are states, one row [N, C] each, and its gradient in ret_slopes; f64. */
+static double loss_of_scores(const qn_nn_loss *loss, const double *scores, int64_t n, int64_t c,
+                             const void *targets, double *ret_slopes)
+{
+    qn_graph *graph = qn_graph_create();
+    qn_state *state = NULL;
+    qn_plan *plan = NULL;
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F64, QN_SHAPE(n, c));
+    qn_type type = *qn_graph_type(graph, x), target = qn_nn_loss_target(loss, &type);
+    qn_value t = qn_graph_input(graph, "t", target.dtype, target.shape), slopes = QN_NONE;
+    qn_value value = qn_nn_loss_add(graph, loss, x, t, QN_NONE);
+    assert_ok(qn_graph_check(graph, &err), &err);
+    assert_ok(qn_graph_grad(graph, value, &x, 1, &slopes, &err), &err);
+    qn_graph_output(graph, "loss", value);
+    qn_graph_output(graph, "slopes", slopes);
+    assert_ok(qn_state_create(&state, &err), &err);
+    qn_plan_options options = {.batch = 1};
+    assert_ok(qn_plan_create(graph, state, &options, &plan, &err), &err);
+    memcpy(qn_plan_input(plan, "x")->data, scores, (size_t)(n * c) * sizeof(double));
+    const qn_tensor *to = qn_plan_input(plan, "t");
+    memcpy(to->data, targets, qn_tensor_bytes(to));
+    qn_plan_run(plan, 0);
+    double result = qn_tensor_f64_at(qn_plan_output(plan, "loss"), 0);
+    for (int64_t i = 0; ret_slopes && i < n * c; i++)
+        ret_slopes[i] = qn_tensor_f64_at(qn_plan_output(plan, "slopes"), i);
+    qn_plan_destroy(plan);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+    return result;
+}
+
+/* -(1 - p)^focus log p, by the definition. */
+static double focal_by_hand(const double *scores, int c, int label, double focus)
+{
+    double sum = 0, own = c == 1 ? (label ? scores[0] : -scores[0]) : scores[label];
+    for (int i = 0; i < c; i++)
+        sum += exp(scores[i]);
+    double p = c == 1 ? 1 / (1 + exp(-own)) : exp(own) / sum;
+    return -pow(1 - p, focus) * log(p);
+}
+
+static void focal_loss_is_what_its_paper_says(void **unused)
+{
+    (void)unused;
+    enum { N = 3, C = 4 };
+    static const double scores[N * C] = {1, -2, 0.5, 3, -1, 0, 2, 0.3, 0.1, 0.2, -0.7, 1.5};
+    static const double weights[C] = {1, 2, 0.5, 3};
+    static const int64_t labels[N] = {3, 1, 2}, ignoring[N] = {3, QN_NN_IGNORE_INDEX, 2};
+    static const double sides[N] = {1, 0, 1};
+    for (double focus = 0; focus <= 2; focus += 0.5) {
+        qn_nn_loss loss = {.kind = QN_NN_LOSS_FOCAL, .focus = focus};
+        double rows[N], slopes[N * C], want = 0, one = 0;
+        for (int i = 0; i < N; i++) {
+            rows[i] = focal_by_hand(scores + C * i, C, (int)labels[i], focus);
+            want += rows[i] / N;
+            one += focal_by_hand(scores + i, 1, sides[i] > 0, focus) / N;
+        }
+        assert_near(loss_of_scores(&loss, scores, N, C, labels, slopes), want, 1e-12);
+        assert_near(loss_of_scores(&loss, scores, N, C, ignoring, NULL), (rows[0] + rows[2]) / 2,
+                    1e-12);
+        assert_near(loss_of_scores(&loss, scores, N, 1, sides, NULL), one, 1e-12);
+        for (int i = 0; i < N * C; i++) {
+            double moved[N * C];
+            memcpy(moved, scores, sizeof moved);
+            moved[i] += 1e-6;
+            double up = loss_of_scores(&loss, moved, N, C, labels, NULL);
+            assert_near(slopes[i], (up - want) / 1e-6, 1e-5);
+        }
+        loss.class_weights = weights;
+        want = (3 * rows[0] + 2 * rows[1] + 0.5 * rows[2]) / 5.5;
+        assert_near(loss_of_scores(&loss, scores, N, C, labels, NULL), want, 1e-12);
+    }
+    /* what is right beyond doubt costs nothing and pulls at nothing */
+    static const double sure[2] = {900, -900};
+    static const int64_t right = 0;
+    double slopes[2];
+    qn_nn_loss loss = {.kind = QN_NN_LOSS_FOCAL, .focus = 0.5};
+    assert_true(loss_of_scores(&loss, sure, 1, 2, &right, slopes) <= 0);
+    assert_true(fabs(slopes[0]) <= 0 && fabs(slopes[1]) <= 0);
+}
+
+static void two_sides_are_smoothed_and_weighed(void **unused)
+{
+    (void)unused;
+    static const double scores[3] = {0.5, -2, 0.25}, sides[3] = {1, 0, 0}, weights[2] = {2, 6};
+    qn_nn_loss bce = {.kind = QN_NN_LOSS_BCE, .label_smoothing = 0.2};
+    double want =
+        (log1p(exp(0.5)) - 0.9 * 0.5 + log1p(exp(-2)) + 0.1 * 2 + log1p(exp(0.25)) - 0.1 * 0.25) /
+        3;
+    assert_near(loss_of_scores(&bce, scores, 3, 1, sides, NULL), want, 1e-12);
+    bce = (qn_nn_loss){.kind = QN_NN_LOSS_BCE, .class_weights = weights};
+    want = (3 * log1p(exp(-0.5)) + log1p(exp(-2)) + log1p(exp(0.25))) / 3;
+    assert_near(loss_of_scores(&bce, scores, 3, 1, sides, NULL), want, 1e-12);
+    qn_nn_loss hinge = {.kind = QN_NN_LOSS_HINGE, .class_weights = weights};
+    want = (3 * 0.5 + 0 + 1.25) / 3;
+    assert_near(loss_of_scores(&hinge, scores, 3, 1, sides, NULL), want, 1e-12);
+}
+
 static void wrong_targets_and_options_are_refused(void **unused)
 {
     (void)unused;
@@ -347,6 +445,8 @@ int main(void)
         cmocka_unit_test(weight_decay_spares_biases_when_asked),
         cmocka_unit_test(accumulation_equals_the_larger_batch),
         cmocka_unit_test(row_weights_and_class_weights_count),
+        cmocka_unit_test(focal_loss_is_what_its_paper_says),
+        cmocka_unit_test(two_sides_are_smoothed_and_weighed),
         cmocka_unit_test(wrong_targets_and_options_are_refused),
         cmocka_unit_test(names_are_found),
     };

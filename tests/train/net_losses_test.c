@@ -74,6 +74,43 @@ static void hinges_part_two_classes(void **unused)
     }
 }
 
+/* Rare ones among many zeros: of one output and of two, and the loss that evaluation finds is the one of training. */
+static void focal_loss_parts_rare_classes(void **unused)
+{
+    (void)unused;
+    enum { N = 120 };
+    static float x[N][2], t[N][1];
+    static const double weights[2] = {1, 4};
+    static const qn_activation closings[4] = {QN_LINEAR, QN_SIGMOID, QN_LINEAR, QN_SOFTMAX};
+    double losses[4], accuracy;
+    for (int i = 0; i < N; i++) {
+        x[i][0] = noise(3 * i);
+        x[i][1] = noise(3 * i + 1);
+        t[i][0] = x[i][0] + x[i][1] > 1 ? 1 : 0;
+    }
+    for (int kind = 0; kind < 4; kind++) {
+        qn_net *net = qn_net_create(QN_INPUT(2), &err);
+        qn_net_dense(net, kind < 2 ? 1 : 2, closings[kind]);
+        qn_fit_options fit = {.loss = QN_LOSS_FOCAL,
+                              .focus = 1.5F,
+                              .class_weights = weights,
+                              .optimizer = qn_adam(0.1F),
+                              .epochs = 60};
+        assert_ok(qn_net_fit(net, QN_VIEW(x), QN_VIEW(t), &fit, &err), &err);
+        losses[kind] = evaluate(net, QN_VIEW(x), QN_VIEW(t), &accuracy);
+        assert_true(accuracy > 0.9);
+        qn_net_destroy(net);
+    }
+    assert_near(losses[0], losses[1], 1e-5); /* a closing activation is part of the loss */
+    assert_near(losses[2], losses[3], 1e-5);
+    qn_net *net = qn_net_create(QN_INPUT(2), &err);
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {.loss = QN_LOSS_FOCAL, .focus = -1};
+    assert_int_equal(qn_net_fit(net, QN_VIEW(x), QN_VIEW(t), &fit, &err), QN_ERR_ARG);
+    assert_text(&err, "a focus of -1 is below 0");
+    qn_net_destroy(net);
+}
+
 static void poisson_finds_the_rate(void **unused)
 {
     (void)unused;
@@ -272,6 +309,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quantile_has_its_share_below_it),
         cmocka_unit_test(hinges_part_two_classes),
+        cmocka_unit_test(focal_loss_parts_rare_classes),
         cmocka_unit_test(poisson_finds_the_rate),
         cmocka_unit_test(divergence_learns_a_distribution),
         cmocka_unit_test(pairs_and_triplets_fall_into_place),
