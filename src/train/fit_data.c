@@ -175,6 +175,31 @@ static qn_status check_integers(const qn_fit *fit, const qn_prepared_data *data,
     return QN_OK;
 }
 
+/* A cell without a number is filled in; an element of an array has no such rule. */
+static qn_status check_finite(const qn_fit *fit, const qn_prepared_data *data, qn_error *err)
+{
+    int64_t sources, rows;
+    const qn_feature_tensor *source = qn_transforms_outputs(data->transforms, &sources);
+    const int64_t *from = qn_fit_part_rows(fit, QN_PART_TRAIN, &rows);
+    for (int64_t k = 0; k < sources; k++) {
+        const qn_packed_tensor *x = &data->parts[QN_PART_TRAIN].tensors[k];
+        if (source[k].table || x->stored != QN_DTYPE_F32)
+            continue;
+        for (int64_t i = 0; i < rows * x->count; i++) {
+            float number = ((const float *)x->data)[i];
+            if (isfinite(number))
+                continue;
+            (void)qn_error_set(err, QN_ERR_DATA, NULL, "'%.*s' holds %s in row %lld",
+                               QN_STR_ARG(x->name), isnan(number) ? "NaN" : "infinity",
+                               (long long)(from ? from[i / x->count] : i / x->count) + 1);
+            return qn_error_hint(err, QN_ERR_DATA,
+                                 "fill gaps before, and add an array or a channel that says where "
+                                 "they were");
+        }
+    }
+    return QN_OK;
+}
+
 /* Bytes of the packed features: known before any is made. Pictures count as bytes, which they are when packed best. */
 static int64_t packed_bytes(const qn_fit *fit, const qn_transforms *transforms)
 {
@@ -217,6 +242,7 @@ static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot
                              fit->split.train_count, &options, &fit->load, &data->transforms, err));
     QN_TRY(check_room(fit, data->transforms, err));
     QN_TRY(pack_parts(fit, data, err));
+    QN_TRY(check_finite(fit, data, err));
     return check_integers(fit, data, err);
 }
 

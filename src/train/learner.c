@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "nn/average.h"
+#include "os/clock.h"
 
 enum { ANSWER_BATCH = 256 };
 
@@ -104,12 +105,40 @@ static qn_status take_weights(qn_learner *learner, qn_error *err)
     return QN_OK;
 }
 
+static double states_bytes(const qn_graph *graph)
+{
+    double bytes = 0;
+    for (qn_value value = 0; graph && value < qn_graph_values_count(graph); value++) {
+        const qn_type *type = qn_graph_type(graph, value);
+        if (qn_graph_kind(graph, value) == QN_VALUE_STATE)
+            bytes += (double)qn_shape_count(&type->shape) * (double)qn_dtype_size(type->dtype);
+    }
+    return bytes;
+}
+
+/* Before any of it is asked for: a system that promises too much would stop the process in the middle. */
+static qn_status check_states(const qn_learner *learner, qn_error *err)
+{
+    int64_t limit = learner->options.memory_max;
+    double bytes = states_bytes(learner->graph) + states_bytes(learner->apply);
+    if (limit == 0)
+        limit = qn_rss_bytes() + qn_memory_available_bytes();
+    if ((double)qn_rss_bytes() + bytes <= (double)limit)
+        return QN_OK;
+    (void)qn_error_set(err, QN_ERR_BUDGET, NULL,
+                       "the weights of %s and what the optimizer keeps of them need %.0f MiB; the "
+                       "memory budget is %lld MiB",
+                       learner->network.text, bytes / 1048576, (long long)(limit >> 20));
+    return qn_error_hint(err, QN_ERR_BUDGET, "make layers smaller, or raise --mem");
+}
+
 qn_status qn_learner_init(qn_learner *learner, const qn_learner_options *options, qn_error *err)
 {
     *learner = (qn_learner){.options = *options};
     qn_arena_init(&learner->load, 0);
     QN_TRY(build_training(learner, err));
     QN_TRY(build_inference(learner, err));
+    QN_TRY(check_states(learner, err));
     QN_TRY(qn_state_create(&learner->state, err));
     QN_TRY(qn_state_add_graph(learner->state, learner->graph, options->seed, err));
     QN_TRY(take_weights(learner, err));
@@ -256,7 +285,11 @@ static qn_status make_plan(const qn_learner *learner, int64_t batch, qn_plan **r
         .guards = &loss_output,
         .guards_count = learner->options.lbfgs ? 0 : 1,
     };
-    return qn_plan_create(learner->graph, learner->state, &options, ret, err);
+    qn_status status = qn_plan_create(learner->graph, learner->state, &options, ret, err);
+    if (status != QN_ERR_BUDGET)
+        return status;
+    return qn_error_hint(err, status,
+                         "raise --mem, lower train.batch, or say train.recompute: true");
 }
 
 static qn_status make_apply_plan(const qn_learner *learner, int64_t batch, qn_plan **ret,

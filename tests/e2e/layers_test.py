@@ -66,6 +66,27 @@ def _():
            r"one_hot takes whole numbers from 0 to 6; 'x' holds -", r"scale: none")
 
 
+@case("a_gap_in_an_array_is_refused_by_row_before_training")
+def _():
+    values = [float(i % 5) for i in range(60 * 4)]
+    for bad, text in ((float("nan"), "NaN"), (float("inf"), "infinity")):
+        values[4 * 41 + 2] = bad
+        data = npz(WORK / "gaps.npz", {"x": ("<f4", (60, 4, 1), struct.pack("<240f", *values)),
+                                       "y": ("<i8", (60,), struct.pack("<60q", *(i % 2 for i in range(60))))})
+        expect(quern("train", data, "--target", "y", "--model", "lstm", "--set", "split.parts=[1,0,0]", "--out", WORK / "never"), 3,
+               rf"'x' holds {text} in row 42", "fill gaps")
+
+
+@case("weights_beyond_the_budget_are_refused_before_they_are_made")
+def _():
+    data = words("wide", dtype="<f4")
+    for units, text in ((10**6, r"dense 1000000, dense 1 and what the optimizer keeps of them need \d+ MiB; the memory budget is 64 MiB"),
+                        (20000, r"need|budget")):
+        layers = f"[{{dense: {{units: {units}}}}}, {{dense: {{units: auto}}}}]"
+        expect(quern("train", recipe("wide", data, layers), "--mem", "64MiB", "--set", "train.batch=400", "--out", WORK / "never"), 4, text,
+               "--mem")
+
+
 @case("layers_are_described_by_what_was_written")
 def _():
     data = words("described")
