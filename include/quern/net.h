@@ -28,8 +28,10 @@ typedef struct {
     int rank;
     int64_t dims[QN_VIEW_RANK_MAX - 1];
 } qn_input;
+#ifndef __cplusplus
 #define QN_INPUT(...)                                                                              \
     ((qn_input){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
+#endif
 
 typedef enum {
     QN_LINEAR,

@@ -3,7 +3,7 @@
  * and copies nothing; the numbers outlive the call it is given to.
  *
  * QN_VIEW reads type and shape off a C array of two or three dimensions, QN_VIEW_1D off a vector;
- * QN_VIEW_OF takes a pointer and the dimensions. The first dimension counts samples.
+ * QN_VIEW_OF takes a pointer and the dimensions. The first dimension counts samples. In C++ they are templates (view_cpp.h).
  */
 #ifndef QUERN_VIEW_H
 #define QUERN_VIEW_H
@@ -33,6 +33,11 @@ typedef struct {
     int rank;
     int64_t dims[QN_VIEW_RANK_MAX];
 } qn_view_out;
+
+#ifdef __cplusplus
+} /* extern "C" */
+#include "quern/view_cpp.h"
+#else
 
 /* Element types of a pointer to numbers, or of a pointer to an array of them. */
 #define QN_VIEW_DTYPE(pointer)                                                                     \
@@ -106,7 +111,5 @@ typedef struct {
                    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                      \
                    {__VA_ARGS__}})
 
-#ifdef __cplusplus
-}
 #endif
 #endif

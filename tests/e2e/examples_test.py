@@ -42,8 +42,8 @@ def _():
     assert any(block.strip() == body.strip() for block in blocks), "README.md's first program differs from examples/linear.c"
 
 
-@case("the_readme_program_builds_against_the_installed_library")
-def _():
+def installed():
+    """What pkg-config says of the library, installed below WORK, and the folder of the library itself."""
     place = WORK / "installed"
     done = run("make", "install", f"DESTDIR={place}", f"BUILD={BUILD}", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,10 +52,30 @@ def _():
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", "quern"], capture_output=True, text=True,
                            env={"PATH": "/usr/bin:/bin", "PKG_CONFIG_PATH": str(found[0]), "PKG_CONFIG_SYSROOT_DIR": str(place)})
     assert flags.returncode == 0, flags.stderr
+    return [*flags.stdout.split(), f"-Wl,-rpath,{found[0].parent}"]
+
+
+@case("the_readme_program_builds_against_the_installed_library")
+def _():
     program = WORK / "first"
-    done = run("gcc", "-O2", ROOT / "examples" / "linear.c", "-o", program, *flags.stdout.split(), f"-Wl,-rpath,{found[0].parent}")
+    done = run("gcc", "-O2", ROOT / "examples" / "linear.c", "-o", program, *installed())
     assert done.returncode == 0, done.stderr
     about_five_and_six(run(program).stdout)
+
+
+@case("the_guides_cpp_program_builds_in_standard_cpp_and_runs")
+def _():
+    source = write("guide.cpp", re.search(r"```cpp\n(.*?)```", (ROOT / "docs" / "guide" / "c.md").read_text(), re.S)[1])
+    compilers = [name for name in ("g++", "clang++") if shutil.which(name)]
+    if not compilers:
+        raise Skip("no C++ compiler")
+    flags = installed()
+    for compiler in compilers:
+        for standard in ("c++11", "c++17"):
+            program = WORK / f"guide-{compiler}-{standard}"
+            done = run(compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror", source, "-o", program, *flags)
+            assert done.returncode == 0, done.stderr
+            about_five_and_six(run(program).stdout)
 
 
 @case("mnist_cnn_trains_saves_loads_and_predicts")
