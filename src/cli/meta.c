@@ -20,12 +20,33 @@ static void print_layer(const qn_nn_layer *layer, qn_buf *dst)
 {
     qn_buf_printf(dst, "%s: %s\n", layer->name, layer->doc);
     for (const qn_nn_attr *attr = layer->attrs; attr && attr->name; attr++) {
-        qn_buf_printf(dst, "    %-16s %-16s %s", attr->name,
+        qn_buf_printf(dst, "    %-20s %-16s %s", attr->name,
                       attr->required ? "(required)" : attr->fallback, attr->doc);
         if (attr->choices)
             qn_buf_printf(dst, ": %s", attr->choices);
         qn_buf_byte(dst, '\n');
     }
+}
+
+/* Those whose name has `word` in it; NULL = all. */
+static qn_status print_layers(const char *word, qn_buf *dst, qn_error *err)
+{
+    enum { NAMES_MAX = 256 };
+    const char *names[NAMES_MAX];
+    int count = 0, shown = 0;
+    for (; count < NAMES_MAX && qn_nn_layer_at(count); count++) {
+        const qn_nn_layer *layer = qn_nn_layer_at(count);
+        names[count] = layer->name;
+        if (word && !strstr(layer->name, word))
+            continue;
+        print_layer(layer, dst);
+        shown++;
+    }
+    if (shown > 0)
+        return QN_OK;
+    (void)qn_error_set(err, QN_ERR_ARG, NULL, "unknown layer '%s'", word);
+    const char *near = qn_error_nearest(word, names, count);
+    return near ? qn_error_hint(err, QN_ERR_ARG, "did you mean '%s'?", near) : QN_ERR_ARG;
 }
 
 /* A line for each ONNX operator: name, opsets, what is not read of it. */
@@ -51,15 +72,18 @@ static qn_status run_schema(qn_cli *cli, qn_error *err)
         QN_FAIL(err, QN_ERR_ARG,
                 "unknown schema '%s'; there are those of a 'recipe', of 'layers' and of 'onnx'",
                 cli->arguments[0]);
+    if (cli->arguments_count > 1 && !layers)
+        QN_FAIL(err, QN_ERR_ARG, "unexpected argument '%s': only layers are shown one by one",
+                cli->arguments[1]);
     qn_buf_init(&text, 0);
     if (onnx) {
         print_operators(&text);
         return print_and_free(&text, QN_OK, err);
     }
     if (layers) {
-        for (int i = 0; qn_nn_layer_at(i); i++)
-            print_layer(qn_nn_layer_at(i), &text);
-        return print_and_free(&text, QN_OK, err);
+        qn_status status =
+            print_layers(cli->arguments_count > 1 ? cli->arguments[1] : NULL, &text, err);
+        return print_and_free(&text, status, err);
     }
     qn_json_write_init(&w, &text);
     w.pretty = true;
@@ -94,18 +118,20 @@ static qn_status run_help(qn_cli *cli, qn_error *err)
 
 const qn_verb qn_verb_schema = {
     .name = "schema",
-    .arguments = "recipe|layers|onnx",
+    .arguments = "recipe|layers|onnx [LAYER]",
     .summary = "prints the JSON Schema of a recipe, the layers, or the ONNX operators",
     .about =
         "Prints the JSON Schema (2020-12) of a recipe: every key, its type, range, choices "
         "and default.\n"
         "Editors use it to complete and check recipes.\n"
-        "With layers: every layer of model.layers with its attributes and their defaults.\n"
+        "With layers: every layer of model.layers with its attributes and their defaults; with a "
+        "word behind it\n"
+        "those that have it in their name.\n"
         "With onnx: every ONNX operator that is read, its first opset, and what is not read of it.",
     .arguments_min = 1,
-    .arguments_max = 1,
+    .arguments_max = 2,
     .examples = {"quern schema recipe > recipe.schema.json", "a schema for an editor",
-                 "quern schema layers | less", "every layer with its attributes"},
+                 "quern schema layers pool", "all pooling layers with their attributes"},
     .run = run_schema,
 };
 

@@ -233,6 +233,30 @@ qn_status qn_dataset_join(qn_open_dataset *set, const qn_frame *frames, int64_t 
 
 /* Opening */
 
+/* Files that people have and that are not tables of text: what to do with them. */
+static const struct {
+    const char *ending, *what, *hint;
+} foreign[] = {
+    {".npy", "one array without a name", "numpy.savez(\"data.npz\", x=inputs, y=targets)"},
+    {".parquet", "a Parquet file", "pandas.read_parquet(file).to_csv(\"data.csv\", index=False)"},
+    {".xlsx", "a spreadsheet", "save its sheet as CSV"},
+    {".xls", "a spreadsheet", "save its sheet as CSV"},
+};
+
+static qn_status check_ending(const char *path, qn_error *err)
+{
+    for (size_t i = 0; i < sizeof foreign / sizeof foreign[0]; i++) {
+        if (!qn_str_ends(qn_str_from(path), foreign[i].ending))
+            continue;
+        (void)qn_error_set(err, QN_ERR_DATA, path,
+                           "%s is not read as data; CSV, TSV, JSON Lines, NPZ, IDX and folders of "
+                           "pictures are",
+                           foreign[i].what);
+        return qn_error_hint(err, QN_ERR_DATA, "%s", foreign[i].hint);
+    }
+    return QN_OK;
+}
+
 static qn_status open_form(qn_open_dataset *set, const qn_path_list *paths, int64_t main_count,
                            qn_error *err)
 {
@@ -245,6 +269,7 @@ static qn_status open_form(qn_open_dataset *set, const qn_path_list *paths, int6
         return qn_dataset_open_idx(set, paths, main_count, err);
     if (qn_str_ends(qn_str_from(first), ".npz"))
         return qn_dataset_open_npz(set, paths, main_count, err);
+    QN_TRY(check_ending(first, err));
     QN_TRY(qn_dataset_open_csv(set, paths, main_count, err));
     return qn_dataset_load_images(set, err);
 }

@@ -92,6 +92,10 @@ static qn_status read_descr(text_cursor *in, header *h, qn_error *err)
         qn_status status =
             qn_error_set(err, QN_ERR_DATA, in->file,
                          "elements of type '%.*s', expected plain numbers", QN_STR_ARG(descr));
+        if (code.size > 0 && memchr("USO", code.data[0], 3))
+            return qn_error_hint(err, status,
+                                 "words as labels: numpy.unique(y, return_inverse=True)[1] numbers "
+                                 "them; or put them into a CSV or JSONL file");
         return qn_error_hint(err, status, "save it as float32, float64, int64 or uint8");
     }
     return QN_OK;

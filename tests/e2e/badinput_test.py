@@ -9,7 +9,7 @@ import os
 import re
 import struct
 
-from harness import (WORK, Server, bars_images, case, churn_model, churn_table, expect, field, finish, idx_bytes, infer_tensor, ok, quern,
+from harness import (WORK, Server, bars_images, case, churn_model, churn_table, expect, field, finish, idx_bytes, infer_tensor, npz, ok, quern,
                      write)
 
 TABLE = churn_table()
@@ -71,6 +71,14 @@ bad_command("a_name_that_leaves_its_folder", 2, ["name", r"\.\./up"], "train", T
 bad_command("train_fail_under_an_unknown_metric", 2, ["aurc", "did you mean 'auroc'"], "train", TABLE, "--target", "churn", "--fail-under",
             "aurc=0.9", "--out", WORK / "never")
 bad_command("data_without_an_end", 4, ["/dev/zero", "16777216"], "look", "/dev/zero", "--mem", "16MiB")
+
+@case("files_of_other_programs_are_answered_with_what_to_do")
+def _():
+    for ending, what, do in (("npy", "one array without a name", "savez"), ("parquet", "Parquet", "to_csv"), ("xlsx", "spreadsheet", "CSV")):
+        expect(quern("look", write(f"foreign.{ending}", b"\x93NUMPY\x01\x00")), 3, f"{what}.* is not read as data", do)
+    words = npz(WORK / "words.npz", {"x": ("<f4", (2, 2), bytes(16)), "y": ("<U3", (2,), bytes(24))})
+    expect(quern("train", words, "--target", "y"), 3, "elements of type '<U3'", "return_inverse")
+
 
 @case("command_features_beyond_the_memory_budget")
 def _():

@@ -202,6 +202,16 @@ def _():
     assert "properties" in tree and "data" in tree["properties"], list(tree)
 
 
+@case("schema_shows_one_layer_or_those_of_a_word")
+def _():
+    every, pools = ok("schema", "layers").out, ok("schema", "layers", "pool").out
+    heads = [line for line in pools.splitlines() if not line.startswith(" ")]
+    assert len(heads) > 9 and all("pool" in line.split(":")[0] for line in heads) and len(pools) < len(every), heads
+    assert ok("schema", "layers", "lstm").out.startswith("lstm: ")
+    expect(quern("schema", "layers", "lstn"), 2, "unknown layer 'lstn'", "did you mean 'lstm'")
+    expect(quern("schema", "recipe", "lstm"), 2, "lstm")
+
+
 @case("init_writes_a_recipe_that_checks_and_trains_to_the_same_bits")
 def _():
     table = churn_table()
