@@ -1,5 +1,5 @@
 /*
- * Losses as nodes; the mathematics is in the rows (graph/op/loss.c).
+ * Losses as nodes; the mathematics is in the rows (graph/op/loss.c), but for focal loss, which is here.
  */
 #include "nn/losses.h"
 

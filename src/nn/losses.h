@@ -1,5 +1,5 @@
 /*
- * Losses: one fused node each, which gives the scalar and its own gradient in the same pass.
+ * Losses: one fused node each, which gives the scalar and its own gradient in the same pass; focal loss is made of ordinary nodes.
  */
 #ifndef QN_NN_LOSSES_H
 #define QN_NN_LOSSES_H

@@ -81,123 +81,100 @@ static uint64_t saturate_u64(double value)
     return value >= 18446744073709551616.0 ? UINT64_MAX : (uint64_t)value;
 }
 
-void qn_dtype_read_f64(double *dst, const void *from, qn_dtype dtype, int64_t step, int count)
-{
-    const char *src = from;
-    int64_t stride = step * (int64_t)qn_dtype_size(dtype);
-#define READ(tag, type, expression)                                                                \
+/* One case of a switch over the stored type: elements `stride` bytes apart, as numbers of type `number`. */
+#define READ(number, tag, type, expression)                                                        \
     case tag:                                                                                      \
         for (int i = 0; i < count; i++) {                                                          \
             type x;                                                                                \
             memcpy(&x, src + i * stride, sizeof x);                                                \
-            dst[i] = (double)(expression);                                                         \
+            dst[i] = (number)(expression);                                                         \
         }                                                                                          \
         break
+#define READ_INTEGERS(number)                                                                      \
+    READ(number, QN_DTYPE_I64, int64_t, x);                                                        \
+    READ(number, QN_DTYPE_I32, int32_t, x);                                                        \
+    READ(number, QN_DTYPE_I16, int16_t, x);                                                        \
+    READ(number, QN_DTYPE_I8, int8_t, x);                                                          \
+    READ(number, QN_DTYPE_U64, uint64_t, x);                                                       \
+    READ(number, QN_DTYPE_U32, uint32_t, x);                                                       \
+    READ(number, QN_DTYPE_U16, uint16_t, x);                                                       \
+    READ(number, QN_DTYPE_U8, uint8_t, x);                                                         \
+    READ(number, QN_DTYPE_BOOL, uint8_t, x != 0)
+/* The same the other way, to contiguous elements. */
+#define WRITE(number, tag, type, expression)                                                       \
+    case tag:                                                                                      \
+        for (int i = 0; i < count; i++) {                                                          \
+            number x = src[i];                                                                     \
+            type y = (type)(expression);                                                           \
+            memcpy(dst + (size_t)i * sizeof y, &y, sizeof y);                                      \
+        }                                                                                          \
+        break
+
+void qn_dtype_read_f64(double *dst, const void *from, qn_dtype dtype, int64_t step, int count)
+{
+    const char *src = from;
+    int64_t stride = step * (int64_t)qn_dtype_size(dtype);
     switch (dtype) {
-        READ(QN_DTYPE_F32, float, x);
-        READ(QN_DTYPE_F64, double, x);
-        READ(QN_DTYPE_F16, uint16_t, half_to_f64(x));
-        READ(QN_DTYPE_BF16, uint16_t, bits_to_float((uint32_t)x << 16));
-        READ(QN_DTYPE_I64, int64_t, x);
-        READ(QN_DTYPE_I32, int32_t, x);
-        READ(QN_DTYPE_I16, int16_t, x);
-        READ(QN_DTYPE_I8, int8_t, x);
-        READ(QN_DTYPE_U64, uint64_t, x);
-        READ(QN_DTYPE_U32, uint32_t, x);
-        READ(QN_DTYPE_U16, uint16_t, x);
-        READ(QN_DTYPE_U8, uint8_t, x);
-        READ(QN_DTYPE_BOOL, uint8_t, x != 0);
+        READ(double, QN_DTYPE_F32, float, x);
+        READ(double, QN_DTYPE_F64, double, x);
+        READ(double, QN_DTYPE_F16, uint16_t, half_to_f64(x));
+        READ(double, QN_DTYPE_BF16, uint16_t, bits_to_float((uint32_t)x << 16));
+        READ_INTEGERS(double);
     case QN_DTYPE_COUNT:
         QN_ASSERT(false && "not a dtype");
     }
-#undef READ
 }
 
 void qn_dtype_read_i64(int64_t *dst, const void *from, qn_dtype dtype, int64_t step, int count)
 {
     const char *src = from;
     int64_t stride = step * (int64_t)qn_dtype_size(dtype);
-#define READ(tag, type, expression)                                                                \
-    case tag:                                                                                      \
-        for (int i = 0; i < count; i++) {                                                          \
-            type x;                                                                                \
-            memcpy(&x, src + i * stride, sizeof x);                                                \
-            dst[i] = (int64_t)(expression);                                                        \
-        }                                                                                          \
-        break
     switch (dtype) {
-        READ(QN_DTYPE_I64, int64_t, x);
-        READ(QN_DTYPE_I32, int32_t, x);
-        READ(QN_DTYPE_I16, int16_t, x);
-        READ(QN_DTYPE_I8, int8_t, x);
-        READ(QN_DTYPE_U64, uint64_t, x);
-        READ(QN_DTYPE_U32, uint32_t, x);
-        READ(QN_DTYPE_U16, uint16_t, x);
-        READ(QN_DTYPE_U8, uint8_t, x);
-        READ(QN_DTYPE_BOOL, uint8_t, x != 0);
+        READ_INTEGERS(int64_t);
     default:
         QN_ASSERT(false && "floats travel as f64");
     }
-#undef READ
 }
 
 void qn_dtype_write_f64(void *to, qn_dtype dtype, const double *src, int count)
 {
     char *dst = to;
-#define WRITE(tag, type, expression)                                                               \
-    case tag:                                                                                      \
-        for (int i = 0; i < count; i++) {                                                          \
-            double x = src[i];                                                                     \
-            type y = (type)(expression);                                                           \
-            memcpy(dst + (size_t)i * sizeof y, &y, sizeof y);                                      \
-        }                                                                                          \
-        break
     switch (dtype) {
-        WRITE(QN_DTYPE_F32, float, x);
-        WRITE(QN_DTYPE_F64, double, x);
-        WRITE(QN_DTYPE_F16, uint16_t, f64_to_half(x));
-        WRITE(QN_DTYPE_BF16, uint16_t, f64_to_bf16(x));
-        WRITE(QN_DTYPE_I64, int64_t,
+        WRITE(double, QN_DTYPE_F32, float, x);
+        WRITE(double, QN_DTYPE_F64, double, x);
+        WRITE(double, QN_DTYPE_F16, uint16_t, f64_to_half(x));
+        WRITE(double, QN_DTYPE_BF16, uint16_t, f64_to_bf16(x));
+        WRITE(double, QN_DTYPE_I64, int64_t,
               saturate(x, -9223372036854775808.0, 9223372036854775808.0, INT64_MAX));
-        WRITE(QN_DTYPE_I32, int32_t, saturate(x, INT32_MIN, INT32_MAX + 1.0, INT32_MAX));
-        WRITE(QN_DTYPE_I16, int16_t, saturate(x, INT16_MIN, INT16_MAX, INT16_MAX));
-        WRITE(QN_DTYPE_I8, int8_t, saturate(x, INT8_MIN, INT8_MAX, INT8_MAX));
-        WRITE(QN_DTYPE_U64, uint64_t, saturate_u64(x));
-        WRITE(QN_DTYPE_U32, uint32_t, saturate(x, 0, UINT32_MAX, UINT32_MAX));
-        WRITE(QN_DTYPE_U16, uint16_t, saturate(x, 0, UINT16_MAX, UINT16_MAX));
-        WRITE(QN_DTYPE_U8, uint8_t, saturate(x, 0, UINT8_MAX, UINT8_MAX));
-        WRITE(QN_DTYPE_BOOL, uint8_t, x != 0);
+        WRITE(double, QN_DTYPE_I32, int32_t, saturate(x, INT32_MIN, INT32_MAX + 1.0, INT32_MAX));
+        WRITE(double, QN_DTYPE_I16, int16_t, saturate(x, INT16_MIN, INT16_MAX, INT16_MAX));
+        WRITE(double, QN_DTYPE_I8, int8_t, saturate(x, INT8_MIN, INT8_MAX, INT8_MAX));
+        WRITE(double, QN_DTYPE_U64, uint64_t, saturate_u64(x));
+        WRITE(double, QN_DTYPE_U32, uint32_t, saturate(x, 0, UINT32_MAX, UINT32_MAX));
+        WRITE(double, QN_DTYPE_U16, uint16_t, saturate(x, 0, UINT16_MAX, UINT16_MAX));
+        WRITE(double, QN_DTYPE_U8, uint8_t, saturate(x, 0, UINT8_MAX, UINT8_MAX));
+        WRITE(double, QN_DTYPE_BOOL, uint8_t, x != 0);
     case QN_DTYPE_COUNT:
         break;
     }
-#undef WRITE
 }
 
 void qn_dtype_write_i64(void *to, qn_dtype dtype, const int64_t *src, int count)
 {
     char *dst = to;
-#define WRITE(tag, type, expression)                                                               \
-    case tag:                                                                                      \
-        for (int i = 0; i < count; i++) {                                                          \
-            int64_t x = src[i];                                                                    \
-            type y = (type)(expression);                                                           \
-            memcpy(dst + (size_t)i * sizeof y, &y, sizeof y);                                      \
-        }                                                                                          \
-        break
     switch (dtype) {
-        WRITE(QN_DTYPE_I64, int64_t, x);
-        WRITE(QN_DTYPE_I32, int32_t, x);
-        WRITE(QN_DTYPE_I16, int16_t, x);
-        WRITE(QN_DTYPE_I8, int8_t, x);
-        WRITE(QN_DTYPE_U64, uint64_t, x);
-        WRITE(QN_DTYPE_U32, uint32_t, x);
-        WRITE(QN_DTYPE_U16, uint16_t, x);
-        WRITE(QN_DTYPE_U8, uint8_t, x);
-        WRITE(QN_DTYPE_BOOL, uint8_t, x != 0);
+        WRITE(int64_t, QN_DTYPE_I64, int64_t, x);
+        WRITE(int64_t, QN_DTYPE_I32, int32_t, x);
+        WRITE(int64_t, QN_DTYPE_I16, int16_t, x);
+        WRITE(int64_t, QN_DTYPE_I8, int8_t, x);
+        WRITE(int64_t, QN_DTYPE_U64, uint64_t, x);
+        WRITE(int64_t, QN_DTYPE_U32, uint32_t, x);
+        WRITE(int64_t, QN_DTYPE_U16, uint16_t, x);
+        WRITE(int64_t, QN_DTYPE_U8, uint8_t, x);
+        WRITE(int64_t, QN_DTYPE_BOOL, uint8_t, x != 0);
     default:
         QN_ASSERT(false && "floats travel as f64");
     }
-#undef WRITE
 }
 
 /* `count` elements that lie `step` elements apart, to contiguous elements. */

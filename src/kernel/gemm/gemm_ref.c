@@ -6,29 +6,23 @@
 #include <math.h>
 #include <stddef.h>
 
-#include "kernel/gemm/tile.h"
+#include "kernel/gemm/strip_ref.h"
 
 enum { LANES = 16 };
 
 static void strip(const qn_strip *s)
 {
     for (int64_t i = 0; i < s->rows; i++) {
-        float acc[LANES] = {0};
-        float *c = s->c + i * s->ldc;
+        float acc[LANES];
         const float *b = s->b;
-        for (int j = 0; s->add && j < s->cols; j++)
-            acc[j] = c[j];
+        strip_begin(s, i, acc);
         for (int64_t seg = 0; seg < s->segs; seg++) {
             const float *a = s->a + s->row[i] + s->seg[seg];
             for (int64_t k = 0; k < s->seg_len; k++, b += s->ldb)
                 for (int j = 0; j < s->cols; j++)
                     acc[j] += a[k * s->step] * b[j];
         }
-        for (int j = 0; j < s->cols; j++) {
-            float x = s->bias ? acc[j] + s->bias[j] : acc[j];
-            x = s->added ? x + s->added[i * s->ldc + j] : x;
-            c[j] = s->relu && x < 0 ? 0 : x;
-        }
+        strip_end(s, i, acc);
     }
 }
 
