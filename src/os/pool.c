@@ -15,10 +15,12 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #if defined(__x86_64__)
@@ -31,9 +33,12 @@
 enum {
     THREADS_MAX = 1024,
     RUN_CHUNKS_MAX = 1 << 30, /* a range's ends are 32 bits */
-    SPIN_NS = 20000, /* a training step publishes its next job within this; sleeping costs about as
+    SPIN_NS = 20000,  /* a training step publishes its next job within this; sleeping costs about as
                         much */
-    SPIN_BATCH = 16  /* pauses between looks at the clock */
+    SPIN_BATCH = 16,  /* pauses between looks at the clock */
+    TURN_NS = 700000, /* below a scheduler's slice, 1 to 4 ms */
+    SHARED_NS = 100000000, /* a core on which another process ran counts as shared so long */
+    AWAY_NS = 20000        /* a yield that lets somebody in takes longer */
 };
 
 #define STATE_ACTIVE     0x3FFFu
@@ -50,6 +55,13 @@ typedef struct {
     pthread_t thread;
     int number; /* 1 .. threads - 1; the caller is 0 */
 } pool_worker;
+
+/* A worker's turn on its core, which another process may want too. */
+typedef struct {
+    int64_t began_ns;
+    long preempted;          /* count_preemptions() when last looked at */
+    int64_t shared_until_ns; /* somebody else was on the core not long ago */
+} pool_turn;
 
 /* What is left of a thread's chunks: begin in the upper half, end in the lower. */
 typedef struct {
@@ -121,16 +133,52 @@ static int64_t claim(pool_range *range, bool front)
     }
 }
 
-static void run_chunks(qn_pool *pool, int worker)
+/* How often the system took the core from this thread, which was not done with it. */
+static long count_preemptions(void)
 {
-    int64_t chunk;
-    while ((chunk = claim(&pool->ranges[worker], true)) >= 0)
-        pool->fn(pool->context, pool->chunk_first + chunk, worker);
-    for (int i = 1; i < pool->threads; i++) {
-        pool_range *other = &pool->ranges[(worker + i) % pool->threads];
-        while ((chunk = claim(other, false)) >= 0)
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+/* A core that is shared is taken away in the midst of a chunk, and everybody waits for that chunk
+ * until the other process's slice ends. So a worker that was preempted leaves the job after a while
+ * and lets the other in of its own accord, while the threads that run take what is left. */
+static bool is_turn_over(pool_turn *turn)
+{
+    int64_t now_ns = qn_now_ns();
+    if (now_ns - turn->began_ns < TURN_NS)
+        return false;
+    long preempted = count_preemptions();
+    if (preempted != turn->preempted)
+        turn->shared_until_ns = now_ns + SHARED_NS;
+    turn->preempted = preempted;
+    turn->began_ns = now_ns;
+    return now_ns < turn->shared_until_ns;
+}
+
+static void give_way(pool_turn *turn)
+{
+    int64_t since_ns = qn_now_ns();
+    sched_yield();
+    turn->began_ns = qn_now_ns();
+    if (turn->began_ns - since_ns > AWAY_NS)
+        turn->shared_until_ns = turn->began_ns + SHARED_NS;
+    turn->preempted = count_preemptions(); /* a yield counts as one */
+}
+
+/* Runs chunks until none is left; false: a turn, where there is one, ended before. */
+static bool run_chunks(qn_pool *pool, int worker, pool_turn *turn)
+{
+    for (int i = 0; i < pool->threads; i++) {
+        pool_range *range = &pool->ranges[(worker + i) % pool->threads];
+        int64_t chunk;
+        while ((chunk = claim(range, i == 0)) >= 0) {
             pool->fn(pool->context, pool->chunk_first + chunk, worker);
+            if (turn && is_turn_over(turn))
+                return false;
+        }
     }
+    return true;
 }
 
 /* Is there a job that this worker has not seen? */
@@ -190,14 +238,19 @@ static void *worker_main(void *argument)
     snprintf(name, sizeof name, "quern-%d", self->number);
     pthread_setname_np(pthread_self(), name);
     qn_flush_denormals();
+    pool_turn turn = {0};
     uint32_t seen = 0; /* no job has generation 0 before the first wrap */
     while (!atomic_load(&pool->stopping)) {
         uint32_t state = await_job(pool, seen);
         if (!join_job(pool, state, seen))
             continue;
         seen = state & STATE_GENERATION;
-        run_chunks(pool, self->number);
+        bool finished = run_chunks(pool, self->number, &turn);
         leave_job(pool);
+        if (!finished) {
+            give_way(&turn);
+            seen = 0; /* what is left of the job is still wanted */
+        }
     }
     return NULL;
 }
@@ -257,7 +310,7 @@ void qn_pool_run(qn_pool *pool, qn_pool_fn fn, void *context, int64_t chunks)
         pool->chunk_first = first;
         pool->chunks = left < RUN_CHUNKS_MAX ? left : RUN_CHUNKS_MAX;
         publish(pool);
-        run_chunks(pool, 0);
+        run_chunks(pool, 0, NULL);
         finish(pool);
     }
 }

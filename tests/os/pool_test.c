@@ -12,6 +12,7 @@
 enum { CHUNKS = 1000 };
 
 typedef struct {
+    int64_t chunk_ns; /* how long a chunk keeps its core */
     _Atomic int runs[CHUNKS];
     _Atomic int bad_worker;
     int threads;
@@ -26,11 +27,13 @@ static void count_chunk(void *context, int64_t chunk, int worker)
         atomic_store(&j->bad_worker, 1);
     else
         j->plain_sum[worker] += chunk;
+    for (int64_t until_ns = j->chunk_ns ? qn_now_ns() + j->chunk_ns : 0; qn_now_ns() < until_ns;)
+        ;
 }
 
-static void check_all_once(qn_pool *pool, int64_t chunks)
+static void check_all_once(qn_pool *pool, int64_t chunks, int64_t chunk_ns)
 {
-    job j = {.threads = qn_pool_threads(pool)};
+    job j = {.chunk_ns = chunk_ns, .threads = qn_pool_threads(pool)};
     int64_t sum = 0;
     qn_pool_run(pool, count_chunk, &j, chunks);
     for (int i = 0; i < CHUNKS; i++)
@@ -51,17 +54,29 @@ static void pool_runs_every_chunk_once(void **state)
         assert_ok(qn_pool_create(threads[i], &pool, &err), &err);
         assert_int_equal(qn_pool_threads(pool), threads[i]);
         for (int64_t chunks = 0; chunks < 20; chunks++)
-            check_all_once(pool, chunks);
+            check_all_once(pool, chunks, 0);
         for (int round = 0; round < 200; round++)
-            check_all_once(pool, CHUNKS);
+            check_all_once(pool, CHUNKS, 0);
         qn_pool_destroy(pool);
     }
+}
+
+/* More threads than cores preempt one another: workers leave jobs, let others in and come back. */
+static void pool_runs_every_chunk_once_on_shared_cores(void **state)
+{
+    (void)state;
+    qn_pool *pool = NULL;
+    qn_error err = {0};
+    assert_ok(qn_pool_create(2 * qn_pool_default_threads() + 1, &pool, &err), &err);
+    for (int round = 0; round < 5; round++)
+        check_all_once(pool, CHUNKS, 100000);
+    qn_pool_destroy(pool);
 }
 
 static void pool_of_null_is_serial(void **state)
 {
     (void)state;
-    check_all_once(NULL, 5);
+    check_all_once(NULL, 5, 0);
     assert_int_equal(qn_pool_threads(NULL), 1);
 }
 
@@ -74,7 +89,7 @@ static void pool_wakes_sleeping_workers(void **state)
     assert_ok(qn_pool_create(4, &pool, &err), &err);
     for (int round = 0; round < 30; round++) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        check_all_once(pool, 100);
+        check_all_once(pool, 100, 0);
     }
     qn_pool_destroy(pool);
 }
@@ -100,7 +115,7 @@ static void idle_pool_burns_no_cpu(void **state)
     qn_pool *pool = NULL;
     qn_error err = {0};
     assert_ok(qn_pool_create(2, &pool, &err), &err);
-    check_all_once(pool, 10);
+    check_all_once(pool, 10, 0);
     nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     int64_t before_ns = qn_cpu_time_ns();
     nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
@@ -160,6 +175,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_runs_every_chunk_once),
+        cmocka_unit_test(pool_runs_every_chunk_once_on_shared_cores),
         cmocka_unit_test(pool_of_null_is_serial),
         cmocka_unit_test(pool_wakes_sleeping_workers),
         cmocka_unit_test(pool_runs_more_jobs_than_its_generation_counts),
