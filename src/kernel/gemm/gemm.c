@@ -47,7 +47,7 @@ enum {
     LARGE_BLOCK_M = 24,      /* whole tiles of every height, and no long wait for the last chunk */
     LARGE_K = 1024,          /* of a pass; each costs a tile some 100 cycles beside 12 for each k */
     TRANS_K = 512, /* where A is read down its columns, and L2 keeps those for the next rows */
-    FAR_COLUMN_BYTES = 8192, /* but columns so far apart fall on each other there: A is copied */
+    FAR_COLUMN_BYTES = 4096, /* but columns so far apart fall on each other there: A is copied */
     COPY_A_K = 384, /* by each worker, where groups of panels are wide, being shallow, ... */
     COPY_A_M = 96,  /* in pieces of so many rows; ... */
     SHARED_BYTES = 8 << 20,  /* else once for all threads, so much at a time, ... */
@@ -67,7 +67,8 @@ typedef struct {
     int64_t blocks_m, blocks_n, batches;
     bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
     bool share_a;                 /* all threads copy A of a pass for each other */
-    bool large; /* chunks run down the rows of a group, whose copy of B the worker keeps */
+    bool down_first; /* chunks run down the rows, so that a core reads a part of B; else of A, ... */
+    bool large;      /* whose group of panels in a copy the worker keeps */
     size_t worker_bytes;
     float *shared_a; /* [tile][k][SHARED_ROWS] */
     char *scratch;
@@ -108,7 +109,7 @@ static void job_plan_large(job *j, const qn_gemm *g)
 {
     const int64_t line = g->m * (int64_t)sizeof(float); /* bytes of A for one k */
     bool far = g->trans_a && g->lda * (int64_t)sizeof(float) >= FAR_COLUMN_BYTES;
-    j->large = j->copy_b = true;
+    j->large = j->down_first = j->copy_b = true;
     j->share_a = far && g->k > COPY_A_K && line * BLOCK_K <= SHARED_BYTES;
     j->copy_a = far && !j->share_a;
     int64_t depth = j->share_a   ? qn_min_i64(LARGE_K, SHARED_BYTES / line)
@@ -144,6 +145,7 @@ static void job_plan(job *j, const qn_gemm *g)
     j->block_k = whole_k || g->k < BLOCK_K ? g->k : BLOCK_K;
     j->panels = qn_tile_panels(j->kernels, g->n);
     j->block_m = qn_min_i64(g->m, BLOCK_M);
+    j->down_first = g->n > g->m; /* B is the larger one */
     if (!j->copy_b) { /* smaller blocks cost nothing then, and give every core some */
         int64_t rows = CHUNK_FLOPS / ((int64_t)2 * PANEL_MAX * (g->k + 1)) / 16 * 16;
         j->block_m = qn_min_i64(j->block_m, qn_max_i64(rows, 16));
@@ -438,8 +440,8 @@ static void block_find(block *w, const job *j, int64_t chunk)
         w->b += step * g->batch_b[i];
         w->c += step * g->batch_c[i];
     }
-    int64_t down = j->large ? in_batch % j->blocks_m : in_batch / j->blocks_n;
-    int64_t across = j->large ? in_batch / j->blocks_m : in_batch % j->blocks_n;
+    int64_t down = j->down_first ? in_batch % j->blocks_m : in_batch / j->blocks_n;
+    int64_t across = j->down_first ? in_batch / j->blocks_m : in_batch % j->blocks_n;
     w->row = down * j->block_m;
     w->rows = qn_min_i64(j->block_m, g->m - w->row);
     w->c += w->row * g->ldc;
