@@ -1,6 +1,6 @@
 /*
  * Attention at every level against double precision: sizes around the blocks, shared heads, windows, masks, lengths;
- * and the same bits for any number of threads. Narrow, the factors are numbers of bf16 and what the kernel itself rounds (weights
+ * and the same bits for any number of threads. By pairs of bf16, tiles in plain C among them, the factors are such numbers and what the kernel itself rounds (weights
  * and their slopes, by 2^-8) is bounded with them.
  */
 #include "kernel_testing.h"
@@ -84,8 +84,7 @@ static void bench_run(bench *b, unsigned given, qn_pool *pool, int threads)
     const float *seen_at[4];
     for (int f = 0; f < 4; f++) {
         store[f] = calloc((size_t)factors[f]->count + 1, sizeof *store[f]);
-        seen_at[f] =
-            io.narrow ? narrowed(factors[f], io.halves >> f & 1, store[f]) : factors[f]->at;
+        seen_at[f] = io.pairs ? narrowed(factors[f], io.halves >> f & 1, store[f]) : factors[f]->at;
     }
     io.q = seen_at[0];
     io.k = seen_at[1];
@@ -172,7 +171,7 @@ static void check_near(float got, bounded want, double least)
 /* One query of one head: checks y, lse and dq; adds to dk and dv. */
 static void check_query(const bench *b, int64_t n, int64_t h, int64_t i, bounded *dk, bounded *dv)
 {
-    const double unit = b->io.narrow ? 0x1p-8 : 0;
+    const double unit = b->io.pairs ? 0x1p-8 : 0;
     const qn_attention *io = &b->io;
     int64_t wide = io->value_dim, kv = h / (io->heads / io->kv_heads);
     int64_t at = (n * io->queries + i) * io->heads + h;
@@ -264,7 +263,6 @@ static void attention_matches_double(void **state)
     };
     FOR_EACH_LEVEL(level)
     {
-        (void)level;
         qn_pool *pool = pool_of(2);
         for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
             qn_attention io = {.batch = cases[i].batch,
@@ -279,9 +277,9 @@ static void attention_matches_double(void **state)
                                .causal = cases[i].causal,
                                .window = cases[i].window};
             check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
-            io.narrow = qn_attention_narrow();
-            for (io.halves = (unsigned)(i % 5); io.narrow && io.halves < 16; io.halves += 5)
-                check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
+            for (io.pairs = pairs_at(level); io.pairs; io.pairs = pairs_next(io.pairs))
+                for (io.halves = (unsigned)(i % 5); io.halves < 16; io.halves += 5)
+                    check(io, cases[i].masks, cases[i].given, i % 2 ? pool : NULL);
         }
         qn_pool_destroy(pool);
     }
@@ -299,8 +297,9 @@ static void attention_gives_the_same_bits_for_any_thread_count(void **state)
                        .value_dim = 24,
                        .scale = 0.3f,
                        .causal = true};
-    for (int narrow = 0; narrow <= qn_attention_narrow(); narrow++) {
-        io.narrow = narrow;
+    const qn_pairs_kernels *const kernels[] = {NULL, &qn_pairs_soft, qn_pairs()};
+    for (int i = 0; i < (qn_pairs() ? 3 : 2); i++) {
+        io.pairs = kernels[i];
         bench first = bench_make(io, 0);
         for (int p = 0; p < POOLS; p++) {
             qn_pool *pool = pool_of(pool_threads[p]);

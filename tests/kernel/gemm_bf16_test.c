@@ -160,6 +160,7 @@ static void check_all(const product *p, qn_cpu_level_id level)
     if (level == QN_CPU_PORTABLE) { /* the same at every level */
         check(p, (way){.blocks = &qn_bf16_tiles_soft});
         check(p, (way){.pairs = &qn_pairs_ref});
+        check(p, (way){.pairs = &qn_pairs_soft});
     }
     if (qn_pairs())
         check(p, (way){.pairs = qn_pairs()});
@@ -247,6 +248,7 @@ static void products_give_the_same_bits_on_any_threads(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         check_bits(&cases[i], (way){.blocks = &qn_bf16_tiles_soft});
         check_bits(&cases[i], (way){.pairs = &qn_pairs_ref});
+        check_bits(&cases[i], (way){.pairs = &qn_pairs_soft});
         FOR_EACH_LEVEL(level)
         {
             check_bits(&cases[i], (way){.blocks = &qn_bf16_widen});

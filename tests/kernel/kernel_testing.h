@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "kernel/gemm/pairs.h"
 #include "os/cpu.h"
 #include "os/pool.h"
 
@@ -91,6 +92,19 @@ static inline double ulp_error(float got, double want)
 #define FOR_EACH_LEVEL(level)                                                                      \
     for (qn_cpu_level_id level = QN_CPU_PORTABLE; level < QN_CPU_LEVELS; level++)                  \
         if (qn_cpu_limit(level) == level)
+
+/* Kernels of pairs of bf16: in plain C at the lowest level, and by tiles in plain C; then this machine's. */
+static inline const qn_pairs_kernels *pairs_at(qn_cpu_level_id level)
+{
+    return level == QN_CPU_PORTABLE ? &qn_pairs_ref : qn_pairs();
+}
+static inline const qn_pairs_kernels *pairs_next(const qn_pairs_kernels *kernels)
+{
+    return kernels == &qn_pairs_ref ? &qn_pairs_soft : NULL;
+}
+#define FOR_EACH_PAIRS(kernels)                                                                    \
+    FOR_EACH_LEVEL(level_)                                                                         \
+    for (const qn_pairs_kernels *kernels = pairs_at(level_); kernels; kernels = pairs_next(kernels))
 
 enum { POOLS = 3 };
 static const int pool_threads[POOLS] = {1, 2, 7};

@@ -34,7 +34,7 @@ static unsigned find_halves(const qn_bind *bind, int q)
 
 bool qn_bind_attention_takes_bf16(const qn_bind *bind)
 {
-    return bind->narrow && qn_attention_narrow();
+    return bind->narrow && qn_pairs();
 }
 
 static void describe_mask(const qn_bind *bind, int mask, qn_attention *io)
@@ -87,8 +87,8 @@ static void describe(const qn_bind *bind, int q, int mask, const qn_shape *lse, 
                          .softcap = (float)qn_op_attr_f(types, "softcap"),
                          .causal = qn_op_attr_i(types, "is_causal") != 0,
                          .window = qn_op_attr_i(types, "window"),
-                         .narrow = qn_bind_attention_takes_bf16(bind)};
-    if (io->narrow)
+                         .pairs = bind->narrow ? qn_pairs() : NULL};
+    if (io->pairs)
         io->halves = find_halves(bind, q);
     io->kv_heads = qs->rank == 4 ? ks->dims[2] : kv ? kv : io->heads;
     io->dim = qs->rank == 4 ? qs->dims[last] : qs->dims[last] / io->heads;
@@ -131,7 +131,7 @@ static bool bind_forward(const qn_bind *bind)
     args->y = bind->outputs[0].data;
     args->lse = bind->wanted[1] ? bind->outputs[1].data : NULL;
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_forward, io.narrow ? "attention bf16" : "attention");
+    return qn_bind_to(bind, run_forward, io.pairs ? "attention bf16" : "attention");
 }
 
 typedef struct {

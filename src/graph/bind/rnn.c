@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "graph/bind/bind.h"
-#include "kernel/gemm/pairs.h"
 #include "kernel/rnn/rnn.h"
 
 static bool has(const qn_bind *bind, int input)
@@ -44,7 +43,7 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
                    .hidden = r->dims[2],
                    .batch_first = batch_first,
                    .reverse = is_word(bind, "direction", "reverse"),
-                   .narrow = bind->narrow,
+                   .pairs = bind->narrow ? qn_pairs() : NULL,
                    .x = bind->inputs[0].data,
                    .weight = bind->inputs[1].data,
                    .recurrent = bind->inputs[2].data,
@@ -59,11 +58,6 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
                  (name != 'L' || !qn_op_attr_i(bind->types, "input_forget"));
     io->reset_first = name == 'G' && !qn_op_attr_i(bind->types, "linear_before_reset");
     return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
-}
-
-static bool by_pairs(const qn_rnn *io)
-{
-    return io->narrow && qn_pairs();
 }
 
 typedef struct {
@@ -101,7 +95,7 @@ static bool bind_forward(const qn_bind *bind)
                                    .c = lstm ? bind->outputs[2].data : NULL,
                                    .kept = wanted(bind, lstm ? 3 : 2)};
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_forward, by_pairs(&io) ? "recurrent bf16" : "recurrent");
+    return qn_bind_to(bind, run_forward, io.pairs ? "recurrent bf16" : "recurrent");
 }
 
 typedef struct {
@@ -150,8 +144,7 @@ static bool bind_grad(const qn_bind *bind)
                                .slopes = bind->outputs[lstm ? 6 : 5].data,
                                .slopes_wanted = bind->wanted[lstm ? 6 : 5]};
     args->scratch = bind->scratch;
-    return qn_bind_to(bind, run_grad,
-                      by_pairs(&io) ? "recurrent gradient bf16" : "recurrent gradient");
+    return qn_bind_to(bind, run_grad, io.pairs ? "recurrent gradient bf16" : "recurrent gradient");
 }
 
 const qn_binding qn_bindings_rnn[] = {

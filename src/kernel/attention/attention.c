@@ -36,7 +36,7 @@ static void block_carve(const qn_attention *io, block *w, qn_carve *carve)
     w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
     w->result = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_QUERIES * sizeof(float));
     w->queries = w->values = NULL;
-    if (!io->narrow)
+    if (!io->pairs)
         return;
     size_t pairs = (size_t)(io->dim + 1) / 2;
     w->queries = qn_carve_take(carve, pairs * QN_ATTENTION_QUERIES * sizeof *w->queries);
@@ -110,7 +110,7 @@ static void block_keys_narrow(const job *j, block *w, int64_t key, int64_t count
     for (int64_t r = 0; r < w->rows; r++) {
         float *s = w->scores + r * QN_ATTENTION_PITCH;
         block_row(j, w, r, key, count, first);
-        j->common.pairs->of_f32.line((uint32_t *)(void *)s, s, count);
+        io->pairs->of_f32.line((uint32_t *)(void *)s, s, count);
     }
     qn_attention_pack(&j->common, QN_ATTENTION_V)
         ->join(w->values, io->value_dim,
@@ -124,11 +124,11 @@ static void block_keys_narrow(const job *j, block *w, int64_t key, int64_t count
 
 static void block_keys(const job *j, block *w, int64_t key, int64_t count, bool first)
 {
-    if (j->common.pairs) {
+    const qn_attention *io = j->common.io;
+    if (io->pairs) {
         block_keys_narrow(j, w, key, count, first);
         return;
     }
-    const qn_attention *io = j->common.io;
     int64_t q_row = io->heads * io->dim, k_row = io->kv_heads * io->dim;
     int64_t v_row = io->kv_heads * io->value_dim;
     const float *q = io->q + (w->b * io->queries + w->i) * q_row + w->h * io->dim;
@@ -169,6 +169,7 @@ static void blocks_range(void *context, int64_t from, int64_t to, int worker)
     block w;
     qn_carve carve = {.base = j->scratch + (size_t)worker * j->worker_bytes};
     block_carve(io, &w, &carve);
+    qn_tile_begin(j->common.tile);
     for (int64_t at = from; at < to; at++) {
         int64_t head = at / j->blocks, first, end;
         w.b = head / io->heads;
@@ -181,12 +182,13 @@ static void blocks_range(void *context, int64_t from, int64_t to, int worker)
             w.sum[r] = 0;
         }
         qn_attention_block_range(io, w.b, w.i, w.rows, &first, &end);
-        if (j->common.pairs)
+        if (io->pairs)
             block_pack_queries(j, &w);
         for (int64_t key = first; key < end; key += QN_ATTENTION_KEYS)
             block_keys(j, &w, key, qn_min_i64(QN_ATTENTION_KEYS, end - key), key == first);
         block_finish(j, &w, first < end);
     }
+    qn_tile_end(j->common.tile);
 }
 
 void qn_attention_f32(qn_pool *pool, const qn_attention *io, float *y, float *lse, void *scratch)

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/gemm/pairs.h"
 #include "os/pool.h"
 
 /*
@@ -25,8 +26,8 @@
  * softcap > 0: scores become softcap * tanh(score / softcap) before the mask.
  * starts: query i of row b stands at position starts[b] + i among the keys (NULL: at i).
  * slopes: head h subtracts slopes[h] times the distance from each score (NULL: none).
- * narrow: products read their factors (q, k, v, dy, and the weights and slopes between) as bf16 and sum in f32, where
- * qn_attention_narrow says so; softmax and results are f32. halves: which of q, k, v and dy are bf16 in memory then, their
+ * pairs: not NULL, products read their factors (q, k, v, dy, and the weights and slopes between) as bf16, pairs of it
+ * (qn_pairs), and sum in f32; softmax and results are f32. halves: which of q, k, v and dy are bf16 in memory then, their
  * pointers notwithstanding (QN_ATTENTION_Q, ...); the others are rounded as they are packed.
  */
 typedef struct {
@@ -40,16 +41,14 @@ typedef struct {
     const float *bias;
     const uint8_t *allowed;
     int64_t mask_batch, mask_head;
-    bool narrow;
+    const qn_pairs_kernels *pairs;
     unsigned halves;
 } qn_attention;
 
 enum { QN_ATTENTION_Q = 1, QN_ATTENTION_K = 2, QN_ATTENTION_V = 4, QN_ATTENTION_DY = 8 };
-/* Whether the CPU level in force has products of bf16 for attention; `narrow` must not be set otherwise. */
-bool qn_attention_narrow(void);
 
 /* y and lse [batch, heads, queries] (-inf where a query sees no key; may be NULL).
- * Accuracy: as a softmax in f32: relative to sum |p v|, about (dim + keys) eps; narrow: 2^-8 for each rounded factor. */
+ * Accuracy: as a softmax in f32: relative to sum |p v|, about (dim + keys) eps; of pairs: 2^-8 for each rounded factor. */
 size_t qn_attention_scratch_bytes(const qn_attention *io, int threads);
 void qn_attention_f32(qn_pool *pool, const qn_attention *io, float *y, float *lse, void *scratch);
 

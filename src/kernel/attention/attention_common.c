@@ -10,16 +10,9 @@
 qn_attention_job qn_attention_job_make(const qn_attention *io)
 {
     static const qn_attention_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_attention_f32);
-    const qn_pairs_kernels *pairs = io->narrow ? qn_pairs() : NULL;
     return (qn_attention_job){.io = io,
-                              .tile = pairs ? pairs->tile : qn_tile_f32(),
-                              .pairs = pairs,
+                              .tile = io->pairs ? io->pairs->tile : qn_tile_f32(),
                               .rows = rows[qn_cpu_level()]};
-}
-
-bool qn_attention_narrow(void)
-{
-    return qn_pairs() != NULL;
 }
 
 const void *qn_attention_at(const qn_attention *io, unsigned which, const float *data,
@@ -32,7 +25,7 @@ const void *qn_attention_at(const qn_attention *io, unsigned which, const float 
 
 const qn_pairs_pack *qn_attention_pack(const qn_attention_job *j, unsigned which)
 {
-    return j->io->halves & which ? &j->pairs->of_bf16 : &j->pairs->of_f32;
+    return j->io->halves & which ? &j->io->pairs->of_bf16 : &j->io->pairs->of_f32;
 }
 
 void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_attention_side a,

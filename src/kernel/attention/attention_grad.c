@@ -48,7 +48,7 @@ static void head_carve(const qn_attention *io, head *w, qn_carve *carve)
     w->values = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_PITCH * sizeof(float));
     w->delta = qn_carve_take(carve, (size_t)io->queries * sizeof(float));
     w->pairs = (narrow_head){0};
-    if (!io->narrow)
+    if (!io->pairs)
         return;
     enum { ROWS = QN_ATTENTION_QUERIES, HALF = QN_ATTENTION_QUERIES / 2 };
     size_t word = sizeof(uint32_t), dim = (size_t)io->dim, wide = (size_t)io->value_dim;
@@ -175,10 +175,10 @@ static void block_pair_narrow(const job *j, const head *w, int64_t i, int64_t ro
     /* For these queries alone: an odd last key must not bring in the one behind it, which may be anything. */
     qn_attention_pack(c, QN_ATTENTION_K)
         ->join(n->k, dim, qn_attention_at(io, QN_ATTENTION_K, io->k, k_at), k_row, count, dim);
-    c->pairs->of_f32.join(n->p, pitch, w->p, pitch, rows, count);
-    c->pairs->of_f32.join(n->ds, pitch, w->ds, pitch, rows, count);
+    io->pairs->of_f32.join(n->p, pitch, w->p, pitch, rows, count);
+    io->pairs->of_f32.join(n->ds, pitch, w->ds, pitch, rows, count);
     for (int64_t r = 0; r < rows; r++)
-        c->pairs->of_f32.line((uint32_t *)(void *)(w->ds + r * pitch), w->ds + r * pitch, count);
+        io->pairs->of_f32.line((uint32_t *)(void *)(w->ds + r * pitch), w->ds + r * pitch, count);
     qn_attention_product(c, j->grad->dv + v_at, v_row,
                          (qn_attention_side){qn_attention_words(n->p), 1, pitch},
                          qn_attention_words(n->dy), wide, count, wide, row_pairs, true);
@@ -196,7 +196,7 @@ static void pack_keys(const job *j, const head *w, int64_t key, int64_t count)
     int64_t k_row = io->kv_heads * io->dim, v_row = io->kv_heads * io->value_dim;
     int64_t at = w->b * io->keys + key;
     int64_t k_at = at * k_row + w->kv * io->dim, v_at = at * v_row + w->kv * io->value_dim;
-    if (!j->common.pairs) {
+    if (!io->pairs) {
         j->common.tile->transpose(w->keys, QN_ATTENTION_PITCH, io->k + k_at, k_row, io->dim, count);
         j->common.tile->transpose(w->values, QN_ATTENTION_PITCH, io->v + v_at, v_row, io->value_dim,
                                   count);
@@ -237,8 +237,8 @@ static void head_run(const job *j, const head *w)
             int64_t rows = qn_min_i64(QN_ATTENTION_QUERIES, io->queries - i), first, end;
             qn_attention_block_range(io, w->b, i, rows, &first, &end);
             if (key < end && key + count > first)
-                (j->common.pairs ? block_pair_narrow : block_pair)(j, w, i, rows, key,
-                                                                   qn_min_i64(count, end - key));
+                (io->pairs ? block_pair_narrow : block_pair)(j, w, i, rows, key,
+                                                             qn_min_i64(count, end - key));
         }
     }
 }
@@ -251,6 +251,7 @@ static void heads_range(void *context, int64_t from, int64_t to, int worker)
     head w;
     qn_carve carve = {.base = j->scratch + (size_t)worker * j->worker_bytes};
     head_carve(io, &w, &carve);
+    qn_tile_begin(j->common.tile);
     for (int64_t at = from; at < to; at++) {
         w.b = at / io->kv_heads;
         w.kv = at % io->kv_heads;
@@ -263,6 +264,7 @@ static void heads_range(void *context, int64_t from, int64_t to, int worker)
         for (w.h = w.kv * group; w.h < (w.kv + 1) * group; w.h++)
             head_run(j, &w);
     }
+    qn_tile_end(j->common.tile);
 }
 
 void qn_attention_grad_f32(qn_pool *pool, const qn_attention *io, const qn_attention_grad *grad,

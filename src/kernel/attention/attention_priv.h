@@ -7,7 +7,6 @@
 
 #include "kernel/attention/attention.h"
 #include "kernel/attention/attention_table.h"
-#include "kernel/gemm/pairs.h"
 
 enum {
     QN_ATTENTION_QUERIES =
@@ -20,8 +19,7 @@ enum {
 
 typedef struct {
     const qn_attention *io;
-    const qn_tile_kernels *tile;   /* of f32, or of pairs */
-    const qn_pairs_kernels *pairs; /* NULL = products of f32 */
+    const qn_tile_kernels *tile; /* of f32, or of pairs */
     const qn_attention_kernels *rows;
 } qn_attention_job;
 

@@ -1,18 +1,19 @@
 /*
- * The tile operations that amx_body.h is written in, as AMX instructions: eight tiles of 16 rows of 64 bytes.
- * soft_tiles.h has the same in plain C. Tile numbers stand without parentheses: GCC pastes them into register names.
+ * The tile operations that amx_body.h and strip_amx_body.h are written in, as AMX instructions: eight tiles of 16 rows of
+ * 64 bytes. soft_tiles.h has the same in plain C. Tile numbers stand without parentheses: GCC pastes them into register names.
  */
 #ifndef QN_KERNEL_AMX_TILES_H
 #define QN_KERNEL_AMX_TILES_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "os/cpu.h"
 
-/* GCC 12 does not say that a tile load reads memory: what was packed must be written before the first one. */
 /* Every CPU with tiles has these instructions, too. */
-#define TILE_PAIRS                           qn_pairs_avx512bf16
+#define TILE_PAIRS qn_pairs_avx512bf16
+/* GCC 12 does not say that a tile load reads memory: what was packed must be written before the first one. */
 #define TILES                                __asm__ volatile("" ::: "memory")
 #define TILES_WROTE                          __asm__ volatile("" ::: "memory") /* and so must what is packed later */
 #define TILE_ZERO(tile)                      _tile_zero(tile)
@@ -39,6 +40,32 @@ static void tiles_begin(void)
 static void tiles_end(void)
 {
     _tile_release();
+}
+
+static inline __mmask16 tile_first(int words)
+{
+    return (__mmask16)((1U << words) - 1);
+}
+
+/* A line of a tile in the making: `words` of src, zeros behind them. */
+static inline void tile_line(float *dst, const float *src, int words)
+{
+    _mm512_storeu_ps(dst, _mm512_maskz_loadu_ps(tile_first(words), src));
+}
+
+/* As a strip ends (tile.h): up to 16 sums to C. dst may be src; NULL = none to add. */
+static inline void tile_end_line(float *dst, const float *src, int words, const float *bias,
+                                 const float *added, bool relu)
+{
+    __mmask16 m = tile_first(words);
+    __m512 x = _mm512_maskz_loadu_ps(m, src);
+    if (bias)
+        x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(m, bias));
+    if (added)
+        x = _mm512_add_ps(x, _mm512_maskz_loadu_ps(m, added));
+    if (relu) /* NaN, as the second operand, stays */
+        x = _mm512_max_ps(_mm512_setzero_ps(), x);
+    _mm512_mask_storeu_ps(dst, m, x);
 }
 
 #endif

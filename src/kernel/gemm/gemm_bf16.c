@@ -38,6 +38,12 @@ static const qn_bf16_kernels *bf16_kernels(void)
     return &qn_bf16_widen;
 }
 
+/* Pairs go before widening; tiles have blocks of their own, which go before strips of pairs by tiles. */
+static const qn_pairs_kernels *pairs_kernels(void)
+{
+    return bf16_kernels() == &qn_bf16_widen ? qn_pairs() : NULL;
+}
+
 static void job_plan(job *j, const qn_bf16_product *product, const qn_bf16_kernels *kernels)
 {
     const qn_gemm *g = product->gemm;
@@ -112,15 +118,17 @@ void qn_gemm_bf16_by(const qn_bf16_kernels *kernels, qn_pool *pool, const qn_bf1
 
 size_t qn_gemm_bf16_scratch_bytes(const qn_bf16_product *product, int threads)
 {
-    if (qn_pairs())
-        return qn_gemm_pairs_scratch_bytes(qn_pairs(), product, threads);
+    const qn_pairs_kernels *pairs = pairs_kernels();
+    if (pairs)
+        return qn_gemm_pairs_scratch_bytes(pairs, product, threads);
     return qn_gemm_bf16_scratch_by(bf16_kernels(), product, threads);
 }
 
 void qn_gemm_bf16(qn_pool *pool, const qn_bf16_product *product, void *scratch)
 {
-    if (qn_pairs())
-        qn_gemm_pairs(qn_pairs(), pool, product, scratch);
+    const qn_pairs_kernels *pairs = pairs_kernels();
+    if (pairs)
+        qn_gemm_pairs(pairs, pool, product, scratch);
     else
         qn_gemm_bf16_by(bf16_kernels(), pool, product, scratch);
 }

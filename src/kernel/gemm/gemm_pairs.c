@@ -5,7 +5,7 @@
  * products half a cycle for each 32 columns (A) or rows (B); so what several blocks read is packed once, by all threads,
  * before they start, and the rest by the block that reads it, while it lies in the nearest caches:
  *
- *      B  [panel][k / 2][48]    once if there are several blocks of rows, else by its block
+ *      B  [panel][k / 2][pitch]  once if there are several blocks of rows, else by its block
  *      A  [row][k / 2], or [k / 2][row] where it is transposed: once if there is one block of rows, else by its block
  *
  * Where B is packed once, slices of it bound the memory. Sums of an element are one chain in rising k on every path.
@@ -21,7 +21,6 @@ enum {
         256, /* of k at once: 48 KiB of a panel of B, all of L1, read from L2 at a quarter of its speed */
     ROWS_WHOLE = 256,      /* up to this A is one block of rows, which bounds the row table too */
     ROWS_MANY = 128,       /* of a block beside others: 128 KiB of A, a part of L2 beside C */
-    PANEL_MAX = 48,        /* columns of the widest register tile */
     PANELS_MAX = 16,       /* of a block: 384 KiB of C */
     CHUNK_FLOPS = 4 << 20, /* about 8 us */
     CHUNKS = 24, /* blocks wanted of a large product, so that no core waits long for the last one */
@@ -39,6 +38,7 @@ typedef struct {
     const qn_pairs_kernels *kernels;
     const qn_pairs_pack *pack_a, *pack_b;
     int64_t batches, pairs, panels;
+    int64_t pitch; /* of a panel of B: the most columns it has */
     int64_t block_m, panels_per_block, blocks_m, blocks_n;
     bool lies, share_a, share_b; /* lies: A's rows are read in place */
     int64_t slice_pairs, slice_panels;
@@ -84,7 +84,7 @@ static void plan_slices(job *j)
         j->slice_pairs = qn_min_i64(j->pairs, SLICE_PAIRS);
     if (j->share_b) {
         int64_t most =
-            SLICE_BYTES / (int64_t)sizeof(uint32_t) / PANEL_MAX / qn_max_i64(j->slice_pairs, 1);
+            SLICE_BYTES / (int64_t)sizeof(uint32_t) / j->pitch / qn_max_i64(j->slice_pairs, 1);
         j->slice_panels = qn_min_i64(j->panels, qn_max_i64(most, PANELS_MAX));
     }
 }
@@ -99,7 +99,7 @@ static void own_carve(const job *j, own *w, qn_carve *carve)
     int64_t depth = qn_min_i64(j->pairs, BLOCK_PAIRS);
     bool own_a = !j->lies && !j->share_a;
     w->a = own_a ? qn_carve_take(carve, (size_t)(j->block_m * depth) * sizeof *w->a) : NULL;
-    w->b = !j->share_b ? qn_carve_take(carve, (size_t)(PANEL_MAX * depth) * sizeof *w->b) : NULL;
+    w->b = !j->share_b ? qn_carve_take(carve, (size_t)(j->pitch * depth) * sizeof *w->b) : NULL;
 }
 
 /* Whether A's rows are pairs as they lie. */
@@ -123,7 +123,8 @@ static void job_plan(job *j, const qn_pairs_kernels *kernels, const qn_bf16_prod
                .pack_b = product->wide_b ? &kernels->of_f32 : &kernels->of_bf16,
                .batches = 1,
                .pairs = divide_up(g->k, 2),
-               .panels = qn_tile_panels(kernels->tile, g->n)};
+               .panels = qn_tile_panels(kernels->tile, g->n),
+               .pitch = (int64_t)kernels->tile->lanes * kernels->tile->vecs_max};
     j->lies = ready;
     for (int i = 0; i < g->batch_rank; i++)
         j->batches *= g->batch[i];
@@ -134,7 +135,7 @@ static void job_plan(job *j, const qn_pairs_kernels *kernels, const qn_bf16_prod
         j->shared_a = qn_carve_take(carve, (size_t)(g->m * j->slice_pairs) * word);
     if (j->share_b)
         j->shared_b =
-            qn_carve_take(carve, (size_t)(j->slice_panels * j->slice_pairs * PANEL_MAX) * word);
+            qn_carve_take(carve, (size_t)(j->slice_panels * j->slice_pairs * j->pitch) * word);
     qn_carve one = {0};
     own w;
     own_carve(j, &w, &one);
@@ -178,9 +179,9 @@ static void pack_b(const job *j, uint32_t *dst, const char *b, int64_t panel, in
     int64_t cols = qn_tile_panel_start(j->kernels->tile, g->n, panel + 1) - col;
     int64_t depth = numbers(j, pair, pairs);
     if (g->trans_b)
-        j->pack_b->turn(dst, PANEL_MAX, at(b, wide, col * g->ldb + 2 * pair), g->ldb, depth, cols);
+        j->pack_b->turn(dst, j->pitch, at(b, wide, col * g->ldb + 2 * pair), g->ldb, depth, cols);
     else
-        j->pack_b->join(dst, PANEL_MAX, at(b, wide, 2 * pair * g->ldb + col), g->ldb, depth, cols);
+        j->pack_b->join(dst, j->pitch, at(b, wide, 2 * pair * g->ldb + col), g->ldb, depth, cols);
 }
 
 /* Chunks of shared packing: of A's lines, then of B's, by lines of k or panel by panel. */
@@ -223,7 +224,7 @@ static void pack_chunk_b(const job *j, int64_t chunk)
     }
     int64_t pair = chunk * step, pairs = qn_min_i64(step, j->depth - pair);
     for (int64_t panel = first; panel < end; panel++)
-        pack_b(j, j->shared_b + (panel * j->slice_pairs + pair) * PANEL_MAX, j->product->b,
+        pack_b(j, j->shared_b + (panel * j->slice_pairs + pair) * j->pitch, j->product->b,
                j->first + panel, j->pair + pair, pairs);
 }
 
@@ -282,7 +283,7 @@ static void block_panel(block *w, int64_t panel)
     bool last = w->pair + w->pairs == j->pairs;
     const uint32_t *right = w->own.b;
     if (j->share_b)
-        right = j->shared_b + ((panel - j->first) * j->slice_pairs + w->pair - j->pair) * PANEL_MAX;
+        right = j->shared_b + ((panel - j->first) * j->slice_pairs + w->pair - j->pair) * j->pitch;
     else
         pack_b(j, w->own.b, w->b, panel, w->pair, w->pairs);
     qn_strip s = {.rows = w->rows,
@@ -294,7 +295,7 @@ static void block_panel(block *w, int64_t panel)
                   .seg_len = w->pairs,
                   .step = w->step,
                   .b = (const float *)(const void *)right,
-                  .ldb = PANEL_MAX,
+                  .ldb = j->pitch,
                   .c = w->c + col,
                   .ldc = g->ldc,
                   .add = w->pair > 0 || g->beta != 0,

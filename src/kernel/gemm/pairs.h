@@ -7,7 +7,8 @@
  *      A [row][k] of bf16, as it lies (k and its stride even)       B packed: [k / 2][col] of (B[k][col], B[k + 1][col])
  *
  * Numbers become pairs where a driver copies them anyway (qn_pairs_pack), from f32 or from bf16; an odd k ends with a
- * zero. Not for what a machine multiplies faster by tiles (AMX) or as floats: qn_pairs is NULL there.
+ * zero. A strip multiplies them by AVX512_BF16 or, where the machine has them, by the tiles of AMX (strip_amx_body.h), for
+ * which pairs lie as they must. Not for what a machine multiplies faster as floats: qn_pairs is NULL there.
  */
 #ifndef QN_KERNEL_PAIRS_H
 #define QN_KERNEL_PAIRS_H
@@ -28,14 +29,16 @@ typedef struct {
 } qn_pairs_pack;
 
 typedef struct {
-    /* Accuracy: of each element 2 * pairs + 2 roundings in the order of tile.h, those within a pair in an order of the
-     * instruction's own; denormals count as zero on the way in and out, whatever the control register says (the
-     * portable kernel keeps them). The transpose moves pairs. */
+    /* Accuracy: of each element 2 * pairs + 2 roundings in the order of tile.h, those within a pair, by tiles within 16
+     * pairs, in an order of the instruction's own; denormals count as zero on the way in and out, whatever the control
+     * register says (the kernels in plain C keep them). The transpose moves pairs. */
     const qn_tile_kernels *tile;
     qn_pairs_pack of_f32, of_bf16;
 } qn_pairs_kernels;
 
 extern const qn_pairs_kernels qn_pairs_ref, qn_pairs_avx512bf16;
+/* By tiles, and by tiles in plain C for tests. */
+extern const qn_pairs_kernels qn_pairs_amx, qn_pairs_soft;
 /* Those of the CPU level in force, or NULL where products of pairs are not the fastest. */
 const qn_pairs_kernels *qn_pairs(void);
 

@@ -117,3 +117,8 @@ const qn_pairs_kernels qn_pairs_ref = {
     .of_f32 = {line_f32, join_f32, turn_f32},
     .of_bf16 = {line_bf16, join_bf16, turn_bf16},
 };
+const qn_pairs_kernels qn_pairs_soft = {
+    .tile = &qn_tile_bf16_soft,
+    .of_f32 = {line_f32, join_f32, turn_f32},
+    .of_bf16 = {line_bf16, join_bf16, turn_bf16},
+};

@@ -7,8 +7,11 @@
 #ifndef QN_KERNEL_SOFT_TILES_H
 #define QN_KERNEL_SOFT_TILES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "base/error.h"
 
 typedef union {
     float f32[16][16];
@@ -26,6 +29,24 @@ typedef union {
 static void tiles_begin(void) {}
 
 static void tiles_end(void) {}
+
+static inline void tile_line(float *dst, const float *src, int words)
+{
+    QN_ASSERT(words >= 0 && words <= 16); /* a mask of the instructions has no more */
+    memset(dst, 0, 16 * sizeof *dst);
+    memcpy(dst, src, (size_t)words * sizeof *dst);
+}
+
+static inline void tile_end_line(float *dst, const float *src, int words, const float *bias,
+                                 const float *added, bool relu)
+{
+    QN_ASSERT(words > 0 && words <= 16);
+    for (int j = 0; j < words; j++) {
+        float x = bias ? src[j] + bias[j] : src[j];
+        x = added ? x + added[j] : x;
+        dst[j] = relu && x < 0 ? 0 : x;
+    }
+}
 
 static void soft_load(soft_tile *tile, const void *address, int64_t row_bytes)
 {

@@ -50,10 +50,27 @@ typedef struct {
                       int64_t cols);
     /* In place over [rows, cols] of stride ldc. */
     void (*activate)(float *c, int64_t ldc, int64_t rows, int64_t cols, qn_act act, float slope);
+    /* Around many strips of one thread, what they need being set up once (qn_tile_begin, qn_tile_end); NULL = nothing is.
+     * They nest, and strips work without them. The thread must not use tiles by other means between. */
+    void (*begin)(void), (*end)(void);
 } qn_tile_kernels;
 
+static inline void qn_tile_begin(const qn_tile_kernels *kernels)
+{
+    if (kernels->begin)
+        kernels->begin();
+}
+
+static inline void qn_tile_end(const qn_tile_kernels *kernels)
+{
+    if (kernels->end)
+        kernels->end();
+}
+
 extern const qn_tile_kernels qn_tile_f32_ref, qn_tile_f32_neon, qn_tile_f32_avx2,
-    qn_tile_f32_avx512, qn_tile_bf16_avx512bf16; /* the last over pairs of bf16: see pairs.h */
+    qn_tile_f32_avx512;
+/* Over pairs of bf16: see pairs.h. */
+extern const qn_tile_kernels qn_tile_bf16_avx512bf16, qn_tile_bf16_amx, qn_tile_bf16_soft;
 /* Those of the CPU level in force. */
 const qn_tile_kernels *qn_tile_f32(void);
 

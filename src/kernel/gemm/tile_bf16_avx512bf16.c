@@ -105,3 +105,8 @@ const qn_pairs_kernels qn_pairs_avx512bf16 = {
     .of_f32 = {line_f32, join_f32, turn_f32},
     .of_bf16 = {line_bf16, join_bf16, turn_bf16},
 };
+const qn_pairs_kernels qn_pairs_amx = {
+    .tile = &qn_tile_bf16_amx,
+    .of_f32 = {line_f32, join_f32, turn_f32},
+    .of_bf16 = {line_bf16, join_bf16, turn_bf16},
+};

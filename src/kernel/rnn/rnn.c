@@ -230,6 +230,7 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
     w.count = qn_min_i64(QN_RNN_ROWS, io->batch - w.b);
     crew_carve(&w, j, &(qn_carve){.base = j->workers + (size_t)worker * j->worker_bytes});
     crew_begin(&w);
+    qn_tile_begin(j->common.tile);
     for (int64_t s = 0; s < io->steps; s++) {
         bool reverse = qn_rnn_is_reverse(io, j->d);
         int64_t t = reverse ? io->steps - 1 - s : s, step = reverse ? -1 : 1;
@@ -242,6 +243,7 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
         for (int64_t i = 0; i < w.count; i++)
             finish_row(&w, t, i, s + 1 < io->steps ? step : 0);
     }
+    qn_tile_end(j->common.tile);
     for (int64_t i = 0; i < w.count; i++)
         memcpy(j->result->h + qn_rnn_state(io, j->d, w.b + i) * io->hidden, row_state(&w, i),
                (size_t)io->hidden * sizeof(float));

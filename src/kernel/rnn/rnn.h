@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel/gemm/pairs.h"
 #include "os/pool.h"
 
 typedef enum { QN_RNN_TANH, QN_RNN_RELU, QN_RNN_GRU, QN_RNN_LSTM } qn_rnn_kind;
@@ -24,8 +25,9 @@ typedef struct {
     qn_rnn_kind kind;
     int64_t dirs, steps, batch, input, hidden;
     bool batch_first, reverse, reset_first;
-    /* factors are rounded to bf16 where the CPU multiplies pairs of it: x, weights, the state as it enters products, and slopes; the state itself, gates and sums stay f32 */
-    bool narrow;
+    /* Not NULL: factors enter products as bf16, pairs of it (qn_pairs): x, weights, the state as it is multiplied, and
+     * slopes; the state itself, gates and sums stay f32. */
+    const qn_pairs_kernels *pairs;
     bool ragged; /* there will be lengths: scratch is asked for before their address is known */
     const float *x, *weight, *recurrent, *bias, *h0, *c0;
     const int64_t *lengths;

@@ -391,6 +391,7 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
     crew_carve(&w, j, &(qn_carve){.base = j->workers + (size_t)worker * j->worker_bytes});
     w.sum = j->sum + chunk * j->sum_floats;
     crew_begin(&w);
+    qn_tile_begin(j->common.tile);
     for (int64_t s = 0; s < io->steps; s++) {
         bool reverse = qn_rnn_is_reverse(io, j->d);
         int64_t t = reverse ? s : io->steps - 1 - s, step = reverse ? 1 : -1;
@@ -407,6 +408,7 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
         if (j->near)
             end_step(&w, s + 1 == io->steps);
     }
+    qn_tile_end(j->common.tile);
 }
 
 /* A row of the pieces' sums, in rising order. */

@@ -6,14 +6,16 @@
 #ifndef QN_KERNEL_RNN_PRIV_H
 #define QN_KERNEL_RNN_PRIV_H
 
-#include "kernel/gemm/pairs.h"
 #include "kernel/rnn/rnn.h"
 #include "kernel/rnn/rnn_table.h"
 
 enum {
-    QN_RNN_ROWS = 16, /* of the batch, in one piece of work: two tiles of the widest micro-kernel */
+    QN_RNN_ROWS =
+        16, /* of the batch, in one piece of work: two tiles of the widest micro-kernel, one of AMX */
     QN_RNN_DEPTH =
-        128 /* words of a sum at a time: a panel's part, 24 KiB, stays in L1 for all tiles */
+        128, /* words of a sum at a time: a panel's part, 24 KiB, stays in L1 for all tiles */
+    QN_RNN_WHOLE =
+        16 /* a part is so many words times something: tiles of AMX, which have them, are whole */
 };
 
 typedef struct {

@@ -64,12 +64,14 @@ static void block(void *context, int64_t chunk, int worker)
     int64_t first = chunk % groups * BLOCK_PANELS, k = 0;
     int64_t end = qn_min_i64(first + BLOCK_PANELS, panels);
     (void)worker;
+    qn_tile_begin(w->common->tile);
     do { /* once for no words at all, which gives zeros */
         int64_t depth = qn_min_i64(BLOCK_WORDS, w->words - k);
         for (int64_t panel = first; panel < end; panel++)
             block_panel(w, panel, chunk / groups * BLOCK_ROWS, k, depth);
         k += depth;
     } while (k < w->words);
+    qn_tile_end(w->common->tile);
 }
 
 /* The sum's rows from `row` on, its columns from `col` on, as `depth` rows of a weight's gradient. */

@@ -1,5 +1,5 @@
 /*
- * Products of recurrent networks: the choice of f32 or pairs of bf16, how factors become words of either, how the
+ * Products of recurrent networks, of f32 or of pairs of bf16: how factors become words of either, how the
  * columns of gates are cut into panels, and the product of one panel.
  */
 #include <string.h>
@@ -12,11 +12,10 @@ qn_rnn_job qn_rnn_job_make(const qn_rnn *io)
 {
     static const qn_rnn_kernels *const rows[QN_CPU_LEVELS] = QN_ISA_ROWS(qn_rnn_f32);
     bool lstm = io->kind == QN_RNN_LSTM, gru = io->kind == QN_RNN_GRU;
-    const qn_pairs_kernels *pairs = io->narrow ? qn_pairs() : NULL;
     qn_rnn_job job = {.io = io,
-                      .tile = pairs ? pairs->tile : qn_tile_f32(),
+                      .tile = io->pairs ? io->pairs->tile : qn_tile_f32(),
                       .rows = rows[qn_cpu_level()],
-                      .pairs = pairs,
+                      .pairs = io->pairs,
                       .gates = lstm  ? 4
                                : gru ? 3
                                      : 1,
@@ -84,6 +83,7 @@ void qn_rnn_multiply(const qn_rnn_job *job, const qn_rnn_product *product)
                   .add = product->add};
     int64_t parts = (product->depth + QN_RNN_DEPTH - 1) / QN_RNN_DEPTH;
     int64_t part = (product->depth + parts - 1) / parts;
+    part = (part + QN_RNN_WHOLE - 1) / QN_RNN_WHOLE * QN_RNN_WHOLE;
     for (int64_t k = 0; k < product->depth; k += s.seg_len) {
         s.seg_len = qn_min_i64(part, product->depth - k);
         s.a = product->a + k;
