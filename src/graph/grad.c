@@ -32,6 +32,18 @@ static void mark_wanted(grad_walk *walk, const qn_value *wrt, int wrt_count)
     }
 }
 
+/* Rows of one that were scattered are added to the other as they are: a table tied to other weights is large. */
+static qn_value add_grads(qn_graph *graph, qn_value sum, qn_value grad)
+{
+    const qn_value_info *info = &graph->values[grad];
+    const qn_node *node = info->kind == QN_VALUE_NODE ? &graph->nodes[info->node] : NULL;
+    if (!node || strcmp(node->op->name, "ScatterAddRows") != 0)
+        return qn_graph_op2(graph, "Add", sum, grad);
+    qn_attr axis = node->attrs[1];
+    qn_value inputs[] = {sum, node->inputs[0], node->inputs[1]};
+    return qn_graph_node(graph, "AddRows", inputs, 3, &axis, 1);
+}
+
 static void add_grad(grad_walk *walk, const qn_node *node, int input, qn_value grad)
 {
     qn_graph *graph = walk->graph;
@@ -48,7 +60,7 @@ static void add_grad(grad_walk *walk, const qn_node *node, int input, qn_value g
         return;
     }
     qn_value *sum = &walk->grads[value];
-    *sum = *sum == QN_NONE ? grad : qn_graph_op2(graph, "Add", *sum, grad);
+    *sum = *sum == QN_NONE ? grad : add_grads(graph, *sum, grad);
 }
 
 /* `index` is the node's own; `node` is a copy: building moves the graph's tables. */

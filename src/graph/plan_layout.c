@@ -324,11 +324,13 @@ static void take_over(layout_work *work, int position, int output, int input)
     const qn_node *node = &work->graph->nodes[layout->order[position]];
     int from = find_root(work, layout->buffer_of[node->inputs[input]]);
     int own = layout->buffer_of[node->first + output];
-    if (work->merged_into[own] != own || layout->buffers[own].kind != QN_BUFFER_ARENA)
-        return; /* a state or a pinned gradient already */
-    work->merged_into[own] = from;
-    if (layout->buffers[from].last < layout->buffers[own].last)
-        layout->buffers[from].last = layout->buffers[own].last;
+    if (work->merged_into[own] != own)
+        return;                                                /* a state already */
+    bool pinned = layout->buffers[own].kind == QN_BUFFER_FLAT; /* then the other comes to it */
+    work->merged_into[pinned ? from : own] = pinned ? own : from;
+    qn_plan_buffer *kept = &layout->buffers[pinned ? own : from];
+    kept->first = layout->buffers[from].first;
+    kept->last = layout->buffers[own].last;
 }
 
 static void run_in_place(layout_work *work)

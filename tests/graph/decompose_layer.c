@@ -102,16 +102,20 @@ static qn_value own_norm_parts(qn_graph *g, const qn_value *x, int option)
     return option == 1 ? normal : two(g, "Add", normal, x[2]);
 }
 
+/* With option 1 the rows meet their own table, as where an embedding's weights give the scores, too. */
+static qn_value tied(qn_graph *g, const qn_value *x, qn_value rows, int option)
+{
+    return option ? two(g, "MatMul", rows, one(g, "Transpose", x[0])) : rows;
+}
 static qn_value gather_fused(qn_graph *g, const qn_value *x, int option)
 {
-    (void)option;
-    return two(g, "Gather", x[0], x[1]);
+    return tied(g, x, two(g, "Gather", x[0], x[1]), option);
 }
 static qn_value gather_parts(qn_graph *g, const qn_value *x, int option)
 {
-    (void)option;
     qn_attr attrs[] = {QN_ATTR_I("depth", 4), QN_ATTR_S("dtype", "f64")};
-    return two(g, "MatMul", qn_graph_node(g, "OneHot", &x[1], 1, attrs, 2), x[0]);
+    qn_value hot = qn_graph_node(g, "OneHot", &x[1], 1, attrs, 2);
+    return tied(g, x, two(g, "MatMul", hot, x[0]), option);
 }
 
 static qn_value reduce_fused(qn_graph *g, const qn_value *x, int option)
@@ -247,7 +251,7 @@ const fusion decompose_layers[] = {
     {"Softmax", softmax_fused, softmax_parts, 1, {F64(2, 4, 5)}, -2, 2, 1, 2},
     {"BatchNormalization", norm_fused, norm_parts, 5, {F64(2, 6, 3), C3, C3, C3, C3}, 0.1, 2, 3, 2},
     {"own norms", own_norm_fused, own_norm_parts, 3, {F64(3, 2, 3, 6), C6, C6}, -1, 2, 3, 4},
-    {"Gather", gather_fused, gather_parts, 2, {F64(2, 4, 3), I64(2, 2, 5)}, 0, 4, 1, 1},
+    {"Gather", gather_fused, gather_parts, 2, {F64(2, 4, 3), I64(2, 2, 5)}, 0, 4, 1, 2},
     {"reductions", reduce_fused, reduce_parts, 1, {F64(3, 2, 4, 3)}, -1, 1, 1, 2},
     {"norms of lines", norms_fused, norms_parts, 1, {F64(3, 2, 4, 3)}, 0.2, 2, 1, 11},
     {"Det", det_fused, det_parts, 1, {F64(4, 2, 2, 3, 3)}, -2, 2, 1, 1},

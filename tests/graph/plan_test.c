@@ -405,6 +405,47 @@ static void plan_refuses_beyond_its_budget_and_prints(void **unused)
     qn_graph_destroy(graph);
 }
 
+/* The gradient of a table that is looked up and multiplied by is one buffer beside the other gradients: the product
+ * writes it and the rows are added where it lies, in any plan. */
+static void gradient_of_a_tied_table_is_one_buffer(void **unused)
+{
+    (void)unused;
+    qn_graph *graph = qn_graph_create();
+    qn_value rows = qn_graph_input(graph, "rows", QN_DTYPE_I64, QN_SHAPE(QN_DIM_BATCH));
+    qn_value table = qn_graph_state(graph, "table", QN_DTYPE_F32, QN_SHAPE(7, 16),
+                                    (qn_init){QN_INIT_UNIFORM, 1}, true);
+    qn_value seen = qn_graph_op2(graph, "Gather", table, rows);
+    qn_value scores = qn_graph_op2(graph, "MatMul", seen, qn_graph_op1(graph, "Transpose", table));
+    qn_value loss = qn_graph_node(graph, "ReduceMean", &scores, 1, NULL, 0), slope = QN_NONE;
+    assert_ok(qn_graph_grad(graph, loss, &table, 1, &slope, &err), &err);
+    qn_value update[] = {table, slope, qn_graph_scalar(graph, QN_DTYPE_F32, 0.5)};
+    qn_graph_assign(graph, table, qn_graph_node(graph, "SgdUpdate", update, 3, NULL, 0));
+    qn_state *state[2] = {new_state(), new_state()};
+    for (int reference = 0; reference < 2; reference++) {
+        qn_plan *plan =
+            plan_of(graph, state[reference], (qn_plan_options){.batch = 5, .reference = reference});
+        int64_t *at = qn_plan_input(plan, "rows")->data;
+        for (int i = 0; i < 5; i++)
+            at[i] = i * i % 7;
+        qn_plan_run(plan, 0);
+        qn_buf text;
+        qn_buf_init(&text, 0);
+        qn_plan_print(plan, &text);
+        qn_buf_byte(&text, 0);
+        const char *added = strstr(text.data, "AddRows"), *end = added ? strchr(added, '\n') : NULL;
+        const char *in_place = added ? strstr(added, "in place") : NULL;
+        assert_true(in_place && in_place < end);
+        qn_buf_deinit(&text);
+        qn_plan_destroy(plan);
+    }
+    for (int i = 0; i < 7 * 16; i++)
+        assert_true(fabsf(state_data(state[0], "table")[i] - state_data(state[1], "table")[i]) <
+                    1e-6f);
+    for (int reference = 0; reference < 2; reference++)
+        qn_state_destroy(state[reference]);
+    qn_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +459,7 @@ int main(void)
         cmocka_unit_test(random_graphs_agree_with_their_reference),
         cmocka_unit_test(layouts_do_not_overlap),
         cmocka_unit_test(plan_refuses_beyond_its_budget_and_prints),
+        cmocka_unit_test(gradient_of_a_tied_table_is_one_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

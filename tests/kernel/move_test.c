@@ -124,8 +124,13 @@ static void gather_zeroes_rows_outside_and_scatter_skips_them(void **state)
             }
         }
         qn_pool *pool = pool_of(2);
-        qn_scatter_add_rows_f32(pool, sums, ROWS, COLS, dst, index, COUNT);
+        qn_scatter_add_rows_f32(pool, sums, ROWS, COLS, dst, index, COUNT, false);
+        assert_memory_equal(sums, want, sizeof want);
+        qn_scatter_add_rows_f32(pool, sums, ROWS, COLS, dst, index, COUNT, true);
         qn_pool_destroy(pool);
+        for (int i = 0; i < COUNT; i++)
+            for (int c = 0; index[i] >= -ROWS && index[i] < ROWS && c < COLS; c++)
+                want[(index[i] + ROWS) % ROWS * COLS + c] += dst[i * COLS + c];
         assert_memory_equal(sums, want, sizeof want);
     }
 }
@@ -210,7 +215,7 @@ static void moves_give_the_same_bits_for_any_thread_count(void **state)
                            .scale = &scale};
     for (int p = 0; p < POOLS; p++) {
         qn_pool *pool = pool_of(pool_threads[p]);
-        qn_scatter_add_rows_f32(pool, sums[p], ROWS, COLS, src, index, COUNT);
+        qn_scatter_add_rows_f32(pool, sums[p], ROWS, COLS, src, index, COUNT, false);
         qn_gather_rows(pool, rows[p], src, ROWS, sizeof(float) * COLS, index, COUNT);
         qn_copy_strided(pool, turned[p], src, &transpose, sizeof(float));
         qn_cast(pool, whole[p], QN_CAST_I64, src, QN_CAST_F32, N);

@@ -1,7 +1,7 @@
 /*
- * Rows by index: Gather (embeddings), its gradient ScatterAddRows, OneHot and ReverseSequence. A
- * negative index counts from the end; one outside the table gives zeros and is skipped when
- * scattering: outside data is checked where it is read.
+ * Rows by index: Gather (embeddings), its gradient ScatterAddRows, AddRows, which adds that to a table that is there
+ * already, OneHot and ReverseSequence. A negative index counts from the end; one outside the table gives zeros and is
+ * skipped when scattering: outside data is checked where it is read.
  */
 #include "graph/op/common.h"
 #include "graph/op/number.h"
@@ -77,29 +77,51 @@ static void gather_vjp(const qn_op_vjp *in, qn_value *ret)
                                (qn_value[]){in->grads[0], in->inputs[1]}, 2, OP_NODE_ATTRS(attrs));
 }
 
-/* src is [outer..., indices..., inner...]; `axis` dimensions are outer. */
-static qn_status scatter_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+/* The table of `rows` rows that input `at`, [outer..., indices..., inner...], is added to by the indices behind it; `axis`
+ * dimensions are outer. */
+static qn_status table_type(const qn_op_types *types, int at, int64_t rows, qn_type *ret,
+                            qn_error *err)
 {
-    const qn_shape *src = &types->inputs[0].shape, *indices = &types->inputs[1].shape;
+    const qn_shape *src = &types->inputs[at].shape, *indices = &types->inputs[at + 1].shape;
     qn_shape named = *indices, out = *src;
     int axis = (int)qn_op_attr_i(types, "axis");
     char came[128], want[128];
-    QN_TRY(qn_op_want_float(types, 0, err));
-    QN_TRY(qn_op_want_index(types, 1, err));
+    QN_TRY(qn_op_want_float(types, at, err));
+    QN_TRY(qn_op_want_index(types, at + 1, err));
     bool fits = axis + indices->rank <= src->rank;
     if (fits)
         memcpy(named.dims, src->dims + axis, (size_t)indices->rank * sizeof named.dims[0]);
     if (!fits || !qn_shape_equal(&named, indices))
-        QN_FAIL(err, QN_ERR_ARG, "input 0 is %s, expected %s in it from dimension %d on",
+        QN_FAIL(err, QN_ERR_ARG, "input %d is %s, expected %s in it from dimension %d on", at,
                 qn_shape_text(src, came), qn_shape_text(indices, want), axis);
     out.rank = src->rank - indices->rank + 1;
     if (out.rank > QN_RANK_MAX)
         QN_FAIL(err, QN_ERR_ARG, "the table would have %d dimensions, at most %d are allowed",
                 out.rank, QN_RANK_MAX);
-    out.dims[axis] = qn_op_attr_i(types, "rows");
+    out.dims[axis] = rows;
     for (int d = axis + 1; d < out.rank; d++)
         out.dims[d] = src->dims[d + indices->rank - 1];
-    ret_outputs[0] = (qn_type){types->inputs[0].dtype, out};
+    *ret = (qn_type){types->inputs[at].dtype, out};
+    return QN_OK;
+}
+
+static qn_status scatter_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    return table_type(types, 0, qn_op_attr_i(types, "rows"), ret_outputs, err);
+}
+
+static qn_status add_rows_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
+{
+    const qn_shape *table = &types->inputs[0].shape;
+    int64_t axis = qn_op_attr_i(types, "axis");
+    qn_type type;
+    if (axis >= table->rank)
+        QN_FAIL(err, QN_ERR_ARG, "input 0 has %d dimensions, expected more than %d", table->rank,
+                (int)axis);
+    QN_TRY(table_type(types, 1, table->dims[axis], &type, err));
+    QN_TRY(qn_op_want_dtype(types, 0, type.dtype, err));
+    QN_TRY(qn_op_want_shape(types, 0, &type.shape, err));
+    ret_outputs[0] = type;
     return QN_OK;
 }
 
@@ -114,16 +136,16 @@ static qn_status scatter_infer(const qn_op_types *types, qn_type *ret_outputs, q
 SCATTER(float, f32)
 SCATTER(double, f64)
 
-static void scatter_ref(const qn_op_run *run)
+/* Input `at` to the rows of output 0 that the indices behind it name. */
+static void add_rows(const qn_op_run *run, int at)
 {
-    const qn_tensor *src = &run->inputs[0], *indices = &run->inputs[1];
+    const qn_tensor *src = &run->inputs[at], *indices = &run->inputs[at + 1];
     qn_op_lines lines =
         qn_op_lines_of(&run->outputs[0].shape, (int)qn_op_attr_i(run->types, "axis"));
     int64_t count = qn_shape_count(&indices->shape);
     size_t bytes = (size_t)lines.inner * qn_dtype_size(src->dtype);
     const char *from = src->data;
     char *dst = run->outputs[0].data;
-    memset(dst, 0, qn_tensor_bytes(&run->outputs[0]));
     for (int64_t o = 0; o < lines.outer; o++)
         for (int64_t i = 0; i < count; i++, from += bytes) {
             int64_t row = row_of(indices, i, lines.count);
@@ -133,11 +155,35 @@ static void scatter_ref(const qn_op_run *run)
         }
 }
 
-static void scatter_vjp(const qn_op_vjp *in, qn_value *ret)
+static void scatter_ref(const qn_op_run *run)
+{
+    memset(run->outputs[0].data, 0, qn_tensor_bytes(&run->outputs[0]));
+    add_rows(run, 0);
+}
+
+static void add_rows_ref(const qn_op_run *run)
+{
+    memmove(run->outputs[0].data, run->inputs[0].data, qn_tensor_bytes(&run->outputs[0]));
+    add_rows(run, 1);
+}
+
+/* dy's rows, the slope of what was added to them by `indices`. */
+static qn_value rows_added(const qn_op_vjp *in, qn_value indices)
 {
     qn_attr axis = QN_ATTR_I("axis", qn_op_attr_i(in->types, "axis"));
-    ret[0] =
-        qn_graph_node(in->graph, "Gather", (qn_value[]){in->grads[0], in->inputs[1]}, 2, &axis, 1);
+    return qn_graph_node(in->graph, "Gather", (qn_value[]){in->grads[0], indices}, 2, &axis, 1);
+}
+
+static void scatter_vjp(const qn_op_vjp *in, qn_value *ret)
+{
+    ret[0] = rows_added(in, in->inputs[1]);
+}
+
+static void add_rows_vjp(const qn_op_vjp *in, qn_value *ret)
+{
+    ret[0] = in->grads[0];
+    if (qn_op_vjp_wants(in, 1))
+        ret[1] = rows_added(in, in->inputs[2]);
 }
 
 static qn_status one_hot_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -220,6 +266,10 @@ static const qn_attr_spec rows_attrs[] = {
     {.name = "axis", .kind = QN_ATTR_INT, .high = QN_RANK_MAX - 1},
     {0},
 };
+static const qn_attr_spec add_rows_attrs[] = {
+    {.name = "axis", .kind = QN_ATTR_INT, .high = QN_RANK_MAX - 1},
+    {0},
+};
 static const qn_attr_spec one_hot_attrs[] = {
     {.name = "depth", .kind = QN_ATTR_INT, .required = true, .low = 1, .high = 1e9},
     {.name = "dtype", .kind = QN_ATTR_STRING, .choices = OP_DTYPE_CHOICES},
@@ -240,6 +290,13 @@ static const qn_attr_spec reverse_attrs[] = {
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }
+#define ADD_SAMPLE(table, x, indices, count, ...)                                                  \
+    {                                                                                              \
+        .inputs_count = 3, .inputs = {table, x, indices}, .low = -1, .high = 4,                    \
+        .attrs_count = (count), .attrs = {                                                         \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
 #define HOT_SAMPLE(x, count, ...)                                                                  \
     {                                                                                              \
         .inputs_count = 1, .inputs = {x}, .low = 0, .high = 4, .attrs_count = (count), .attrs = {  \
@@ -256,6 +313,10 @@ static const qn_op_sample gather_samples[] = {
 static const qn_op_sample scatter_samples[] = {
     SAMPLE(OP_F64(2, 5, 3), OP_I64(2, 5), 1, OP_AI("rows", 4)),
     SAMPLE(OP_F64(2, 5, 3), OP_I64(5), 2, OP_AI("rows", 4), OP_AI("axis", 1)),
+};
+static const qn_op_sample add_rows_samples[] = {
+    ADD_SAMPLE(OP_F64(4, 3), OP_F64(2, 5, 3), OP_I64(2, 5), 0, {0}),
+    ADD_SAMPLE(OP_F64(2, 4, 3), OP_F64(2, 5, 3), OP_I64(5), 1, OP_AI("axis", 1)),
 };
 static const qn_op_sample one_hot_samples[] = {
     HOT_SAMPLE(OP_I64(2, 5), 1, OP_AI("depth", 4)),
@@ -287,6 +348,16 @@ const qn_op qn_ops_index[] = {
      .vjp = scatter_vjp,
      .ref = scatter_ref,
      OP_SAMPLES(scatter_samples)},
+    {.name = "AddRows",
+     .inputs_min = 3,
+     .inputs_max = 3,
+     .outputs_count = 1,
+     .flags = QN_OP_INPLACE,
+     .attrs = add_rows_attrs,
+     .infer = add_rows_infer,
+     .vjp = add_rows_vjp,
+     .ref = add_rows_ref,
+     OP_SAMPLES(add_rows_samples)},
     {.name = "OneHot",
      .inputs_min = 1,
      .inputs_max = 1,

@@ -107,6 +107,7 @@ typedef struct {
     const float *src;
     const int64_t *index;
     int64_t count;
+    bool add;
 } scatter_job;
 
 /* Columns [first, end) in units of SCATTER_COLUMNS: each sum is made by one worker, in order of i. */
@@ -115,7 +116,7 @@ static void scatter_range(void *context, int64_t first, int64_t end)
     const scatter_job *j = context;
     int64_t col = first * SCATTER_COLUMNS;
     int64_t width = (end * SCATTER_COLUMNS < j->cols ? end * SCATTER_COLUMNS : j->cols) - col;
-    for (int64_t r = 0; r < j->rows; r++)
+    for (int64_t r = 0; !j->add && r < j->rows; r++)
         memset(j->dst + r * j->cols + col, 0, (size_t)width * sizeof *j->dst);
     for (int64_t i = 0; i < j->count; i++) {
         int64_t row = place_row(j->index[i], j->rows);
@@ -125,11 +126,11 @@ static void scatter_range(void *context, int64_t first, int64_t end)
 }
 
 void qn_scatter_add_rows_f32(qn_pool *pool, float *dst, int64_t rows, int64_t cols,
-                             const float *src, const int64_t *index, int64_t count)
+                             const float *src, const int64_t *index, int64_t count, bool add)
 {
-    scatter_job j = {choose(), dst, rows, cols, src, index, count};
+    scatter_job j = {choose(), dst, rows, cols, src, index, count, add};
     int64_t units = (cols + SCATTER_COLUMNS - 1) / SCATTER_COLUMNS;
-    int64_t unit_bytes = (rows + count) * SCATTER_COLUMNS * (int64_t)sizeof *dst;
+    int64_t unit_bytes = ((add ? 0 : rows) + count) * SCATTER_COLUMNS * (int64_t)sizeof *dst;
     qn_split(pool, units, qn_split_grain(unit_bytes, GRAIN_BYTES), scatter_range, &j);
 }
 

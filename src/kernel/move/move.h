@@ -5,6 +5,7 @@
 #ifndef QN_KERNEL_MOVE_H
 #define QN_KERNEL_MOVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,10 +46,10 @@ void qn_cast(qn_pool *pool, void *dst, qn_cast_type dst_type, const void *src,
  * bytes: check outside data before (this keeps a bug from reading foreign memory). */
 void qn_gather_rows(qn_pool *pool, void *dst, const void *src, int64_t src_rows, size_t row_bytes,
                     const int64_t *index, int64_t count);
-/* dst[rows, cols] = 0, then dst[index[i]] += src[i] in rising i for each row, for any thread count.
+/* dst[rows, cols] = 0 unless `add`, then dst[index[i]] += src[i] in rising i for each row, for any thread count.
  * Indices outside [-rows, rows) are skipped. */
 void qn_scatter_add_rows_f32(qn_pool *pool, float *dst, int64_t rows, int64_t cols,
-                             const float *src, const int64_t *index, int64_t count);
+                             const float *src, const int64_t *index, int64_t count, bool add);
 
 /* dst = (src - mean[c]) * scale[c] over src [pixels, channels]; mean and scale have `channels`
  * values. */
