@@ -67,8 +67,9 @@ typedef struct {
     int64_t blocks_m, blocks_n, batches;
     bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
     bool share_a;                 /* all threads copy A of a pass for each other */
-    bool down_first; /* chunks run down the rows, so that a core reads a part of B; else of A, ... */
-    bool large;      /* whose group of panels in a copy the worker keeps */
+    bool
+        down_first; /* chunks run down the rows, so that a core reads a part of B; else of A, ... */
+    bool large;     /* whose group of panels in a copy the worker keeps */
     size_t worker_bytes;
     float *shared_a; /* [tile][k][SHARED_ROWS] */
     char *scratch;
@@ -146,7 +147,7 @@ static void job_plan(job *j, const qn_gemm *g)
     j->panels = qn_tile_panels(j->kernels, g->n);
     j->block_m = qn_min_i64(g->m, BLOCK_M);
     j->down_first = g->n > g->m; /* B is the larger one */
-    if (!j->copy_b) { /* smaller blocks cost nothing then, and give every core some */
+    if (!j->copy_b) {            /* smaller blocks cost nothing then, and give every core some */
         int64_t rows = CHUNK_FLOPS / ((int64_t)2 * PANEL_MAX * (g->k + 1)) / 16 * 16;
         j->block_m = qn_min_i64(j->block_m, qn_max_i64(rows, 16));
     }
