@@ -423,19 +423,21 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
     qn_graph_output(graph, network->output, network->answer);
 }
 
-/* One attribute: a word or a number as it is, a switch by its name, layers within the layer by their count. */
+/* One attribute: a word or a number as it is, a switch or rows by their name, layers within the layer by their count. */
 static void describe_attr(qn_buf *text, qn_str key, const qn_json *value, int64_t units)
 {
     qn_json_writer w;
-    bool layers =
-        value->kind == QN_JSON_ARRAY && value->count > 0 && value->items[0].kind != QN_JSON_INT;
+    bool lists = value->kind == QN_JSON_ARRAY && value->count > 0;
+    bool rows = lists && qn_json_length(&value->items[0]) >= 0;
     if (value->kind == QN_JSON_BOOL) {
         qn_buf_printf(text, value->boolean ? " %.*s" : " no %.*s", QN_STR_ARG(key));
     } else if (qn_str_is(key, "units") && value->kind == QN_JSON_STRING) {
         qn_buf_printf(text, " %lld", (long long)units);
     } else if (value->kind == QN_JSON_STRING) {
         qn_buf_printf(text, " %.*s", QN_STR_ARG(value->string));
-    } else if (layers) {
+    } else if (rows) {
+        qn_buf_printf(text, " %.*s", QN_STR_ARG(key));
+    } else if (lists) {
         qn_buf_printf(text, " (%lld layers)", (long long)value->count);
     } else {
         qn_buf_byte(text, ' ');

@@ -23,7 +23,7 @@ void qn_onnx_export_fail(qn_onnx_exporter *e, qn_status code, const char *format
     e->status = qn_error_set(&e->err, code, NULL, "%s", text);
 }
 
-static void *keep(qn_onnx_exporter *e, const void *data, int64_t count, size_t each)
+void *qn_onnx_export_keep(qn_onnx_exporter *e, const void *data, int64_t count, size_t each)
 {
     void *copy = e->status == QN_OK ? qn_arena_zero(&e->arena, count + 1, each) : NULL;
     if (copy && count > 0)
@@ -33,7 +33,7 @@ static void *keep(qn_onnx_exporter *e, const void *data, int64_t count, size_t e
     return copy;
 }
 
-static const char *new_name(qn_onnx_exporter *e)
+const char *qn_onnx_export_name(qn_onnx_exporter *e)
 {
     const char *name = qn_arena_printf(&e->arena, "t%d", ++e->made);
     if (!name)
@@ -62,14 +62,17 @@ static bool grow(qn_onnx_exporter *e, void **table, int *max, int count, size_t 
 
 static qn_onnx_attr *copy_attrs(qn_onnx_exporter *e, const qn_onnx_attr *attrs, int count)
 {
-    qn_onnx_attr *copy = keep(e, attrs, count, sizeof *attrs);
+    qn_onnx_attr *copy = qn_onnx_export_keep(e, attrs, count, sizeof *attrs);
     for (int i = 0; copy && i < count; i++)
         if (copy[i].kind == QN_ONNX_ATTR_INTS)
-            copy[i].ints = keep(e, copy[i].ints, copy[i].count, sizeof *copy[i].ints);
+            copy[i].ints =
+                qn_onnx_export_keep(e, copy[i].ints, copy[i].count, sizeof *copy[i].ints);
         else if (copy[i].kind == QN_ONNX_ATTR_FLOATS)
-            copy[i].floats = keep(e, copy[i].floats, copy[i].count, sizeof *copy[i].floats);
+            copy[i].floats =
+                qn_onnx_export_keep(e, copy[i].floats, copy[i].count, sizeof *copy[i].floats);
         else if (copy[i].kind == QN_ONNX_ATTR_STRINGS) /* the texts are the caller's */
-            copy[i].strings = keep(e, copy[i].strings, copy[i].count, sizeof *copy[i].strings);
+            copy[i].strings =
+                qn_onnx_export_keep(e, copy[i].strings, copy[i].count, sizeof *copy[i].strings);
     return copy;
 }
 
@@ -79,7 +82,7 @@ void qn_onnx_export_many(qn_onnx_exporter *e, const char *op, const char *const 
 {
     void *table = e->nodes;
     for (int i = 0; i < outputs_count; i++)
-        outputs[i] = new_name(e);
+        outputs[i] = qn_onnx_export_name(e);
     bool room = grow(e, &table, &e->nodes_max, e->nodes_count, sizeof *e->nodes);
     e->nodes = table;
     if (!room)
@@ -88,9 +91,9 @@ void qn_onnx_export_many(qn_onnx_exporter *e, const char *op, const char *const 
         inputs_count--;
     qn_onnx_node node = {.op = op,
                          .domain = "",
-                         .name = new_name(e),
-                         .inputs = keep(e, inputs, inputs_count, sizeof *inputs),
-                         .outputs = keep(e, outputs, outputs_count, sizeof *outputs),
+                         .name = qn_onnx_export_name(e),
+                         .inputs = qn_onnx_export_keep(e, inputs, inputs_count, sizeof *inputs),
+                         .outputs = qn_onnx_export_keep(e, outputs, outputs_count, sizeof *outputs),
                          .attrs = copy_attrs(e, attrs, attrs_count),
                          .inputs_count = inputs_count,
                          .outputs_count = outputs_count,
@@ -139,8 +142,8 @@ static const char *add_tensor(qn_onnx_exporter *e, const char *name, const qn_te
 const char *qn_onnx_export_tensor(qn_onnx_exporter *e, const qn_tensor *tensor)
 {
     qn_tensor copy = *tensor;
-    copy.data = keep(e, tensor->data, (int64_t)qn_tensor_bytes(tensor), 1);
-    return add_tensor(e, new_name(e), &copy);
+    copy.data = qn_onnx_export_keep(e, tensor->data, (int64_t)qn_tensor_bytes(tensor), 1);
+    return add_tensor(e, qn_onnx_export_name(e), &copy);
 }
 
 const char *qn_onnx_export_ints(qn_onnx_exporter *e, const int64_t *numbers, int count)
@@ -189,7 +192,7 @@ const char *qn_onnx_export_plain(qn_onnx_exporter *e, qn_value value)
         names->plain = qn_onnx_export_turn(e, names->first, perm, rank);
     } else if (!names->plain && qn_onnx_export_read(e, value, &tensor)) {
         const char *name = qn_graph_name(e->graph, value);
-        names->plain = add_tensor(e, name ? name : new_name(e), &tensor);
+        names->plain = add_tensor(e, name ? name : qn_onnx_export_name(e), &tensor);
     }
     if (!names->plain)
         qn_onnx_export_fail(e, QN_ERR_INTERNAL, "a value of the graph was never made");
@@ -267,7 +270,9 @@ static bool compute(qn_onnx_exporter *e, const qn_graph_node_view *node)
     known = first != QN_NONE && qn_graph_const_read(alone, first, &tensor);
     for (int i = 0; i < node->outputs_count && known; i++) {
         known = qn_graph_const_read(alone, first + i, &tensor);
-        tensor.data = known ? keep(e, tensor.data, (int64_t)qn_tensor_bytes(&tensor), 1) : NULL;
+        tensor.data =
+            known ? qn_onnx_export_keep(e, tensor.data, (int64_t)qn_tensor_bytes(&tensor), 1)
+                  : NULL;
         e->computed[node->first + i] = tensor;
     }
     qn_graph_destroy(alone);
@@ -369,7 +374,7 @@ static int name_outputs(qn_onnx_exporter *e, qn_onnx_info *infos)
                    *from = qn_onnx_export_plain(e, value);
         (void)qn_onnx_export_emit(e, "Identity", &from, 1, NULL, 0);
         if (e->status == QN_OK)
-            e->nodes[e->nodes_count - 1].outputs = keep(e, &name, 1, sizeof name);
+            e->nodes[e->nodes_count - 1].outputs = qn_onnx_export_keep(e, &name, 1, sizeof name);
         infos[i] = info_of(e->graph, value, name);
     }
     return count;

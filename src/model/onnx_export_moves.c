@@ -1,5 +1,5 @@
 /*
- * Rows that run, choose and place along an axis, in ONNX: what is an attribute here is an input there.
+ * Rows that run, choose and place along an axis, in ONNX: what is an attribute here is an input there. And unpooling.
  */
 #include <string.h>
 
@@ -65,4 +65,38 @@ void qn_onnx_export_scatter(qn_onnx_exporter *e, qn_onnx_view n)
         x = qn_onnx_export_turn(e, x, perm, rank);
     x = qn_onnx_export_2(e, "MatMul", x, where);
     OUT = axis < rank - 1 ? qn_onnx_export_turn(e, x, perm, rank) : x;
+}
+
+/* There they are the second result of the pool itself: the node written for it gets one. */
+void qn_onnx_export_places(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    const char *pooled = e->names[IN(0) - 1].first;
+    int i = e->nodes_count - 1;
+    while (i >= 0 && e->nodes[i].outputs[0] != pooled)
+        i--;
+    if (i < 0 || e->nodes[i].outputs_count != 1 || qn_onnx_export_i(n, "storage_order", 0) != 0) {
+        qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "places of a pool written in another way");
+        return;
+    }
+    OUT1 = qn_onnx_export_name(e);
+    const char *both[] = {pooled, OUT1};
+    e->nodes[i].outputs = qn_onnx_export_keep(e, both, 2, sizeof *both);
+    e->nodes[i].outputs_count = 2;
+}
+
+/* The window is what the sizes say: side by side. */
+void qn_onnx_export_unpool(qn_onnx_exporter *e, qn_onnx_view n)
+{
+    const qn_shape *small = &TYPE(0)->shape, *large = &qn_graph_type(e->graph, n->first)->shape;
+    const char *inputs[] = {qn_onnx_export_first(e, IN(0)), qn_onnx_export_first(e, IN(1))};
+    int64_t window[QN_RANK_MAX];
+    int rank = small->rank - 2;
+    for (int i = 0; i < rank; i++) {
+        window[i] = large->dims[1 + i] / small->dims[1 + i];
+        if (window[i] * small->dims[1 + i] != large->dims[1 + i])
+            qn_onnx_export_fail(e, QN_ERR_UNSUPPORTED, "unpooling to a size that is no multiple");
+    }
+    qn_onnx_attr attrs[] = {QN_ONNX_INTS("kernel_shape", window, rank),
+                            QN_ONNX_INTS("strides", window, rank)};
+    OUT1 = qn_onnx_export_emit(e, "MaxUnpool", inputs, 2, attrs, 2);
 }

@@ -35,6 +35,9 @@ void qn_onnx_export_fail(qn_onnx_exporter *e, qn_status code, const char *format
     QN_PRINTF(3, 4);
 const char *qn_onnx_export_plain(qn_onnx_exporter *e, qn_value value); /* "" for QN_NONE */
 const char *qn_onnx_export_first(qn_onnx_exporter *e, qn_value value);
+const char *qn_onnx_export_name(qn_onnx_exporter *e); /* a new one */
+/* A copy that lives as long as the exporter. */
+void *qn_onnx_export_keep(qn_onnx_exporter *e, const void *data, int64_t count, size_t each);
 /* A node of one output whose name is made here; attributes are copied. */
 const char *qn_onnx_export_emit(qn_onnx_exporter *e, const char *op, const char *const *inputs,
                                 int inputs_count, const qn_onnx_attr *attrs, int attrs_count);
@@ -71,6 +74,8 @@ void qn_onnx_export_zeros(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_cumsum(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_top_k(qn_onnx_exporter *e, qn_onnx_view node);
 void qn_onnx_export_scatter(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_places(qn_onnx_exporter *e, qn_onnx_view node);
+void qn_onnx_export_unpool(qn_onnx_exporter *e, qn_onnx_view node);
 
 /* Inside a function that writes node `n`: its inputs, their names and types, and the names of its first output. */
 #define IN(k)    ((k) < n->inputs_count ? n->inputs[k] : QN_NONE)

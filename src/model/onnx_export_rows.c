@@ -517,6 +517,8 @@ static const struct {
     {"Conv", export_conv},
     {"ConvTranspose", export_conv},
     {"MaxPool", export_pool},
+    {"MaxPoolIndices", qn_onnx_export_places},
+    {"MaxUnpool", qn_onnx_export_unpool},
     {"AveragePool", export_pool},
     {"LpPool", export_pool},
     {"GlobalAveragePool", export_pool},

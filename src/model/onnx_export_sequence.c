@@ -156,6 +156,14 @@ static const char *mask_with(qn_onnx_exporter *e, const char *allowed, const cha
     return qn_onnx_export_emit(e, "Where", inputs, 3, NULL, 0);
 }
 
+/* A query that sees nothing gives 0: equal scores would give the mean. */
+static const char *without_hidden(qn_onnx_exporter *e, const char *scores, const char *weights)
+{
+    const char *inputs[] = {qn_onnx_export_2(e, "Greater", scores, qn_onnx_export_number(e, -1e38)),
+                            weights, qn_onnx_export_number(e, 0)};
+    return qn_onnx_export_emit(e, "Where", inputs, 3, NULL, 0);
+}
+
 /* Keys before the length of their row: [S] < [B, 1, 1, 1]. */
 static const char *within_lengths(qn_onnx_exporter *e, qn_value lengths, const char *scores)
 {
@@ -237,6 +245,8 @@ void qn_onnx_export_attention(qn_onnx_exporter *e, qn_onnx_view n)
         qn_onnx_export_2(e, "MatMul", query, split_heads(e, IN(1), own, heads, true));
     scores = shape_scores(e, n, scores, heads);
     const char *weights = qn_onnx_export_emit(e, "Softmax", &scores, 1, &QN_ONNX_I("axis", -1), 1);
+    if (IN(4) != QN_NONE) /* a row of padding may leave a query nothing */
+        weights = without_hidden(e, scores, weights);
     const char *y =
         qn_onnx_export_2(e, "MatMul", weights, split_heads(e, IN(2), own, heads, false));
     y = qn_onnx_export_turn(e, y, perm, 4);

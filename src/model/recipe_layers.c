@@ -54,21 +54,47 @@ static qn_json scalar_value(const qn_yaml *node, qn_nn_attr_kind kind)
     return json;
 }
 
-/* [3, 3]: packed integers, as the JSON reader gives them. */
-static qn_status read_integers(const qn_recipe_source *source, const qn_yaml *node,
+static bool read_integer(const qn_yaml *node, bool truths, int64_t *ret)
+{
+    bool scalar = node->kind == QN_YAML_SCALAR && !node->quoted, truth = scalar && truths;
+    if (truth && (qn_str_is(node->text, "true") || qn_str_is(node->text, "false"))) {
+        *ret = qn_str_is(node->text, "true");
+        return true;
+    }
+    return scalar && qn_str_to_i64(node->text, ret);
+}
+
+/* [3, 3]: packed integers, as the JSON reader gives them. truths: true and false are 1 and 0. */
+static qn_status read_integers(const qn_recipe_source *source, const qn_yaml *node, bool truths,
                                const char *label, qn_json *ret)
 {
     int64_t *ints = QN_NEW(source->arena, int64_t, node->count);
     if (!ints)
         return fail_memory(source);
     for (int64_t i = 0; i < node->count; i++) {
-        const qn_yaml *item = &node->items[i];
-        if (item->kind != QN_YAML_SCALAR || item->quoted || !qn_str_to_i64(item->text, &ints[i]))
-            return qn_recipe_fail(source, item, "%s takes a list of integers", label);
+        if (!read_integer(&node->items[i], truths, &ints[i]))
+            return qn_recipe_fail(source, &node->items[i], "%s takes a list of integers", label);
     }
     *ret = (qn_json){.kind = QN_JSON_NUMBERS, .all_int = true, .count = node->count, .ints = ints};
     if (node->count == 0)
         *ret = (qn_json){.kind = QN_JSON_ARRAY};
+    return QN_OK;
+}
+
+/* [[1, 0], [true, true]]: each row packed integers. */
+static qn_status read_rows(const qn_recipe_source *source, const qn_yaml *node, const char *label,
+                           qn_json *ret)
+{
+    qn_json *rows = QN_NEW(source->arena, qn_json, node->count);
+    if (!rows)
+        return fail_memory(source);
+    for (int64_t i = 0; i < node->count; i++) {
+        const qn_yaml *row = &node->items[i];
+        if (row->kind != QN_YAML_LIST || row->count < 1)
+            return qn_recipe_fail(source, row, "%s takes rows of 0 and 1: [[1, 0], [1, 1]]", label);
+        QN_TRY(read_integers(source, row, true, label, &rows[i]));
+    }
+    *ret = (qn_json){.kind = QN_JSON_ARRAY, .count = node->count, .items = rows};
     return QN_OK;
 }
 
@@ -85,8 +111,10 @@ static qn_status read_attr(const qn_recipe_source *source, const qn_nn_layer *la
         return fail_attr(source, name, layer);
     if (node->kind == QN_YAML_LIST && attr->kind == QN_NN_ATTR_LAYERS)
         return read_list(source, node, attr->name, depth + 1, ret);
+    if (node->kind == QN_YAML_LIST && attr->kind == QN_NN_ATTR_ROWS)
+        return read_rows(source, node, attr->name, ret);
     if (node->kind == QN_YAML_LIST)
-        return read_integers(source, node, attr->name, ret);
+        return read_integers(source, node, false, attr->name, ret);
     if (node->kind == QN_YAML_MAP)
         return qn_recipe_fail(source, node, "%s of layer %s is a map", attr->name, layer->name);
     *ret = scalar_value(node, attr->kind);
@@ -166,16 +194,29 @@ qn_status qn_recipe_layers_read(const qn_recipe_source *source, const qn_yaml *n
 
 static void write_layer(const qn_json *layer, qn_buf *dst);
 
-/* A list of layers within a line. */
-static void write_inner(const qn_json *layers, qn_buf *dst)
+/* [3, 3] */
+static void write_numbers(const qn_json *value, qn_buf *dst)
 {
     qn_buf_byte(dst, '[');
-    for (int64_t i = 0; i < layers->count; i++) {
-        bool bare = layers->items[i].kind == QN_JSON_STRING;
-        qn_buf_text(dst, i ? bare ? ", " : ", {" : bare ? "" : "{");
-        write_layer(&layers->items[i], dst);
-        if (!bare)
-            qn_buf_byte(dst, '}');
+    for (int64_t i = 0; i < qn_json_length(value); i++)
+        qn_buf_printf(dst, "%s%lld", i ? ", " : "", (long long)qn_json_at(value, i).integer);
+    qn_buf_byte(dst, ']');
+}
+
+/* A list of layers, or of rows, within a line. */
+static void write_inner(const qn_json *list, qn_buf *dst)
+{
+    qn_buf_byte(dst, '[');
+    for (int64_t i = 0; i < list->count; i++) {
+        const qn_json *item = &list->items[i];
+        qn_buf_text(dst, i ? ", " : "");
+        if (item->kind == QN_JSON_NUMBERS) {
+            write_numbers(item, dst);
+            continue;
+        }
+        qn_buf_text(dst, item->kind == QN_JSON_STRING ? "" : "{");
+        write_layer(item, dst);
+        qn_buf_text(dst, item->kind == QN_JSON_STRING ? "" : "}");
     }
     qn_buf_byte(dst, ']');
 }
@@ -200,10 +241,7 @@ static void write_value(const qn_json *value, qn_buf *dst)
         write_inner(value, dst);
         break;
     default:
-        qn_buf_byte(dst, '[');
-        for (int64_t i = 0; i < qn_json_length(value); i++)
-            qn_buf_printf(dst, "%s%lld", i ? ", " : "", (long long)qn_json_at(value, i).integer);
-        qn_buf_byte(dst, ']');
+        write_numbers(value, dst);
         break;
     }
 }

@@ -94,6 +94,7 @@ static void write_attr_types(qn_json_writer *w, const qn_nn_attr *attr)
         [QN_NN_ATTR_INTS] = {"array"},
         [QN_NN_ATTR_UNITS] = {"integer", "string"},
         [QN_NN_ATTR_LAYERS] = {"array", "string"},
+        [QN_NN_ATTR_ROWS] = {"array", "string"},
     };
     qn_json_key(w, "type");
     qn_json_array_begin(w);

@@ -254,6 +254,65 @@ qn_value qn_nn_lp_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_
     return pool(at, x, rank, window, "LpPool", p);
 }
 
+/* x without the pixels that no window of `size` reaches, which ONNX's unpooling could not give back. */
+static qn_value whole_windows(const qn_nn_scope *at, qn_value x, int rank, const int64_t *size)
+{
+    static const int64_t axes[] = {1, 2, 3}, zeros[3];
+    int64_t ends[3] = {0};
+    bool whole = true;
+    qn_shape shape = qn_nn_shape(at, x);
+    for (int i = 0; i < rank; i++) {
+        ends[i] = shape.dims[1 + i] / size[i] * size[i];
+        whole = whole && ends[i] == shape.dims[1 + i];
+    }
+    qn_attr attrs[] = {list_of("starts", zeros, rank), list_of("ends", ends, rank),
+                       list_of("axes", axes, rank)};
+    return whole ? x : qn_graph_node(at->graph, "Slice", &x, 1, attrs, 3);
+}
+
+qn_value qn_nn_max_pool_places(const qn_nn_scope *at, qn_value x, int rank, const int64_t *size,
+                               qn_value *ret_places)
+{
+    qn_nn_window window = {0}, full;
+    if (!qn_nn_begin(at, x) || !want_pixels(at, x, rank))
+        return QN_NONE;
+    memcpy(window.size, size, (size_t)rank * sizeof *size);
+    if (!window_complete(at, x, rank, true, &window, &full))
+        return QN_NONE;
+    x = whole_windows(at, x, rank, size);
+    qn_value y = qn_nn_max_pool(at, x, rank, &window);
+    if (y == QN_NONE)
+        return QN_NONE;
+    qn_shape shape = qn_nn_shape(at, x);
+    qn_attr attrs[] = {list_of("kernel_shape", size, rank), list_of("strides", size, rank),
+                       list_of("input_size", shape.dims + 1, rank)};
+    qn_value choice = y + 1; /* MaxPool's second result */
+    *ret_places = qn_graph_node(at->graph, "MaxPoolIndices", &choice, 1, attrs, 3);
+    return *ret_places == QN_NONE ? QN_NONE : y;
+}
+
+qn_value qn_nn_max_unpool(const qn_nn_scope *at, qn_value y, int rank, const int64_t *size,
+                          qn_value places, qn_value x)
+{
+    char came[128], want[128];
+    int64_t whole[3] = {0}, pads[6] = {0}, rest = 0;
+    if (!qn_nn_begin(at, y))
+        return QN_NONE;
+    qn_shape shape = qn_nn_shape(at, y), pooled = qn_nn_shape(at, places);
+    if (!qn_shape_equal(&shape, &pooled))
+        return qn_nn_fail(at, "brings back %s where %s was pooled: its layers must keep the shape",
+                          qn_nn_sample_text(shape, came), qn_nn_sample_text(pooled, want));
+    for (int i = 0; i < rank; i++) {
+        whole[i] = shape.dims[1 + i] * size[i];
+        pads[rank + i] = qn_nn_shape(at, x).dims[1 + i] - whole[i];
+        rest += pads[rank + i];
+    }
+    qn_attr attr = list_of("output_size", whole, rank);
+    qn_value inputs[2] = {y, places};
+    y = qn_graph_node(at->graph, "MaxUnpool", inputs, 2, &attr, 1);
+    return rest > 0 ? qn_nn_zero_padding(at, y, rank, pads) : y;
+}
+
 qn_value qn_nn_global_pool(const qn_nn_scope *at, qn_value x, int rank, qn_nn_summary summary)
 {
     if (!qn_nn_begin(at, x) || !want_pixels(at, x, rank))

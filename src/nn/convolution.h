@@ -50,6 +50,13 @@ qn_value qn_nn_avg_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn
 /* The p-norm of each window: (sum |x|^p)^(1 / p). Source: Boureau et al. 2010. */
 qn_value qn_nn_lp_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
                        int64_t p);
+/* The largest of each window, and where each stood, for qn_nn_max_unpool. Windows of `size` stand side by side, so that
+ * no two share a pixel; pixels left over at the end belong to none. */
+qn_value qn_nn_max_pool_places(const qn_nn_scope *at, qn_value x, int rank, const int64_t *size,
+                               qn_value *ret_places);
+/* An image as large as x, which was pooled: zeros, and y, of the small image's shape, at `places`. */
+qn_value qn_nn_max_unpool(const qn_nn_scope *at, qn_value y, int rank, const int64_t *size,
+                          qn_value places, qn_value x);
 /* To [B, C]. */
 typedef enum { QN_NN_LARGEST, QN_NN_MEAN } qn_nn_summary;
 qn_value qn_nn_global_pool(const qn_nn_scope *at, qn_value x, int rank, qn_nn_summary summary);

@@ -77,6 +77,17 @@ static qn_value lp_pool(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, 
     return qn_nn_lp_pool(at, x, rank, &window, s[4].i);
 }
 
+/* Pools, runs the layers on the small image, and brings what they give back to where the largest stood. */
+static qn_value unpool(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                       const qn_nn_slot *s, int rank)
+{
+    qn_value places = QN_NONE;
+    qn_value y = qn_nn_max_pool_places(at, x, rank, s[0].ints, &places);
+    if (y != QN_NONE)
+        y = qn_nn_list_build(at, b, "layers", &s[1].list, y, NULL);
+    return qn_nn_max_unpool(at, y, rank, s[0].ints, places, x);
+}
+
 static qn_value padding(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int rank)
 {
     if (s[0].padding != QN_NN_PAD_EXPLICIT)
@@ -104,6 +115,9 @@ QN_NN_BUILD(build_avg_pool3d, pool(at, x, s, 3, QN_NN_MEAN))
 QN_NN_BUILD(build_lp_pool1d, lp_pool(at, x, s, 1))
 QN_NN_BUILD(build_lp_pool2d, lp_pool(at, x, s, 2))
 QN_NN_BUILD(build_lp_pool3d, lp_pool(at, x, s, 3))
+QN_NN_BUILD(build_max_unpool1d, unpool(at, b, x, s, 1))
+QN_NN_BUILD(build_max_unpool2d, unpool(at, b, x, s, 2))
+QN_NN_BUILD(build_max_unpool3d, unpool(at, b, x, s, 3))
 QN_NN_BUILD(build_global_max2d, qn_nn_global_pool(at, x, 2, QN_NN_LARGEST))
 QN_NN_BUILD(build_global_max3d, qn_nn_global_pool(at, x, 3, QN_NN_LARGEST))
 QN_NN_BUILD(build_global_avg2d, qn_nn_global_pool(at, x, 2, QN_NN_MEAN))
@@ -196,6 +210,13 @@ QN_NN_BUILD(build_padding3d, padding(at, x, s, 3))
                                                          .fallback = "2",                          \
                                                          .doc = "which norm"},                     \
                                                         {0}};                                      \
+    static const qn_nn_attr unpool##rank##d_attrs[] = {                                            \
+        {NUMBERS("size", many, 1, "size of the window"), .fallback = "2"},                         \
+        {.name = "layers",                                                                         \
+         .kind = QN_NN_ATTR_LAYERS,                                                                \
+         .required = true,                                                                         \
+         .doc = "what is done to the small image; they keep its shape"},                           \
+        {0}};                                                                                      \
     static const qn_nn_attr adaptive##rank##d_attrs[] = {                                          \
         {NUMBERS("size", many, 1, "pixels of the result"), .required = true}, {0}};                \
     static const qn_nn_attr upsample##rank##d_attrs[] = {                                          \
@@ -289,6 +310,21 @@ const qn_nn_row qn_nn_rows_convolution[] = {
      build_lp_pool2d},
     {{"lp_pool3d", "the p-norm of each window of a volume (PyTorch LPPool3d)", lp_pool3d_attrs},
      build_lp_pool3d},
+    {{"max_unpool1d",
+      "pools a sequence, runs layers on it, and puts what they give back where the largest stood "
+      "(PyTorch MaxPool1d, MaxUnpool1d)",
+      unpool1d_attrs},
+     build_max_unpool1d},
+    {{"max_unpool2d",
+      "pools an image, runs layers on it, and puts what they give back where the largest stood "
+      "(PyTorch MaxPool2d, MaxUnpool2d)",
+      unpool2d_attrs},
+     build_max_unpool2d},
+    {{"max_unpool3d",
+      "pools a volume, runs layers on it, and puts what they give back where the largest stood "
+      "(PyTorch MaxPool3d, MaxUnpool3d)",
+      unpool3d_attrs},
+     build_max_unpool3d},
     {{"global_max_pool2d", "the largest of each channel of an image (Keras GlobalMaxPooling2D)",
       no_attrs},
      build_global_max2d},

@@ -115,7 +115,8 @@ typedef enum {
                            all ends: [top, left, bottom, right] */
     QN_NN_ATTR_INTS,    /* a list of integers */
     QN_NN_ATTR_UNITS,   /* an integer >= 1, or "auto" */
-    QN_NN_ATTR_LAYERS   /* a list of layers */
+    QN_NN_ATTR_LAYERS,  /* a list of layers, or one of the words in `choices` */
+    QN_NN_ATTR_ROWS     /* lists of 0 and 1 in a list, or one of the words in `choices` */
 } qn_nn_attr_kind;
 
 typedef struct {
@@ -124,7 +125,7 @@ typedef struct {
     bool required;
     double low, high;     /* of numbers, inclusive; both 0 = any */
     const char *fallback; /* the default, as the recipe would write it */
-    const char *choices;  /* of CHOICE: words, space between */
+    const char *choices;  /* words, space between */
     const char *doc;
 } qn_nn_attr;
 

@@ -134,18 +134,61 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
     return qn_graph_node(at->graph, "Reshape", &y, 1, &flat, 1);
 }
 
-qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengths,
+static bool check_start(const qn_nn_scope *at, qn_value x, qn_value start, int64_t layers,
+                        const qn_nn_recurrent_options *o)
+{
+    char came[128];
+    qn_shape shape = qn_nn_shape(at, start);
+    qn_dtype dtype = qn_graph_type(at->graph, x)->dtype;
+    int64_t dirs = o->bidirectional ? 2 : 1, states = o->kind == QN_NN_LSTM ? 2 : 1;
+    int64_t want = o->units <= 1 << 20 ? states * layers * dirs * o->units : -1;
+    if (qn_graph_type(at->graph, start)->dtype != dtype)
+        qn_nn_fail(at, "begins from %s, expected %s",
+                   qn_dtype_name(qn_graph_type(at->graph, start)->dtype), qn_dtype_name(dtype));
+    else if (shape.rank != 2 || shape.dims[1] != want)
+        qn_nn_fail(
+            at,
+            "begins from %s, expected [%lld]: %s of %lld numbers for each of %lld layers and "
+            "%lld directions",
+            qn_nn_sample_text(shape, came), (long long)want, states == 2 ? "h, then c," : "h",
+            (long long)o->units, (long long)layers, (long long)dirs);
+    return qn_graph_check(at->graph, NULL) == QN_OK;
+}
+
+/* State `place` of start's: [B, D, units]. */
+static qn_value part_of_start(const qn_nn_scope *at, qn_value start, int64_t place,
+                              const qn_nn_recurrent_options *o)
+{
+    int64_t dirs = o->bidirectional ? 2 : 1, size = dirs * o->units;
+    qn_attr attrs[] = {
+        {.name = "starts", .kind = QN_ATTR_INTS, .count = 1, .ints = {place * size}},
+        {.name = "ends", .kind = QN_ATTR_INTS, .count = 1, .ints = {(place + 1) * size}},
+        {.name = "axes", .kind = QN_ATTR_INTS, .count = 1, .ints = {1}}};
+    qn_attr shape = {
+        .name = "shape", .kind = QN_ATTR_INTS, .count = 3, .ints = {0, dirs, o->units}};
+    qn_value part = qn_graph_node(at->graph, "Slice", &start, 1, attrs, 3);
+    return part == QN_NONE ? QN_NONE : qn_graph_node(at->graph, "Reshape", &part, 1, &shape, 1);
+}
+
+qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value start,
                                const qn_nn_recurrent_options *options)
 {
     int64_t layers = options->layers ? options->layers : 1;
+    if (start != QN_NONE && (!qn_nn_begin(at, x) || !check_start(at, x, start, layers, options)))
+        return QN_NONE;
     for (int64_t i = 0; i < layers; i++) {
         qn_nn_recurrent_options one = *options;
         qn_nn_part layer, drop;
+        qn_value h0 = QN_NONE, c0 = QN_NONE;
         one.sequences = options->sequences || i + 1 < layers;
         const qn_nn_scope *own = layers > 1 ? qn_nn_part_at(at, i, &layer) : at;
         if (i > 0 && options->dropout > 0)
             x = qn_nn_dropout(qn_nn_part_of(own, "dropout", &drop), x, options->dropout);
-        x = qn_nn_recurrent(own, x, lengths, QN_NONE, QN_NONE, &one);
+        if (start != QN_NONE)
+            h0 = part_of_start(own, start, i, options);
+        if (start != QN_NONE && options->kind == QN_NN_LSTM)
+            c0 = part_of_start(own, start, layers + i, options);
+        x = qn_nn_recurrent(own, x, lengths, h0, c0, &one);
     }
     return x;
 }
@@ -165,7 +208,11 @@ static qn_value build(const qn_nn_scope *at, const qn_nn_building *b, qn_value x
                                        .trained_start = s[8].word[0] == 't'};
     options.gate_activation = kind == QN_NN_RNN ? NULL : s[9].word;
     options.reset_first = kind == QN_NN_GRU && s[10].i;
-    return qn_nn_recurrent_stack(at, x, *b->lengths, &options);
+    qn_value start = QN_NONE;
+    if (s[8].list.kind == QN_JSON_ARRAY &&
+        (start = qn_nn_list_build(at, b, "initial", &s[8].list, x, NULL)) == QN_NONE)
+        return QN_NONE;
+    return qn_nn_recurrent_stack(at, x, *b->lengths, start, &options);
 }
 
 QN_NN_BUILD(build_rnn, build(at, b, x, s, QN_NN_RNN))
@@ -210,9 +257,11 @@ QN_NN_BUILD(build_lstm, build(at, b, x, s, QN_NN_LSTM))
          .doc = "what the state goes through"},                                                    \
         QN_NN_ATTR_REPARAM,                                                                        \
     {                                                                                              \
-        .name = "initial", .kind = QN_NN_ATTR_CHOICE, .fallback = "zeros",                         \
+        .name = "initial", .kind = QN_NN_ATTR_LAYERS, .fallback = "zeros",                         \
         .choices = "zeros trained",                                                                \
-        .doc = "what the state begins as; trained: learned, one for all samples (PyTorch h_0)"     \
+        .doc = "what the state begins as; trained: learned, one for all samples; layers make it "  \
+               "of the input: h of each layer and direction, then an LSTM's c (Keras "             \
+               "initial_state, PyTorch h_0 and c_0)"                                               \
     }
 #define ACTIVATIONS "tanh relu sigmoid hard_sigmoid leaky_relu elu softsign softplus linear"
 #define GATES                                                                                      \

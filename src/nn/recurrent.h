@@ -36,8 +36,9 @@ typedef struct {
 qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value h0,
                          qn_value c0, const qn_nn_recurrent_options *options);
 /* `layers` of them, "NAME.0" and so on where there are several, all but the last giving every step (PyTorch's num_layers
- * and dropout). */
-qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengths,
+ * and dropout). start [B, N]: the numbers of PyTorch's h_0, layer by layer and in it direction by direction, then those
+ * of an LSTM's c_0; QN_NONE = zeros. */
+qn_value qn_nn_recurrent_stack(const qn_nn_scope *at, qn_value x, qn_value lengths, qn_value start,
                                const qn_nn_recurrent_options *options);
 
 #endif

@@ -16,6 +16,9 @@ const char *qn_nn_sample_text(qn_shape shape, char dst[128]);
 /* The size of the last dimension of [B, ..., C]; -1 with a sticky error when it is not known. */
 int64_t qn_nn_channels(const qn_nn_scope *at, qn_value x);
 
+/* Is x [B, T, D]? false = a sticky error. */
+bool qn_nn_want_sequence(const qn_nn_scope *at, qn_value x);
+
 /* A layer inside a layer: "NAME.what", or "NAME.3". */
 typedef struct {
     char name[224];

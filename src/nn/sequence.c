@@ -107,7 +107,7 @@ static qn_value recur(qn_graph *graph, qn_value x, const qn_nn_sequence_options 
                                          .carried = in->carried,
                                          .layers = o->block.blocks,
                                          .dropout = o->block.dropout};
-    return qn_nn_recurrent_stack(&at, x, in->lengths, &recurrent);
+    return qn_nn_recurrent_stack(&at, x, in->lengths, QN_NONE, &recurrent);
 }
 
 /* [B, T, D] -> [B, D]: the rows that `last` names. */

@@ -121,9 +121,9 @@ static qn_value join(const qn_nn_scope *at, const char *how, qn_value branch, qn
 static qn_value build_residual(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
                                const qn_nn_slot *s)
 {
-    qn_value branch = qn_nn_list_build(at, b, "layers", &s[0].layers, x, NULL), straight = x;
-    if (s[1].layers.kind == QN_JSON_ARRAY)
-        straight = qn_nn_list_build(at, b, "shortcut", &s[1].layers, x, NULL);
+    qn_value branch = qn_nn_list_build(at, b, "layers", &s[0].list, x, NULL), straight = x;
+    if (s[1].list.kind == QN_JSON_ARRAY)
+        straight = qn_nn_list_build(at, b, "shortcut", &s[1].list, x, NULL);
     if (!qn_nn_begin(at, branch) || straight == QN_NONE)
         return QN_NONE;
     qn_value sum = join(at, s[3].word, branch, straight);
@@ -214,6 +214,7 @@ static const qn_nn_attr residual_attrs[] = {
     {.name = "shortcut",
      .kind = QN_NN_ATTR_LAYERS,
      .fallback = "none",
+     .choices = "none",
      .doc = "layers that bring the input to the branch's shape; none: it has that shape"},
     QN_NN_ATTR_ACTIVATION,
     {.name = "join",

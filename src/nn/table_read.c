@@ -68,15 +68,6 @@ static bool read_padding(const qn_nn_attr *attr, const qn_json *value, qn_nn_slo
     return true;
 }
 
-static bool read_layers(const qn_json *value, qn_nn_slot *ret)
-{
-    ret->layers = (qn_json){.kind = QN_JSON_NULL};
-    if (value->kind == QN_JSON_STRING)
-        return qn_str_is(value->string, "none");
-    ret->layers = *value;
-    return value->kind == QN_JSON_ARRAY && value->count > 0;
-}
-
 static bool is_word(const char *words, qn_str word)
 {
     for (const char *at = words; *at;) {
@@ -101,6 +92,16 @@ static bool read_choice(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot
 {
     return value->kind == QN_JSON_STRING && is_word(attr->choices, value->string) &&
            read_text(value, ret);
+}
+
+/* A list of layers or of rows, or a word where there are such. */
+static bool read_list(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    bool lists = value->kind == QN_JSON_ARRAY && value->count > 0;
+    for (int64_t i = 0; lists && attr->kind == QN_NN_ATTR_ROWS && i < value->count; i++)
+        lists = qn_json_length(&value->items[i]) > 0;
+    ret->list = lists ? *value : (qn_json){.kind = QN_JSON_NULL};
+    return lists || (attr->choices && read_choice(attr, value, ret));
 }
 
 static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto,
@@ -134,7 +135,8 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
     case QN_NN_ATTR_PADDING:
         return read_padding(attr, value, ret);
     case QN_NN_ATTR_LAYERS:
-        return read_layers(value, ret);
+    case QN_NN_ATTR_ROWS:
+        return read_list(attr, value, ret);
     case QN_NN_ATTR_INTS:
         return read_ints(attr, value, ret);
     case QN_NN_ATTR_UNITS:
@@ -155,12 +157,15 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
         [QN_NN_ATTR_PAIR] = "an integer or [height, width]",
         [QN_NN_ATTR_TRIPLE] = "an integer or [depth, height, width]",
         [QN_NN_ATTR_LAYERS] = "a list of layers",
+        [QN_NN_ATTR_ROWS] = "rows of 0 and 1, such as [[1, 0], [1, 1]]",
         [QN_NN_ATTR_INTS] = "a list of integers",
         [QN_NN_ATTR_UNITS] = "an integer or auto",
     };
     const char *kind = attr->kind == QN_NN_ATTR_PADDING ? attr->doc : kinds[attr->kind];
     if (attr->kind == QN_NN_ATTR_CHOICE)
         snprintf(dst, size, "one of %s", attr->choices);
+    else if (attr->choices)
+        snprintf(dst, size, "%s or one of %s", kind, attr->choices);
     else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
         snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);
     else
@@ -175,7 +180,7 @@ static void suggest(const qn_nn_attr *attr, const qn_json *value, char dst[96])
     const char *names[WORDS_MAX];
     int count = 0;
     dst[0] = '\0';
-    if (attr->kind != QN_NN_ATTR_CHOICE || value->kind != QN_JSON_STRING)
+    if (!attr->choices || value->kind != QN_JSON_STRING)
         return;
     snprintf(words, sizeof words, "%s", attr->choices);
     snprintf(got, sizeof got, "%.*s", QN_STR_ARG(value->string));

@@ -1,15 +1,14 @@
 /*
- * Layers of the transformer, and their rows in the table of layers. Each part is a layer of its own name, so that its
- * states read "layers.2.0.attention.query.weight".
+ * Layers of the transformer. Each part is a layer of its own name, so that its states read
+ * "layers.2.0.attention.query.weight".
  */
 #include "nn/transformer.h"
 
 #include <string.h>
 
 #include "nn/scope_priv.h"
-#include "nn/table_priv.h"
 
-static bool want_sequence(const qn_nn_scope *at, qn_value x)
+bool qn_nn_want_sequence(const qn_nn_scope *at, qn_value x)
 {
     qn_shape shape = qn_nn_shape(at, x);
     char text[128];
@@ -29,7 +28,7 @@ static qn_value from_starts(const qn_nn_scope *at, const char *op, qn_value x, q
 qn_value qn_nn_positions_from(const qn_nn_scope *at, qn_value x, qn_nn_positions_kind kind,
                               int64_t count, qn_value starts)
 {
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+    if (!qn_nn_begin(at, x) || !qn_nn_want_sequence(at, x))
         return QN_NONE;
     qn_shape shape = qn_nn_shape(at, x);
     if (kind == QN_NN_POSITIONS_SINUSOIDAL)
@@ -50,7 +49,7 @@ qn_value qn_nn_positions_from(const qn_nn_scope *at, qn_value x, qn_nn_positions
 
 qn_value qn_nn_positions(const qn_nn_scope *at, qn_value x, qn_nn_positions_kind kind)
 {
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+    if (!qn_nn_begin(at, x) || !qn_nn_want_sequence(at, x))
         return QN_NONE;
     return qn_nn_positions_from(at, x, kind, qn_nn_shape(at, x).dims[1], QN_NONE);
 }
@@ -152,7 +151,8 @@ static qn_value attend(const qn_nn_scope *at, attention *a)
 {
     const qn_nn_attention_options *o = a->options;
     a->memory = a->memory == QN_NONE ? a->x : a->memory;
-    if (!qn_nn_begin(at, a->x) || !want_sequence(at, a->x) || !want_sequence(at, a->memory))
+    if (!qn_nn_begin(at, a->x) || !qn_nn_want_sequence(at, a->x) ||
+        !qn_nn_want_sequence(at, a->memory))
         return QN_NONE;
     a->width = qn_nn_shape(at, a->x).dims[2];
     a->heads = o->heads;
@@ -228,7 +228,7 @@ static const struct {
 typedef struct {
     const qn_nn_transformer_options *options;
     qn_nn_attention_options own, cross; /* of the two attentions */
-    qn_value lengths;                   /* of x */
+    qn_value lengths, mask;             /* of x */
     const qn_nn_memory *memory;         /* NULL = no cross-attention */
     const qn_nn_cache *cache;
 } stack;
@@ -241,7 +241,7 @@ static qn_value branch_body(const qn_nn_scope *at, const stack *s, branch_kind k
                    .x = x,
                    .memory = QN_NONE,
                    .lengths = s->lengths,
-                   .mask = QN_NONE};
+                   .mask = s->mask};
     if (kind == BRANCH_FEED_FORWARD)
         return qn_nn_feed_forward(at, x, o->units, o->activation ? o->activation : "gelu");
     if (kind == BRANCH_CROSS) {
@@ -272,7 +272,7 @@ static qn_value branch(const qn_nn_scope *at, const stack *s, branch_kind kind, 
 static qn_value blocks(const qn_nn_scope *at, qn_value x, const stack *s)
 {
     const qn_nn_transformer_options *o = s->options;
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+    if (!qn_nn_begin(at, x) || !qn_nn_want_sequence(at, x))
         return QN_NONE;
     for (int64_t i = 0; i < (o->blocks ? o->blocks : 1); i++) {
         qn_nn_part block;
@@ -285,11 +285,17 @@ static qn_value blocks(const qn_nn_scope *at, qn_value x, const stack *s)
     return o->post_norm ? x : norm(at, "norm", x, o->rms);
 }
 
+qn_value qn_nn_masked_transformer(const qn_nn_scope *at, qn_value x, qn_value lengths,
+                                  qn_value mask, const qn_nn_transformer_options *options)
+{
+    stack s = {.options = options, .own = options->attention, .lengths = lengths, .mask = mask};
+    return blocks(at, x, &s);
+}
+
 qn_value qn_nn_transformer(const qn_nn_scope *at, qn_value x, qn_value lengths,
                            const qn_nn_transformer_options *options)
 {
-    stack s = {.options = options, .own = options->attention, .lengths = lengths};
-    return blocks(at, x, &s);
+    return qn_nn_masked_transformer(at, x, lengths, QN_NONE, options);
 }
 
 /* Positions and windows say how far keys and queries of one sequence are apart: they mean nothing across two. */
@@ -300,6 +306,7 @@ static stack decoder(const qn_nn_memory *memory, const qn_nn_cache *cache,
                .own = options->attention,
                .cross = options->attention,
                .lengths = QN_NONE,
+               .mask = QN_NONE,
                .memory = memory,
                .cache = cache};
     s.own.causal = true;
@@ -332,7 +339,7 @@ void qn_nn_decoder_remember(const qn_nn_scope *at, qn_value memory, const qn_nn_
 {
     const qn_nn_attention_options *o = &options->attention;
     int64_t kv = o->kv_heads ? o->kv_heads : o->heads;
-    if (!qn_nn_begin(at, memory) || !want_sequence(at, memory) ||
+    if (!qn_nn_begin(at, memory) || !qn_nn_want_sequence(at, memory) ||
         !check_heads(at, qn_nn_shape(at, memory).dims[2], o->heads, kv, false))
         return;
     int64_t shared = qn_nn_shape(at, memory).dims[2] / o->heads * kv;
@@ -395,195 +402,17 @@ static qn_value mean_of_counted(const qn_nn_scope *at, qn_value x, qn_value leng
 
 qn_value qn_nn_global_avg_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths)
 {
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+    if (!qn_nn_begin(at, x) || !qn_nn_want_sequence(at, x))
         return QN_NONE;
     return lengths == QN_NONE ? over_steps(at, x, "ReduceMean") : mean_of_counted(at, x, lengths);
 }
 
 qn_value qn_nn_global_max_pool1d(const qn_nn_scope *at, qn_value x, qn_value lengths)
 {
-    if (!qn_nn_begin(at, x) || !want_sequence(at, x))
+    if (!qn_nn_begin(at, x) || !qn_nn_want_sequence(at, x))
         return QN_NONE;
     if (lengths != QN_NONE)
         x = fill_steps(at, x, lengths,
                        -3e38); /* finite: a row of padding trains nothing, and breaks nothing */
     return over_steps(at, x, "ReduceMax");
 }
-
-/* From the slots of HEADS. */
-static qn_nn_attention_options attention_of(const qn_nn_slot *s)
-{
-    return (qn_nn_attention_options){.heads = s[0].i,
-                                     .kv_heads = s[1].i,
-                                     .causal = s[2].i,
-                                     .rotary = s[3].i,
-                                     .window = s[4].i,
-                                     .no_bias = !s[5].i,
-                                     .alibi = s[6].i,
-                                     .softcap = s[7].f};
-}
-
-/* From the slots of HEADS and BLOCKS. */
-static qn_nn_transformer_options transformer_of(const qn_nn_slot *s)
-{
-    return (qn_nn_transformer_options){.attention = attention_of(s),
-                                       .blocks = s[8].i,
-                                       .units = s[9].i,
-                                       .activation = s[10].word,
-                                       .dropout = s[11].f,
-                                       .post_norm = strcmp(s[12].word, "post") == 0,
-                                       .rms = strcmp(s[13].word, "rms") == 0};
-}
-
-static qn_value build_attention(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                const qn_nn_slot *s)
-{
-    qn_nn_attention_options options = attention_of(s);
-    qn_value memory = QN_NONE, lengths = *b->lengths;
-    if (s[8].layers.kind == QN_JSON_ARRAY) {
-        memory = qn_nn_list_build(at, b, "memory", &s[8].layers, x, &lengths);
-        if (memory == QN_NONE)
-            return QN_NONE;
-    }
-    return qn_nn_multi_head_attention(at, x, memory, lengths, &options);
-}
-
-static qn_value build_transformer(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                  const qn_nn_slot *s)
-{
-    qn_nn_transformer_options options = transformer_of(s);
-    return qn_nn_transformer(at, x, *b->lengths, &options);
-}
-
-/* Padding of x needs no lengths: nothing before it looks at it. */
-static qn_value build_decoder(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                              const qn_nn_slot *s)
-{
-    qn_nn_transformer_options options = transformer_of(s);
-    qn_nn_memory memory = {.lengths = *b->lengths, .mask = QN_NONE};
-    memory.value = qn_nn_list_build(at, b, "memory", &s[14].layers, x, &memory.lengths);
-    if (memory.value == QN_NONE)
-        return QN_NONE;
-    return qn_nn_transformer_decoder(at, x, &memory, NULL, &options);
-}
-
-static qn_value build_positions(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
-                                const qn_nn_slot *s)
-{
-    bool learned = s[0].word[0] == 'l';
-    (void)b;
-    return qn_nn_positions(at, x, learned ? QN_NN_POSITIONS_LEARNED : QN_NN_POSITIONS_SINUSOIDAL);
-}
-
-QN_NN_BUILD(build_feed_forward, qn_nn_feed_forward(at, x, s[0].i, s[1].word))
-QN_NN_BUILD(build_avg_pool, qn_nn_global_avg_pool1d(at, x, *b->lengths))
-QN_NN_BUILD(build_max_pool, qn_nn_global_max_pool1d(at, x, *b->lengths))
-
-#define FLAG(key, default_value, text)                                                             \
-    {                                                                                              \
-        .name = (key), .kind = QN_NN_ATTR_BOOL, .fallback = (default_value), .doc = (text)         \
-    }
-#define COUNT(key, least, default_value, text)                                                     \
-    {                                                                                              \
-        .name = (key), .kind = QN_NN_ATTR_INT, .low = (least), .high = 1e6,                        \
-        .fallback = (default_value), .doc = (text)                                                 \
-    }
-#define HEADS                                                                                      \
-    COUNT("heads", 1, "8", "parts of the numbers that attend on their own"),                       \
-        COUNT("kv_heads", 0, "0", "heads of keys and values, each for a group; 0: heads"),         \
-        FLAG("causal", "false", "whether a position sees only itself and earlier ones"),           \
-        FLAG("rotary", "false", "whether positions turn queries and keys"),                        \
-        COUNT("window", 0, "0", "how far a position sees; 0: everywhere"),                         \
-        FLAG("bias", "true", "whether projections add a trained constant"),                        \
-        FLAG("alibi", "false", "whether scores fall with the distance, in place of positions"),    \
-    {                                                                                              \
-        .name = "softcap", .kind = QN_NN_ATTR_FLOAT, .high = 1e6, .fallback = "0",                 \
-        .doc = "scores s become softcap tanh(s / softcap); 0: as they are"                         \
-    }
-#define UNITS COUNT("units", 0, "0", "inner size; 0: four times the input's")
-#define INNER                                                                                      \
-    {                                                                                              \
-        .name = "activation", .kind = QN_NN_ATTR_CHOICE, .fallback = "gelu",                       \
-        .choices = "relu gelu gelu_tanh silu swiglu",                                              \
-        .doc = "what stands between the two products"                                              \
-    }
-static const qn_nn_attr positions_attrs[] = {
-    {.name = "kind",
-     .kind = QN_NN_ATTR_CHOICE,
-     .fallback = "sinusoidal",
-     .choices = "sinusoidal learned",
-     .doc = "fixed waves, or a trained vector for each position"},
-    {0},
-};
-static const qn_nn_attr attention_attrs[] = {
-    HEADS,
-    {.name = "memory",
-     .kind = QN_NN_ATTR_LAYERS,
-     .fallback = "none",
-     .doc = "layers that make of the input what is looked at; none: the input itself"},
-    {0},
-};
-static const qn_nn_attr feed_forward_attrs[] = {UNITS, INNER, {0}};
-#define BLOCKS                                                                                     \
-    COUNT("blocks", 1, "1", "how many of them follow one another"), UNITS, INNER,                  \
-        {.name = "dropout",                                                                        \
-         .kind = QN_NN_ATTR_FLOAT,                                                                 \
-         .low = 0,                                                                                 \
-         .high = 0.999,                                                                            \
-         .fallback = "0",                                                                          \
-         .doc = "share of each branch set to 0 while training"},                                   \
-        {.name = "order",                                                                          \
-         .kind = QN_NN_ATTR_CHOICE,                                                                \
-         .fallback = "pre",                                                                        \
-         .choices = "pre post",                                                                    \
-         .doc = "whether a norm stands before a branch or after the sum"},                         \
-    {                                                                                              \
-        .name = "norm", .kind = QN_NN_ATTR_CHOICE, .fallback = "layer", .choices = "layer rms",    \
-        .doc = "which norm"                                                                        \
-    }
-static const qn_nn_attr transformer_attrs[] = {HEADS, BLOCKS, {0}};
-static const qn_nn_attr decoder_attrs[] = {
-    HEADS,
-    BLOCKS,
-    {.name = "memory",
-     .kind = QN_NN_ATTR_LAYERS,
-     .required = true,
-     .doc = "layers that make of the input what the decoder attends to: the encoder"},
-    {0},
-};
-static const qn_nn_attr no_attrs[] = {{0}};
-
-const qn_nn_row qn_nn_rows_transformer[] = {
-    {{"positions",
-      "says where in the sequence [T, D] a vector stands (Keras Hub PositionEmbedding, "
-      "SinePositionEncoding)",
-      positions_attrs},
-     build_positions},
-    {{"multi_head_attention",
-      "each position gathers from the others, or from a memory (Keras and PyTorch "
-      "MultiHeadAttention)",
-      attention_attrs},
-     build_attention},
-    {{"feed_forward",
-      "two products for each position on its own (PyTorch TransformerEncoderLayer's linear1, "
-      "linear2)",
-      feed_forward_attrs},
-     build_feed_forward},
-    {{"transformer",
-      "blocks of attention and feed-forward (PyTorch TransformerEncoder; causal: a decoder without "
-      "memory)",
-      transformer_attrs},
-     build_transformer},
-    {{"transformer_decoder",
-      "blocks of causal attention, attention to a memory and feed-forward (PyTorch "
-      "TransformerDecoder)",
-      decoder_attrs},
-     build_decoder},
-    {{"global_avg_pool1d",
-      "the mean over the steps of a sequence [T, D] (Keras GlobalAveragePooling1D)", no_attrs},
-     build_avg_pool},
-    {{"global_max_pool1d",
-      "the largest over the steps of a sequence [T, D] (Keras GlobalMaxPooling1D)", no_attrs},
-     build_max_pool},
-    {{0}, NULL},
-};

@@ -60,6 +60,9 @@ typedef struct {
 } qn_nn_transformer_options;
 qn_value qn_nn_transformer(const qn_nn_scope *at, qn_value x, qn_value lengths,
                            const qn_nn_transformer_options *options);
+/* mask: of qn_nn_masked_attention, in every block. */
+qn_value qn_nn_masked_transformer(const qn_nn_scope *at, qn_value x, qn_value lengths,
+                                  qn_value mask, const qn_nn_transformer_options *options);
 
 /* What a decoder attends to beside itself: [B, S, D], as an encoder gives it. */
 typedef struct {

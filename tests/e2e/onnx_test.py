@@ -9,6 +9,10 @@ import sys
 from harness import BUILD, WORK, Skip, case, expect, finish, npz, npz_floats, ok, quern, write
 
 CONV = "{conv2d: {filters: 8, kernel: 3, padding: same}}"
+# Masks of ten positions: each sees itself and the next; all see the first four, the rest what came before; two of a memory.
+RING = [[int(j in (i, (i + 1) % 10)) for j in range(10)] for i in range(10)]
+PREFIX = [[int(j < 4 or j <= i) for j in range(10)] for i in range(10)]
+PAIRS = [[1, i % 2] for i in range(10)]
 NETWORKS = {
     "linear": ("table", "{type: linear}"),
     "mlp": ("table", "{type: mlp}"),
@@ -53,9 +57,18 @@ NETWORKS = {
     "gated": ("sequence", "{layers: [{gru: {units: 5, return_sequences: true, bidirectional: true, activation: elu, recurrent_activation: hard_sigmoid, reparametrize: spectral_norm}}, "
               "{rnn: {units: 4, activation: relu, return_sequences: true}}, {residual: {join: multiply, layers: [{dense: {units: 4, activation: sigmoid}}]}}, "
               "{lstm: {units: 3, activation: softsign, reparametrize: weight_norm}}, {dense: {units: auto}}]}"),
+    "masked": ("gappy", f"{{layers: [{{masking: {{value: 0}}}}, {{multi_head_attention: {{heads: 2, mask: {RING}}}}}, {{multi_head_attention: {{heads: 3, window: 2}}}}, "
+               f"{{transformer: {{heads: 2, causal: true, mask: {PREFIX}}}}}, {{multi_head_attention: {{heads: 2, mask: {PAIRS}, memory: [{{slice: {{axis: 1, end: 2}}}}]}}}}, "
+               "flatten, {dense: {units: auto}}]}"),
+    "begun": ("sequence", "{layers: [{lstm: {units: 4, layers: 2, bidirectional: true, return_sequences: true, initial: [{slice: {axis: 1, end: 1}}, flatten, {dense: {units: 32}}]}}, "
+              "{gru: {units: 5, return_sequences: true, initial: [{gru: {units: 5}}]}}, {rnn: {units: 4, reverse: true, initial: [global_avg_pool1d, {dense: {units: 4}}]}}, "
+              "{dense: {units: auto}}]}"),
+    "unpooled": ("image", "{layers: [{conv2d: {filters: 4, kernel: 3, activation: relu}}, {max_unpool2d: {size: [3, 2], layers: [{conv2d: {filters: 4, kernel: 3, padding: same}}]}}, "
+                 "{reshape: {shape: [10, 40]}}, {max_unpool1d: {layers: [layer_norm]}}, {reshape: {shape: [4, 5, 5, 4]}}, {max_unpool3d: {layers: [{conv3d: {filters: 4, kernel: 1}}]}}, "
+                 "flatten, {dense: {units: auto}}]}"),
     "transformer": ("sequence", "{layers: [{dense: {units: 16}}, {transformer: {heads: 4, blocks: 2}}, flatten, {dense: {units: auto}}]}"),
 }
-SHAPES = {"table": (6,), "counts": (6,), "image": (12, 12, 3), "sequence": (10, 6)}
+SHAPES = {"table": (6,), "counts": (6,), "image": (12, 12, 3), "sequence": (10, 6), "gappy": (10, 6)}
 ROWS = 128
 
 RUNTIME = """
@@ -83,6 +96,8 @@ def data(kind, rows, name):
     for dim in shape:
         size *= dim
     values = [[float(chance.randrange(9)) if kind == "counts" else chance.gauss(0, 1) for _ in range(size)] for _ in range(rows)]
+    if kind == "gappy":
+        values = [row[:size - row_at % 9 * shape[1]] + [0.0] * (row_at % 9 * shape[1]) for row_at, row in enumerate(values)]
     sums = [sum(row) for row in values]
     middle = sorted(sums)[rows // 2]
     labels = struct.pack(f"<{rows}q", *(total > middle for total in sums))

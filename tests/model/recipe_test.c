@@ -243,6 +243,10 @@ static void recipe_refuses_and_says_where(void **state)
         {"data: {path: x}\nmodel: {layers: [dens]}\n", "r.yaml:2:18", "did you mean 'dense'?"},
         {"data: {path: x}\nmodel: {layers: [{dense: {unit: 3}}]}\n", "r.yaml:2:27",
          "did you mean 'units'?"},
+        {"data: {path: x}\nmodel: {layers: [{transformer: {mask: [1, 0]}}]}\n", "r.yaml:2:40",
+         "mask takes rows of 0 and 1"},
+        {"data: {path: x}\nmodel: {layers: [{transformer: {mask: [[1, yes]]}}]}\n", "r.yaml:2:44",
+         "mask takes a list of integers"},
         {"data: {path: x}\nmodel: {layers: []}\n", "r.yaml:2:17", "1 to 256 layers"},
         {"data: {path: x}\nmodel: {type: mlp, layers: [flatten]}\n", "r.yaml", "give one of them"},
         {"data: {path: x}\nmodel: {type: layers}\n", "r.yaml", "model.layers is missing"},
@@ -334,6 +338,8 @@ static void recipe_written_reads_back(void **state)
         " p: {type: image, size: [3, 4]}, z: {type: auto, encode: onehot}}\n"
         "model: {hidden: [3]}\ntrain: {lr: 1e-9, metric: f1, loss: huber}\n",
         "data: {path: x}\nmodel: {layers: [{dense: {units: 3, activation: tanh}}, flatten]}\n",
+        "data: {path: x}\nmodel: {layers: [{multi_head_attention: {mask: [[1, 0], [true, true]]}}, "
+        "{lstm: {units: 3, initial: [flatten, {dense: {units: 6}}]}}]}\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         qn_buf first;

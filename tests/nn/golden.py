@@ -59,13 +59,13 @@ class States:
         if getattr(layer, "bias", None) is not None:
             self.add(f"{name}.shift", [layer.bias])
 
-    def recurrent(self, name, layer, order):
-        """order: torch's gates in ONNX's order"""
+    def recurrent(self, name, layer, order, level=0):
+        """order: torch's gates in ONNX's order; level: which layer of a stack"""
 
         def gates(w):
             return torch.cat([w.chunk(len(order))[g] for g in order])
 
-        suffixes = ["_l0"] + (["_l0_reverse"] if layer.bidirectional else [])
+        suffixes = [f"_l{level}"] + ([f"_l{level}_reverse"] if layer.bidirectional else [])
         for state, part in (("weight", "weight_ih"), ("recurrent", "weight_hh")):
             self.add(f"{name}.{state}", [getattr(layer, part + s) for s in suffixes],
                      lambda *ws: torch.stack([gates(w) for w in ws]))
@@ -336,6 +336,119 @@ def encoder(pre):
     }
     return train(case, module, states, lambda m: m(x), lambda y: F.cross_entropy(y, t),
                  lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4))
+
+
+PREFIX_MASK = [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+SPARSE_MASK = [[1, 0], [0, 1], [1, 1], [0, 1], [1, 0]]
+
+
+def masked():
+    """An encoder under a pattern (there the mask says what is hidden), then attention to a memory under another."""
+
+    def hidden(mask):
+        return ~torch.tensor(mask, dtype=torch.bool)
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, activation="gelu", norm_first=False, batch_first=True)
+            self.memory = nn.Linear(8, 8)
+            self.cross = nn.MultiheadAttention(8, 4, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.block(x, src_mask=hidden(PREFIX_MASK))
+            memory = self.memory(x[:, 1:3])
+            return self.head(self.cross(x, memory, memory, attn_mask=hidden(SPARSE_MASK))[0].mean(1))
+
+    module = settle(Masked())
+    states = States()
+    states.encoder_layer("layers.0.0", module.block)
+    states.dense("layers.1.memory.1", module.memory)
+    states.attention("layers.1", module.cross)
+    states.dense("layers.3", module.head)
+    x, t = data(3, 5, 8), torch.randint(0, 3, (3,))
+    case = {
+        "layers": [{"transformer": {"heads": 2, "units": 12, "order": "post", "mask": PREFIX_MASK}},
+                   {"multi_head_attention": {"heads": 4, "mask": SPARSE_MASK, "memory": [{"slice": {"axis": 1, "start": 1, "end": 3}},
+                                                                                         {"dense": {"units": 8}}]}},
+                   "global_avg_pool1d", {"dense": {"units": 3}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "adamw", "rate": 0.01, "weight_decay": 0.05, "eps": 1e-4},
+    }
+    return train(case, module, states, lambda m: m(x), lambda y: F.cross_entropy(y, t),
+                 lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.05, eps=1e-4))
+
+
+def initial():
+    """Recurrent layers that begin from what other layers make of the sample: a stack of two directions, and one of one."""
+
+    class Initial(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Linear(4, 24)
+            self.lstm = nn.LSTM(4, 3, num_layers=2, batch_first=True, bidirectional=True)
+            self.reader = nn.GRU(6, 5, batch_first=True)
+            self.gru = nn.GRU(6, 5, batch_first=True)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, x):
+            h, c = self.start(x[:, 0]).chunk(2, 1)
+            h, c = (part.reshape(-1, 4, 3).transpose(0, 1).contiguous() for part in (h, c))
+            x = self.lstm(x, (h, c))[0]
+            return self.head(self.gru(x, self.reader(x)[1])[0][:, -1])
+
+    module = settle(Initial())
+    states = States()
+    states.dense("layers.0.initial.2", module.start)
+    for level in range(2):
+        states.recurrent(f"layers.0.{level}", module.lstm, [0, 3, 1, 2], level)
+    states.recurrent("layers.1.initial.0", module.reader, [1, 0, 2])
+    states.recurrent("layers.1", module.gru, [1, 0, 2])
+    states.dense("layers.2", module.head)
+    x, t = data(4, 6, 4), data(4, 2)
+    case = {
+        "layers": [{"lstm": {"units": 3, "layers": 2, "bidirectional": True, "return_sequences": True,
+                             "initial": [{"slice": {"axis": 1, "end": 1}}, "flatten", {"dense": {"units": 24}}]}},
+                   {"gru": {"units": 5, "initial": [{"gru": {"units": 5}}]}}, {"dense": {"units": 2}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "mse",
+        "optimizer": {"name": "sgd", "rate": 0.1},
+    }
+    return train(case, module, states, lambda m: m(x), lambda y: F.mse_loss(y, t), lambda p: torch.optim.SGD(p, 0.1))
+
+
+def unpool():
+    """SegNet in small: what is done to the pooled image returns to where its pixels came from; odd pixels get zeros."""
+
+    class Unpool(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(2, 4, 3, padding=1)
+            self.inner = nn.Conv2d(4, 4, 3, padding=1)
+            self.last = nn.Conv2d(4, 3, 3, padding=1)
+
+        def forward(self, x):
+            x = F.relu(self.first(x))
+            y, places = F.max_pool2d(x, (2, 3), return_indices=True)
+            y = F.max_unpool2d(torch.tanh(self.inner(y)), places, (2, 3), output_size=x.shape[2:])
+            return self.last(y).mean((2, 3))
+
+    module = settle(Unpool())
+    states = States()
+    states.conv2d("layers.0", module.first)
+    states.conv2d("layers.1.layers.0", module.inner)
+    states.conv2d("layers.2", module.last)
+    x, t = data(3, 7, 8, 2), torch.randint(0, 3, (3,))
+    case = {
+        "layers": [{"conv2d": {"filters": 4, "kernel": 3, "padding": "same", "activation": "relu"}},
+                   {"max_unpool2d": {"size": [2, 3],
+                                     "layers": [{"conv2d": {"filters": 4, "kernel": 3, "padding": "same", "activation": "tanh"}}]}},
+                   {"conv2d": {"filters": 3, "kernel": 3, "padding": "same"}}, "global_avg_pool2d"],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce",
+        "optimizer": {"name": "sgd", "rate": 0.05, "momentum": 0.9, "nesterov": True},
+    }
+    return train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
+                 lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True))
 
 
 class Decoders(nn.Module):
@@ -723,6 +836,9 @@ CASES = {
     "rnn": rnn,
     "encoder_pre": lambda: encoder(True),
     "encoder_post": lambda: encoder(False),
+    "masked": masked,
+    "initial": initial,
+    "unpool": unpool,
     "decoder": decoder,
     "encoder_decoder": encoder_decoder,
 }

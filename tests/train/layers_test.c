@@ -56,6 +56,14 @@ typedef struct {
         }                                                                                          \
     }
 
+/* Masks: the first three see each other, the rest what came before; and a ring in which each sees the next. */
+#define PREFIX                                                                                     \
+    "[[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 0, 0], [1, 1, 1, "  \
+    "1, 1, 0], [1, 1, 1, 1, 1, 1]]"
+#define NEIGHBOURS                                                                                 \
+    "[[1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, "  \
+    "0, 1, 1], [1, 0, 0, 0, 0, 1]]"
+
 static const layer_case cases[] = {
     {ROW, "dense: {units: 3, activation: tanh, init: he_normal, bias: false}"},
     {ROW, "dense: {units: 3, reparametrize: weight_norm}"},
@@ -111,6 +119,13 @@ static const layer_case cases[] = {
     {SEQUENCE, "avg_pool1d: {size: 3, padding: same}"},
     {IMAGE, "avg_pool2d"},
     {VOLUME, "avg_pool3d"},
+    {SEQUENCE, "max_unpool1d: {size: 3, layers: [dense: {units: 4, activation: tanh}]}"},
+    {IMAGE,
+     "conv2d: {filters: 3, kernel: 3, padding: same, activation: relu}}, {max_unpool2d: "
+     "{layers: [conv2d: {filters: 3, kernel: 3, padding: same}, max_unpool2d: {size: [1, 2], "
+     "layers: [batch_norm]}]}"},
+    {IMAGE, "max_unpool2d: {size: [4, 3], layers: [dense: {units: 2}]}"},
+    {VOLUME, "max_unpool3d: {layers: [conv3d: {filters: 2, kernel: 1}]}"},
     {SEQUENCE, "lp_pool1d: {p: 1}"},
     {IMAGE, "lp_pool2d"},
     {VOLUME, "lp_pool3d: {p: 3}"},
@@ -142,6 +157,13 @@ static const layer_case cases[] = {
     {SEQUENCE, "gru: {units: 3, reset_first: true, activation: linear}"},
     {SEQUENCE, "lstm: {units: 3, initial: trained, bidirectional: true}"},
     {SEQUENCE, "gru: {units: 3, initial: trained, layers: 2}"},
+    {SEQUENCE, "rnn: {units: 3, initial: [flatten, dense: {units: 3}]}"},
+    {SEQUENCE, "gru: {units: 3, layers: 2, bidirectional: true, return_sequences: true, initial: "
+               "[flatten, dense: {units: 12, activation: tanh}]}"},
+    {SEQUENCE,
+     "masking}, {lstm: {units: 3, layers: 2, dropout: 0.1, initial: [lstm: {units: 12}]}"},
+    {SEQUENCE, "lstm: {units: 3, bidirectional: true, initial: [slice: {axis: 1, end: 1}, flatten, "
+               "dense: {units: 12}]}"},
     {SEQUENCE, "masking}, {lstm: {units: 3}"},
     {SEQUENCE, "masking: {value: 2}}, {transformer: {heads: 2}}, {global_avg_pool1d: {}"},
     {SEQUENCE, "masking}, {multi_head_attention: {heads: 2}}, {global_max_pool1d: {}"},
@@ -152,6 +174,13 @@ static const layer_case cases[] = {
     {SEQUENCE, "multi_head_attention: {heads: 2, rotary: true, softcap: 5, bias: false}"},
     {SEQUENCE, "multi_head_attention: {heads: 2, alibi: true}"},
     {SEQUENCE, "multi_head_attention: {heads: 2, memory: [conv1d: {filters: 4, kernel: 3}]}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, mask: " PREFIX "}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, kv_heads: 1, rotary: true, mask: " NEIGHBOURS "}"},
+    {SEQUENCE, "multi_head_attention: {heads: 2, memory: [conv1d: {filters: 4, kernel: 5}], mask: "
+               "[[true, false], [true, true], [1, 0], [0, 1], [1, 1], [false, true]]}"},
+    {SEQUENCE, "masking}, {multi_head_attention: {heads: 2, softcap: 5, mask: " NEIGHBOURS "}"},
+    {SEQUENCE, "transformer: {heads: 2, blocks: 2, causal: true, mask: " PREFIX "}"},
+    {SEQUENCE, "masking}, {transformer: {heads: 2, order: post, window: 3, mask: " NEIGHBOURS "}"},
     {SEQUENCE, "feed_forward: {units: 5, activation: swiglu}"},
     {SEQUENCE, "feed_forward: {activation: relu}"},
     {SEQUENCE, "transformer: {heads: 2, blocks: 2, order: post, dropout: 0.1}"},
@@ -551,6 +580,38 @@ static void mistakes_are_named(void **state)
         {"model: {layers: [dense: {units: 1}]}\n", "the last layer gives [6, 1]; one row of"},
         {"model: {layers: [flatten, dense: {units: 1}, cast: {to: f64}]}\n",
          "the last layer gives f64; end with cast: {to: f32}"},
+        {"model: {layers: [multi_head_attention: {heads: 2, mask: [[1, 0], [1, 1]]}]}\n",
+         "model.layers[0] multi_head_attention has a mask of [2, 2], expected [6, 6]"},
+        {"model: {layers: [multi_head_attention: {heads: 2, mask: [[1, 0], [1]]}]}\n",
+         "has a mask whose row 1 has 1 numbers, row 0 has 2"},
+        {"model: {layers: [transformer: {heads: 2, mask: [[2, 0], [1, 1]]}]}\n",
+         "model.layers[0] transformer has a mask of [2, 2], expected [6, 6]"},
+        {"model: {layers: [slice: {axis: 1, end: 2}, transformer: {heads: 2, mask: [[1, 2], [1, "
+         "1]]}]}\n",
+         "model.layers[1] transformer has a mask whose row 0 is not of 0 and 1"},
+        {"model: {layers: [slice: {axis: 1, end: 2}, transformer: {heads: 2, mask: [[1, 1], [0, "
+         "0]]}]}\n",
+         "model.layers[1] transformer has a mask whose row 1 allows nothing"},
+        {"model: {layers: [slice: {axis: 1, end: 2}, transformer: {heads: 2, causal: true, mask: "
+         "[[0, 1], [1, 1]]}]}\n",
+         "has a mask whose row 0 allows nothing that causal and window leave"},
+        {"model: {layers: [transformer: {heads: 2, mask: [1, 1]}]}\n",
+         "mask takes rows of 0 and 1"},
+        {"model: {layers: [transformer: {heads: 2, mask: all}]}\n",
+         "'mask' is \"all\", expected rows of 0 and 1, such as [[1, 0], [1, 1]] or one of none"},
+        {"model: {layers: [lstm: {units: 3, initial: [flatten, dense: {units: 3}]}]}\n",
+         "model.layers[0] lstm begins from [3], expected [6]: h, then c, of 3 numbers"},
+        {"model: {layers: [gru: {units: 3, bidirectional: true, layers: 2, initial: [dense: "
+         "{units: "
+         "3}]}]}\n",
+         "model.layers[0] gru begins from [6, 3], expected [12]: h of 3 numbers for each of 2 "
+         "layers and 2 directions"},
+        {"model: {layers: [lstm: {units: 3, initial: learned}]}\n",
+         "'initial' is \"learned\", expected a list of layers or one of zeros trained"},
+        {"model: {layers: [max_unpool1d: {layers: [dense: {units: 3}]}]}\n",
+         "model.layers[0] max_unpool1d brings back [3, 3] where [3, 4] was pooled"},
+        {"model: {layers: [max_unpool1d: {size: 7, layers: [dense: {units: 3}]}]}\n",
+         "model.layers[0] max_unpool1d has a window of 7, which does not fit input of length 6"},
         {"model: {type: gru, hidden: [8]}\n", "model.hidden is for mlp; model.type is gru"},
         {"model: {type: lstm}\ntrain: {groups: [{match: layer.0, freeze: true}]}\n",
          "no trained weight matches the group 'layer.0'; the first is 'layers.0.weight'"},

@@ -454,6 +454,36 @@ static void weights_may_be_made_of_others(void **state)
     qn_net_destroy(net);
 }
 
+/* Masks, beginnings made of the sample and unpooling from C: what JSON gives is what a recipe gives. */
+static void layers_by_name_take_rows_and_lists(void **state)
+{
+    (void)state;
+    static const float inputs[4][24] = {{1}, {0, 2}, {3, 4, 5}};
+    static const float targets[4][1] = {{1}, {2}, {0}, {1}};
+    const qn_view sequences = QN_VIEW_OF(&inputs[0][0], 4, 6, 4);
+    float answers[2][4][1];
+    qn_error err = {0};
+    qn_net *net = qn_net_create(QN_INPUT(6, 4), &err);
+    qn_net_layer(net, "transformer",
+                 "{\"heads\": 2, \"mask\": [[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0], [true, true, "
+                 "true, false, false, false], [0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 1, 1], [1, 1, 1, 1, "
+                 "1, 1]]}");
+    qn_net_layer(net, "max_unpool1d", "{\"layers\": [{\"dense\": {\"units\": 4}}]}");
+    qn_net_layer(net, "lstm",
+                 "{\"units\": 3, \"initial\": [\"flatten\", {\"dense\": {\"units\": 6}}]}");
+    qn_net_dense(net, 1, QN_LINEAR);
+    qn_fit_options fit = {.optimizer = qn_adam(0.1F), .epochs = 2};
+    assert_ok(qn_net_fit(net, sequences, QN_VIEW(targets), &fit, &err), &err);
+    assert_ok(qn_net_save(net, folder, &err), &err);
+    assert_ok(qn_net_predict(net, sequences, QN_VIEW_OUT(answers[0]), &err), &err);
+    qn_net_destroy(net);
+    net = qn_net_load(folder, &err);
+    assert_non_null(net);
+    assert_ok(qn_net_predict(net, sequences, QN_VIEW_OUT(answers[1]), &err), &err);
+    assert_memory_equal(answers[0], answers[1], sizeof answers[0]);
+    qn_net_destroy(net);
+}
+
 /* An activation may be a layer of its own, and is the one that a dense layer has within. */
 static void activations_stand_alone(void **state)
 {
@@ -513,6 +543,7 @@ int main(void)
         cmocka_unit_test(labels_outside_the_classes_are_refused),
         cmocka_unit_test(epochs_are_reported_and_can_stop),
         cmocka_unit_test(weights_may_be_made_of_others),
+        cmocka_unit_test(layers_by_name_take_rows_and_lists),
         cmocka_unit_test(activations_stand_alone),
         cmocka_unit_test(xor_is_learned),
         cmocka_unit_test(plateau_ends_a_swing),
