@@ -435,7 +435,7 @@ static void describe_attr(qn_buf *text, qn_str key, const qn_json *value, int64_
         qn_buf_printf(text, " %lld", (long long)units);
     } else if (value->kind == QN_JSON_STRING) {
         qn_buf_printf(text, " %.*s", QN_STR_ARG(value->string));
-    } else if (rows) {
+    } else if (rows || qn_json_length(value) > QN_RANK_MAX) {
         qn_buf_printf(text, " %.*s", QN_STR_ARG(key));
     } else if (lists) {
         qn_buf_printf(text, " (%lld layers)", (long long)value->count);

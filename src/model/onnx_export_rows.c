@@ -29,8 +29,9 @@ static int same_attrs(qn_onnx_view n, const char *const *names, qn_onnx_attr *ds
 
 /* --- elementwise, in whichever layout the inputs are --- */
 
-static const char *const math_attrs[] = {"alpha", "beta",        "gamma", "lambd",
-                                         "bias",  "approximate", "fmod",  NULL};
+static const char *const math_attrs[] = {
+    "alpha",       "beta", "gamma",           "lambd",           "bias",
+    "approximate", "fmod", "detect_negative", "detect_positive", NULL};
 
 /* A constant beside a channels-first tensor: one number, or one for each channel. */
 static const char *beside_first(qn_onnx_exporter *e, qn_value value, int rank)
@@ -568,7 +569,8 @@ static const char *const same[] = {"Add",         "Sub",       "Mul",         "D
                                    "LeakyRelu",   "Sigmoid",   "Tanh",        "Gelu",
                                    "HardSigmoid", "HardSwish", "Elu",         "Selu",
                                    "Celu",        "Softplus",  "Softsign",    "ThresholdedRelu",
-                                   "Mish",        "Shrink",    "Identity"};
+                                   "Mish",        "Shrink",    "Identity",    "IsNaN",
+                                   "IsInf"};
 
 void qn_onnx_export_node(qn_onnx_exporter *e, qn_onnx_view node)
 {

@@ -92,6 +92,7 @@ static void write_attr_types(qn_json_writer *w, const qn_nn_attr *attr)
         [QN_NN_ATTR_TRIPLE] = {"integer", "array"},
         [QN_NN_ATTR_PADDING] = {"integer", "array", "string"},
         [QN_NN_ATTR_INTS] = {"array"},
+        [QN_NN_ATTR_INDICES] = {"array"},
         [QN_NN_ATTR_UNITS] = {"integer", "string"},
         [QN_NN_ATTR_LAYERS] = {"array", "string"},
         [QN_NN_ATTR_ROWS] = {"array", "string"},
@@ -100,6 +101,8 @@ static void write_attr_types(qn_json_writer *w, const qn_nn_attr *attr)
     qn_json_array_begin(w);
     for (int i = 0; i < 3 && types[attr->kind][i]; i++)
         qn_json_text(w, types[attr->kind][i]);
+    if (attr->choices && attr->kind == QN_NN_ATTR_FLOAT) /* a word in place of the number */
+        qn_json_text(w, "string");
     qn_json_array_end(w);
 }
 

@@ -222,9 +222,9 @@ qn_value qn_nn_separable_conv(const qn_nn_scope *at, qn_value x, int rank,
     return qn_nn_conv(&(qn_nn_scope){at->graph, names[1], label}, x, rank, &mix);
 }
 
-/* p: 0 = the op has none. */
+/* own: an attribute that other pools have not; NULL = none. */
 static qn_value pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
-                     const char *op, int64_t p)
+                     const char *op, const qn_attr *own)
 {
     qn_nn_window full;
     qn_attr attrs[WINDOW_ATTRS + 3];
@@ -234,24 +234,27 @@ static qn_value pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_wi
     window_attrs(&full, rank, attrs);
     attrs[WINDOW_ATTRS] = list_of("kernel_shape", full.size, rank);
     attrs[WINDOW_ATTRS + 1] = QN_ATTR_I("ceil_mode", window->ceil);
-    attrs[WINDOW_ATTRS + 2] = QN_ATTR_I("p", p);
-    return qn_graph_node(at->graph, op, &x, 1, attrs, WINDOW_ATTRS + 2 + (p > 0));
+    if (own)
+        attrs[WINDOW_ATTRS + 2] = *own;
+    return qn_graph_node(at->graph, op, &x, 1, attrs, WINDOW_ATTRS + 2 + (own != NULL));
 }
 
 qn_value qn_nn_max_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window)
 {
-    return pool(at, x, rank, window, "MaxPool", 0);
+    return pool(at, x, rank, window, "MaxPool", NULL);
 }
 
 qn_value qn_nn_avg_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window)
 {
-    return pool(at, x, rank, window, "AveragePool", 0);
+    qn_attr count = QN_ATTR_I("count_include_pad", window->count_pads);
+    return pool(at, x, rank, window, "AveragePool", &count);
 }
 
 qn_value qn_nn_lp_pool(const qn_nn_scope *at, qn_value x, int rank, const qn_nn_window *window,
                        int64_t p)
 {
-    return pool(at, x, rank, window, "LpPool", p);
+    qn_attr norm = QN_ATTR_I("p", p);
+    return pool(at, x, rank, window, "LpPool", &norm);
 }
 
 /* x without the pixels that no window of `size` reaches, which ONNX's unpooling could not give back. */
@@ -338,7 +341,8 @@ qn_value qn_nn_adaptive_pool(const qn_nn_scope *at, qn_value x, int rank, const 
         divides = divides && have % size[i] == 0;
     }
     if (divides)
-        return pool(at, x, rank, &window, summary == QN_NN_LARGEST ? "MaxPool" : "AveragePool", 0);
+        return summary == QN_NN_LARGEST ? qn_nn_max_pool(at, x, rank, &window)
+                                        : qn_nn_avg_pool(at, x, rank, &window);
     qn_attr attr = list_of("output_size", size, rank);
     const char *op = summary == QN_NN_LARGEST ? "AdaptiveMaxPool" : "AdaptiveAveragePool";
     return qn_graph_node(at->graph, op, &x, 1, &attr, 1);

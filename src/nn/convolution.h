@@ -18,6 +18,7 @@ typedef struct {
     qn_nn_padding padding;
     int64_t pads[6]; /* EXPLICIT: all begins, then all ends; of an image top, left, bottom, right */
     bool ceil;       /* pooling: also windows that begin inside and end past the padding */
+    bool count_pads; /* mean pooling: zeros of the padding count, as in PyTorch */
 } qn_nn_window;
 
 /* Shapes: weight [K..., C / groups, filters], bias [filters]. */

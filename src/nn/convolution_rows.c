@@ -66,8 +66,12 @@ static qn_value pool(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int
 {
     qn_nn_window window = window_of(&s[0], &s[1], &s[2]);
     window.ceil = s[3].i != 0;
-    return summary == QN_NN_LARGEST ? qn_nn_max_pool(at, x, rank, &window)
-                                    : qn_nn_avg_pool(at, x, rank, &window);
+    if (summary == QN_NN_LARGEST) {
+        memcpy(window.dilation, s[4].ints, sizeof window.dilation);
+        return qn_nn_max_pool(at, x, rank, &window);
+    }
+    window.count_pads = s[4].i != 0;
+    return qn_nn_avg_pool(at, x, rank, &window);
 }
 
 static qn_value lp_pool(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s, int rank)
@@ -201,7 +205,17 @@ QN_NN_BUILD(build_padding3d, padding(at, x, s, 3))
         {NUMBERS("output_padding", many, 0, "pixels added at the end, less than the stride"),      \
          .fallback = "0"},                                                                         \
         ENDING};                                                                                   \
-    static const qn_nn_attr pool##rank##d_attrs[] = {POOL(rank, many), {0}};                       \
+    static const qn_nn_attr max_pool##rank##d_attrs[] = {                                          \
+        POOL(rank, many),                                                                          \
+        {NUMBERS("dilation", many, 1, "distance of the window's elements"), .fallback = "1"},      \
+        {0}};                                                                                      \
+    static const qn_nn_attr avg_pool##rank##d_attrs[] = {                                          \
+        POOL(rank, many),                                                                          \
+        {.name = "count_padding",                                                                  \
+         .kind = QN_NN_ATTR_BOOL,                                                                  \
+         .fallback = "false",                                                                      \
+         .doc = "whether zeros of the padding count (PyTorch count_include_pad)"},                 \
+        {0}};                                                                                      \
     static const qn_nn_attr lp_pool##rank##d_attrs[] = {POOL(rank, many),                          \
                                                         {.name = "p",                              \
                                                          .kind = QN_NN_ATTR_INT,                   \
@@ -282,27 +296,27 @@ const qn_nn_row qn_nn_rows_convolution[] = {
      build_separable2d},
     {{"max_pool1d",
       "the largest of each window of a sequence (Keras MaxPooling1D, PyTorch MaxPool1d)",
-      pool1d_attrs},
+      max_pool1d_attrs},
      build_max_pool1d},
     {{"max_pool2d",
       "the largest of each window of an image (Keras MaxPooling2D, PyTorch MaxPool2d)",
-      pool2d_attrs},
+      max_pool2d_attrs},
      build_max_pool2d},
     {{"max_pool3d",
       "the largest of each window of a volume (Keras MaxPooling3D, PyTorch MaxPool3d)",
-      pool3d_attrs},
+      max_pool3d_attrs},
      build_max_pool3d},
     {{"avg_pool1d",
       "the mean of each window of a sequence (Keras AveragePooling1D, PyTorch AvgPool1d)",
-      pool1d_attrs},
+      avg_pool1d_attrs},
      build_avg_pool1d},
     {{"avg_pool2d",
       "the mean of each window of an image (Keras AveragePooling2D, PyTorch AvgPool2d)",
-      pool2d_attrs},
+      avg_pool2d_attrs},
      build_avg_pool2d},
     {{"avg_pool3d",
       "the mean of each window of a volume (Keras AveragePooling3D, PyTorch AvgPool3d)",
-      pool3d_attrs},
+      avg_pool3d_attrs},
      build_avg_pool3d},
     {{"lp_pool1d", "the p-norm of each window of a sequence (PyTorch LPPool1d)", lp_pool1d_attrs},
      build_lp_pool1d},

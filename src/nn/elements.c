@@ -14,16 +14,17 @@
 static const struct {
     const char *name, *op;
 } functions[] = {
-    {"abs", "Abs"},     {"acos", "Acos"},     {"acosh", "Acosh"}, {"asin", "Asin"},
-    {"asinh", "Asinh"}, {"atan", "Atan"},     {"atanh", "Atanh"}, {"ceil", "Ceil"},
-    {"cos", "Cos"},     {"cosh", "Cosh"},     {"erf", "Erf"},     {"exp", "Exp"},
-    {"floor", "Floor"}, {"log", "Log"},       {"neg", "Neg"},     {"reciprocal", "Reciprocal"},
-    {"round", "Round"}, {"sign", "Sign"},     {"sin", "Sin"},     {"sinh", "Sinh"},
-    {"sqrt", "Sqrt"},   {"square", "Square"}, {"tan", "Tan"},
+    {"abs", "Abs"},      {"acos", "Acos"},     {"acosh", "Acosh"}, {"asin", "Asin"},
+    {"asinh", "Asinh"},  {"atan", "Atan"},     {"atanh", "Atanh"}, {"ceil", "Ceil"},
+    {"cos", "Cos"},      {"cosh", "Cosh"},     {"erf", "Erf"},     {"exp", "Exp"},
+    {"floor", "Floor"},  {"log", "Log"},       {"neg", "Neg"},     {"reciprocal", "Reciprocal"},
+    {"round", "Round"},  {"sign", "Sign"},     {"sin", "Sin"},     {"sinh", "Sinh"},
+    {"sqrt", "Sqrt"},    {"square", "Square"}, {"tan", "Tan"},     {"is_nan", "IsNaN"},
+    {"is_inf", "IsInf"}, {"not", "Not"},
 };
 #define FUNCTION_WORDS                                                                             \
     "abs acos acosh asin asinh atan atanh ceil cos cosh erf exp floor log neg reciprocal round "   \
-    "sign sin sinh sqrt square tan"
+    "sign sin sinh sqrt square tan is_nan is_inf not"
 
 static qn_value function(const qn_nn_scope *at, qn_value x, const char *name)
 {
@@ -45,6 +46,16 @@ static qn_value threshold(const qn_nn_scope *at, qn_value x, double above, doubl
     qn_value inputs[3] = {qn_graph_op2(at->graph, "Greater", x, limit), x,
                           qn_graph_scalar(at->graph, dtype, value)};
     return qn_graph_node(at->graph, "Where", inputs, 3, NULL, 0);
+}
+
+static qn_value clip(const qn_nn_scope *at, qn_value x, double min, double max)
+{
+    qn_attr attrs[] = {QN_ATTR_F("min", min), QN_ATTR_F("max", max)};
+    if (!qn_nn_begin(at, x))
+        return QN_NONE;
+    if (min > max)
+        return qn_nn_fail(at, "has min %g above max %g", min, max);
+    return qn_graph_node(at->graph, "Clip", &x, 1, attrs, 2);
 }
 
 static qn_value cast(const qn_nn_scope *at, qn_value x, const char *to)
@@ -181,6 +192,7 @@ static qn_value masking(const qn_nn_scope *at, const qn_nn_building *b, qn_value
 
 QN_NN_BUILD(build_function, function(at, x, s[0].word))
 QN_NN_BUILD(build_threshold, threshold(at, x, s[0].f, s[1].f))
+QN_NN_BUILD(build_clip, clip(at, x, s[0].f, s[1].f))
 QN_NN_BUILD(build_cast, cast(at, x, s[0].word))
 QN_NN_BUILD(build_einsum, einsum(at, b, x, s))
 QN_NN_BUILD(build_masking, masking(at, b, x, s[0].f))
@@ -203,6 +215,13 @@ static const qn_nn_attr threshold_attrs[] = {
     NUMBER("value", "what the others become"),
     {0},
 };
+#define BOUND(key, text)                                                                           \
+    {                                                                                              \
+        .name = (key), .kind = QN_NN_ATTR_FLOAT, .required = true, .low = -1e30, .high = 1e30,     \
+        .doc = (text)                                                                              \
+    }
+static const qn_nn_attr clip_attrs[] = {
+    BOUND("min", "numbers below become this"), BOUND("max", "numbers above become this"), {0}};
 static const qn_nn_attr cast_attrs[] = {
     {.name = "to",
      .kind = QN_NN_ATTR_CHOICE,
@@ -236,6 +255,7 @@ const qn_nn_row qn_nn_rows_elements[] = {
     {{"threshold", "numbers that are not large enough become another (PyTorch Threshold)",
       threshold_attrs},
      build_threshold},
+    {{"clip", "numbers cut to a range (Keras ops.clip, PyTorch clamp)", clip_attrs}, build_clip},
     {{"cast", "the numbers in another type (Keras ops.cast, PyTorch to)", cast_attrs}, build_cast},
     {{"einsum", "a product with a trained weight, written as a sum (Keras EinsumDense)",
       einsum_attrs},

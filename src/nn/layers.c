@@ -31,9 +31,9 @@ static const struct {
     {"silu", "Silu", {{0}}},
     {"softmax", "Softmax", {{0}}},
     {"log_softmax", "LogSoftmax", {{0}}},
-    {"elu", "Elu", {{0}}},
+    {"elu", "Elu", {FLOAT("alpha", 1)}},
     {"selu", "Selu", {{0}}},
-    {"celu", "Celu", {{0}}},
+    {"celu", "Celu", {FLOAT("alpha", 1)}},
     {"softplus", "Softplus", {{0}}},
     {"softsign", "Softsign", {{0}}},
     {"mish", "Mish", {{0}}},
@@ -58,20 +58,45 @@ static qn_value fail_activation(const qn_nn_scope *at, const char *name)
     return qn_nn_fail(at, "has no activation '%s'", name);
 }
 
-qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation)
+static bool takes_alpha(const qn_attr *attrs)
 {
+    return attrs[0].name && (strcmp(attrs[0].name, "alpha") == 0 ||
+                             strcmp(attrs[0].name, "lambd") == 0 /* and bias with it */);
+}
+
+/* alpha: NULL = the default. */
+static qn_value activate(const qn_nn_scope *at, qn_value x, const char *activation,
+                         const double *alpha)
+{
+    qn_attr attrs[2];
     if (!qn_nn_begin(at, x) || !activation)
         return x;
-    int i = 0;
+    int i = 0, count = 0;
     while (i < ACTIVATIONS_COUNT && strcmp(activations[i].name, activation) != 0)
         i++;
     if (i == ACTIVATIONS_COUNT)
         return fail_activation(at, activation);
-    if (!activations[i].op)
-        return x;
-    const qn_attr *attrs = activations[i].attrs;
-    return qn_graph_node(at->graph, activations[i].op, &x, 1, attrs,
-                         (attrs[0].name != NULL) + (attrs[1].name != NULL));
+    if (alpha && !takes_alpha(activations[i].attrs))
+        return qn_nn_fail(at,
+                          "%s has no alpha; leaky_relu, elu, celu, hard_sigmoid and the shrinks "
+                          "have one",
+                          activation);
+    for (; count < 2 && activations[i].attrs[count].name; count++) {
+        attrs[count] = activations[i].attrs[count];
+        attrs[count].f = alpha ? *alpha : attrs[count].f;
+    }
+    return activations[i].op ? qn_graph_node(at->graph, activations[i].op, &x, 1, attrs, count) : x;
+}
+
+qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation)
+{
+    return activate(at, x, activation, NULL);
+}
+
+qn_value qn_nn_activation_with(const qn_nn_scope *at, qn_value x, const char *activation,
+                               double alpha)
+{
+    return activate(at, x, activation, &alpha);
 }
 
 /*

@@ -42,6 +42,10 @@ qn_init qn_nn_init_of(qn_nn_init init, int64_t fan_in, int64_t fan_out);
 /* By the names of docs/guide/recipes.md (relu, gelu, softmax, ...); NULL = linear. An unknown name is
  * a sticky error with the nearest one. */
 qn_value qn_nn_activation(const qn_nn_scope *at, qn_value x, const char *activation);
+/* With its number in place of PyTorch's default: the slope of leaky_relu and hard_sigmoid, the scale of elu and celu,
+ * the threshold of the shrinks. A sticky error for one that has none. */
+qn_value qn_nn_activation_with(const qn_nn_scope *at, qn_value x, const char *activation,
+                               double alpha);
 
 /* Weights made of others while the graph runs (reparam.c): by direction and gain, or divided by the largest singular value.
  * States: NAME.gain; NAME.spectral_u and NAME.spectral_v (not trained); of recurrent layers also NAME.recurrent_gain, ... Source: Salimans and Kingma 2016; Miyato et al. 2018. */
@@ -105,7 +109,7 @@ enum { QN_NN_LISTS_MAX = 8 };
  */
 typedef enum {
     QN_NN_ATTR_INT,
-    QN_NN_ATTR_FLOAT,
+    QN_NN_ATTR_FLOAT, /* or one of the words in `choices` */
     QN_NN_ATTR_BOOL,
     QN_NN_ATTR_CHOICE,  /* one of the words in `choices` */
     QN_NN_ATTR_TEXT,    /* up to 63 bytes */
@@ -113,7 +117,8 @@ typedef enum {
     QN_NN_ATTR_TRIPLE,  /* an integer for all, or [depth, height, width] */
     QN_NN_ATTR_PADDING, /* "valid", "same", an integer, one for each dimension, or all begins and
                            all ends: [top, left, bottom, right] */
-    QN_NN_ATTR_INTS,    /* a list of integers */
+    QN_NN_ATTR_INTS,    /* a list of up to 8 integers */
+    QN_NN_ATTR_INDICES, /* a list of up to 65536 integers */
     QN_NN_ATTR_UNITS,   /* an integer >= 1, or "auto" */
     QN_NN_ATTR_LAYERS,  /* a list of layers, or one of the words in `choices` */
     QN_NN_ATTR_ROWS     /* lists of 0 and 1 in a list, or one of the words in `choices` */

@@ -27,11 +27,10 @@ static qn_attr one(const char *name, int64_t value)
     return (qn_attr){.name = name, .kind = QN_ATTR_INTS, .count = 1, .ints = {value}};
 }
 
-/* Is the length known, and are these places in it? */
-static bool check_places(const qn_nn_scope *at, qn_value x, int axis, const qn_nn_slot *places)
+/* Are these places among `length`, which must be known? */
+static bool check_places(const qn_nn_scope *at, const qn_json *places, int64_t length)
 {
-    int64_t length = qn_nn_shape(at, x).dims[axis];
-    for (int i = 0; i < places->count; i++)
+    for (int64_t i = 0; i < places->count; i++)
         if (places->ints[i] < 0 || places->ints[i] >= length) {
             qn_nn_fail(at, "has index %lld, expected 0 to %lld", (long long)places->ints[i],
                        (long long)length - 1);
@@ -40,11 +39,9 @@ static bool check_places(const qn_nn_scope *at, qn_value x, int axis, const qn_n
     return true;
 }
 
-static qn_value constant(qn_graph *graph, const int64_t *items, int count)
+static qn_value constant(qn_graph *graph, const qn_json *places)
 {
-    int64_t copy[QN_RANK_MAX];
-    memcpy(copy, items, (size_t)count * sizeof *copy);
-    qn_tensor tensor = qn_tensor_of(copy, QN_DTYPE_I64, QN_SHAPE(count));
+    qn_tensor tensor = qn_tensor_of(places->ints, QN_DTYPE_I64, QN_SHAPE(places->count));
     return qn_graph_const(graph, &tensor);
 }
 
@@ -66,10 +63,10 @@ static qn_value slice(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s)
 static qn_value gather(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s)
 {
     int axis = axis_of(at, x, s[1].i);
-    if (axis == 0 || !check_places(at, x, axis, &s[0]))
+    if (axis == 0 || !check_places(at, &s[0].list, qn_nn_shape(at, x).dims[axis]))
         return QN_NONE;
     qn_attr attr = QN_ATTR_I("axis", axis);
-    qn_value inputs[2] = {x, constant(at->graph, s[0].ints, s[0].count)};
+    qn_value inputs[2] = {x, constant(at->graph, &s[0].list)};
     return qn_graph_node(at->graph, "Gather", inputs, 2, &attr, 1);
 }
 
@@ -79,15 +76,13 @@ static qn_value scatter(const qn_nn_scope *at, qn_value x, const qn_nn_slot *s)
     if (axis == 0)
         return QN_NONE;
     int64_t length = qn_nn_shape(at, x).dims[axis];
-    if (s[0].count != length)
-        return qn_nn_fail(at, "has %d indices, expected one for each of %lld", s[0].count,
-                          (long long)length);
-    for (int i = 0; i < s[0].count; i++)
-        if (s[0].ints[i] >= s[1].i)
-            return qn_nn_fail(at, "has index %lld, expected 0 to %lld", (long long)s[0].ints[i],
-                              (long long)s[1].i - 1);
+    if (s[0].list.count != length)
+        return qn_nn_fail(at, "has %lld indices, expected one for each of %lld",
+                          (long long)s[0].list.count, (long long)length);
+    if (!check_places(at, &s[0].list, s[1].i))
+        return QN_NONE;
     qn_attr attrs[] = {QN_ATTR_I("rows", s[1].i), QN_ATTR_I("axis", axis)};
-    qn_value inputs[2] = {x, constant(at->graph, s[0].ints, s[0].count)};
+    qn_value inputs[2] = {x, constant(at->graph, &s[0].list)};
     return qn_graph_node(at->graph, "ScatterAddRows", inputs, 2, attrs, 2);
 }
 
@@ -193,10 +188,14 @@ static const qn_nn_attr slice_attrs[] = {
     AXIS,
     {0},
 };
-static const qn_nn_attr gather_attrs[] = {
-    LIST("indices", 0, "which are taken, counted from 0, at most 8"), AXIS, {0}};
+#define INDICES(text)                                                                              \
+    {                                                                                              \
+        .name = "indices", .kind = QN_NN_ATTR_INDICES, .required = true, .low = 0, .high = 1e9,    \
+        .doc = (text)                                                                              \
+    }
+static const qn_nn_attr gather_attrs[] = {INDICES("which are taken, counted from 0"), AXIS, {0}};
 static const qn_nn_attr scatter_attrs[] = {
-    LIST("indices", 0, "where each goes, counted from 0; those that meet are added"),
+    INDICES("where each goes, counted from 0; those that meet are added"),
     {.name = "size",
      .kind = QN_NN_ATTR_INT,
      .required = true,

@@ -72,8 +72,18 @@ static qn_value build_embedding(const qn_nn_scope *at, const qn_nn_building *b, 
 /* How a branch and what goes past it become one. */
 static const struct {
     const char *name, *op;
-} joins[] = {{"add", "Add"},     {"multiply", "Mul"}, {"subtract", "Sub"},
-             {"maximum", "Max"}, {"minimum", "Min"},  {"average", "Mean"}};
+} joins[] = {{"add", "Add"},         {"multiply", "Mul"},
+             {"subtract", "Sub"},    {"divide", "Div"},
+             {"power", "Pow"},       {"modulo", "Mod"},
+             {"maximum", "Max"},     {"minimum", "Min"},
+             {"average", "Mean"},    {"equal", "Equal"},
+             {"less", "Less"},       {"less_equal", "LessOrEqual"},
+             {"greater", "Greater"}, {"greater_equal", "GreaterOrEqual"},
+             {"and", "And"},         {"or", "Or"},
+             {"xor", "Xor"}};
+#define JOIN_WORDS                                                                                 \
+    "add multiply subtract divide power modulo maximum minimum average concat equal less "         \
+    "less_equal greater greater_equal and or xor"
 
 /* Alike, or 1 where the other is not. */
 static bool fits(const qn_shape *a, const qn_shape *b)
@@ -114,7 +124,9 @@ static qn_value join(const qn_nn_scope *at, const char *how, qn_value branch, qn
     size_t i = 0;
     while (i + 1 < sizeof joins / sizeof joins[0] && strcmp(joins[i].name, how) != 0)
         i++;
-    return qn_graph_op2(at->graph, joins[i].op, branch, straight);
+    qn_value pair[2] = {branch, straight};
+    qn_attr sign = QN_ATTR_I("fmod", 1); /* of the branch's, as ONNX wants it for floats */
+    return qn_graph_node(at->graph, joins[i].op, pair, 2, &sign, strcmp(how, "modulo") == 0);
 }
 
 /* activation(x + layers(x)), where the shortcut's layers bring x to the same shape; or another sum than that. */
@@ -130,7 +142,47 @@ static qn_value build_residual(const qn_nn_scope *at, const qn_nn_building *b, q
     return qn_nn_activation(at, sum, qn_nn_slot_activation(b, &s[2]));
 }
 
-QN_NN_BUILD(build_activation, qn_nn_activation(at, x, qn_nn_slot_activation(b, &s[0])))
+/* The list's result, or x without one. */
+static qn_value branch_of(const qn_nn_scope *at, const qn_nn_building *b, const char *name,
+                          const qn_nn_slot *slot, qn_value x)
+{
+    return slot->list.kind == QN_JSON_ARRAY ? qn_nn_list_build(at, b, name, &slot->list, x, NULL)
+                                            : x;
+}
+
+/* layers(x) where condition(x) is true, or a number other than 0, and otherwise(x) where it is not. */
+static qn_value build_where(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                            const qn_nn_slot *s)
+{
+    qn_value inputs[3] = {branch_of(at, b, "condition", &s[0], x),
+                          branch_of(at, b, "layers", &s[1], x),
+                          branch_of(at, b, "otherwise", &s[2], x)};
+    qn_attr truth = QN_ATTR_S("to", "bool");
+    char texts[3][128];
+    if (inputs[0] == QN_NONE || inputs[1] == QN_NONE || !qn_nn_begin(at, inputs[2]))
+        return QN_NONE;
+    qn_shape shapes[3];
+    for (int i = 0; i < 3; i++)
+        shapes[i] = qn_nn_shape(at, inputs[i]);
+    if (!fits(&shapes[0], &shapes[1]) || !fits(&shapes[0], &shapes[2]) ||
+        !fits(&shapes[1], &shapes[2]))
+        return qn_nn_fail(at, "has a condition of %s to choose from %s and %s: sizes differ",
+                          qn_nn_sample_text(shapes[0], texts[0]),
+                          qn_nn_sample_text(shapes[1], texts[1]),
+                          qn_nn_sample_text(shapes[2], texts[2]));
+    if (qn_graph_type(at->graph, inputs[0])->dtype != QN_DTYPE_BOOL)
+        inputs[0] = qn_graph_node(at->graph, "Cast", &inputs[0], 1, &truth, 1);
+    return inputs[0] == QN_NONE ? QN_NONE : qn_graph_node(at->graph, "Where", inputs, 3, NULL, 0);
+}
+
+static qn_value build_activation(const qn_nn_scope *at, const qn_nn_building *b, qn_value x,
+                                 const qn_nn_slot *s)
+{
+    if (s[1].word[0] == '\0')
+        return qn_nn_activation_with(at, x, s[0].word, s[1].f);
+    return qn_nn_activation(at, x, qn_nn_slot_activation(b, &s[0]));
+}
+
 static const qn_nn_attr dense_attrs[] = {
     {.name = "units",
      .kind = QN_NN_ATTR_UNITS,
@@ -207,6 +259,15 @@ static const qn_nn_attr activation_attrs[] = {
      .required = true,
      .choices = QN_NN_ACTIVATION_WORDS,
      .doc = "which function"},
+    {.name = "alpha",
+     .kind = QN_NN_ATTR_FLOAT,
+     .low = 0,
+     .high = 1e6,
+     .fallback = "auto",
+     .choices = "auto",
+     .doc = "slope of leaky_relu and hard_sigmoid, scale of elu and celu, threshold of the "
+            "shrinks; auto: "
+            "PyTorch's"},
     {0},
 };
 static const qn_nn_attr residual_attrs[] = {
@@ -220,8 +281,23 @@ static const qn_nn_attr residual_attrs[] = {
     {.name = "join",
      .kind = QN_NN_ATTR_CHOICE,
      .fallback = "add",
-     .choices = "add multiply subtract maximum minimum average concat",
-     .doc = "how the two become one; concat: side by side in the last dimension"},
+     .choices = JOIN_WORDS,
+     .doc = "how branch and input become one, in this order; concat: side by side in the last "
+            "dimension; comparisons give truths, of which and, or and xor make others"},
+    {0},
+};
+#define BRANCH(key, text)                                                                          \
+    {                                                                                              \
+        .name = (key), .kind = QN_NN_ATTR_LAYERS, .fallback = "none", .choices = "none",           \
+        .doc = (text)                                                                              \
+    }
+static const qn_nn_attr where_attrs[] = {
+    {.name = "condition",
+     .kind = QN_NN_ATTR_LAYERS,
+     .required = true,
+     .doc = "layers whose result says which: true, or a number other than 0"},
+    BRANCH("layers", "what is taken where it is; none: the input"),
+    BRANCH("otherwise", "what is taken where it is not; none: the input"),
     {0},
 };
 static const qn_nn_attr no_attrs[] = {{0}};
@@ -248,6 +324,11 @@ static const qn_nn_row rows_basic[] = {
       "Multiply, Concatenate and so on)",
       residual_attrs},
      build_residual},
+    {{"where",
+      "of two branches of layers, number by number, the one that a third says (Keras ops.where, "
+      "PyTorch where)",
+      where_attrs},
+     build_where},
     {{0}, NULL},
 };
 static const qn_nn_row *const families[] = {

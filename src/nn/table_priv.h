@@ -13,11 +13,11 @@ enum { QN_NN_ATTRS_MAX = 18, QN_NN_WORD_SIZE = 64 };
 typedef struct {
     int64_t i; /* INT, UNITS, BOOL */
     double f;
-    char word[QN_NN_WORD_SIZE]; /* CHOICE, TEXT; LAYERS and ROWS: "" for a list */
+    char word[QN_NN_WORD_SIZE]; /* CHOICE, TEXT; of others "" unless a word was given */
     int64_t ints[QN_RANK_MAX];  /* PAIR, TRIPLE, PADDING, INTS; the number of INT too */
     int count;
     qn_nn_padding padding;
-    qn_json list; /* LAYERS, ROWS: an array, or null for a word */
+    qn_json list; /* LAYERS, ROWS: an array, or null for a word; INDICES */
 } qn_nn_slot;
 
 /* What building an entry knows of the list. */

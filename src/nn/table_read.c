@@ -104,6 +104,16 @@ static bool read_list(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *
     return lists || (attr->choices && read_choice(attr, value, ret));
 }
 
+static bool read_indices(const qn_nn_attr *attr, const qn_json *value, qn_nn_slot *ret)
+{
+    enum { INDICES_MAX = 1 << 16 };
+    bool whole = value->kind == QN_JSON_NUMBERS && value->all_int && value->count <= INDICES_MAX;
+    for (int64_t i = 0; whole && i < value->count; i++)
+        whole = in_range(attr, (double)value->ints[i]);
+    ret->list = *value;
+    return whole;
+}
+
 static bool read_units(const qn_nn_attr *attr, const qn_json *value, int64_t units_auto,
                        qn_nn_slot *ret)
 {
@@ -120,7 +130,8 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
     case QN_NN_ATTR_INT:
         return read_each(attr, value, 1, ret) && read_int(attr, value, &ret->i);
     case QN_NN_ATTR_FLOAT:
-        return qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f);
+        return (qn_json_as_f64(value, &ret->f) && in_range(attr, ret->f)) ||
+               (attr->choices && read_choice(attr, value, ret));
     case QN_NN_ATTR_BOOL:
         ret->i = value->kind == QN_JSON_BOOL && value->boolean;
         return value->kind == QN_JSON_BOOL;
@@ -139,6 +150,8 @@ static bool read_value(const qn_nn_attr *attr, const qn_json *value, int64_t uni
         return read_list(attr, value, ret);
     case QN_NN_ATTR_INTS:
         return read_ints(attr, value, ret);
+    case QN_NN_ATTR_INDICES:
+        return read_indices(attr, value, ret);
     case QN_NN_ATTR_UNITS:
         return read_units(attr, value, units_auto, ret);
     }
@@ -158,13 +171,14 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
         [QN_NN_ATTR_TRIPLE] = "an integer or [depth, height, width]",
         [QN_NN_ATTR_LAYERS] = "a list of layers",
         [QN_NN_ATTR_ROWS] = "rows of 0 and 1, such as [[1, 0], [1, 1]]",
-        [QN_NN_ATTR_INTS] = "a list of integers",
+        [QN_NN_ATTR_INTS] = "a list of up to 8 integers",
+        [QN_NN_ATTR_INDICES] = "a list of up to 65536 integers",
         [QN_NN_ATTR_UNITS] = "an integer or auto",
     };
     const char *kind = attr->kind == QN_NN_ATTR_PADDING ? attr->doc : kinds[attr->kind];
     if (attr->kind == QN_NN_ATTR_CHOICE)
         snprintf(dst, size, "one of %s", attr->choices);
-    else if (attr->choices)
+    else if (attr->choices && attr->kind != QN_NN_ATTR_FLOAT)
         snprintf(dst, size, "%s or one of %s", kind, attr->choices);
     else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
         snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);

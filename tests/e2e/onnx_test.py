@@ -63,9 +63,13 @@ NETWORKS = {
     "begun": ("sequence", "{layers: [{lstm: {units: 4, layers: 2, bidirectional: true, return_sequences: true, initial: [{slice: {axis: 1, end: 1}}, flatten, {dense: {units: 32}}]}}, "
               "{gru: {units: 5, return_sequences: true, initial: [{gru: {units: 5}}]}}, {rnn: {units: 4, reverse: true, initial: [global_avg_pool1d, {dense: {units: 4}}]}}, "
               "{dense: {units: auto}}]}"),
-    "unpooled": ("image", "{layers: [{conv2d: {filters: 4, kernel: 3, activation: relu}}, {max_unpool2d: {size: [3, 2], layers: [{conv2d: {filters: 4, kernel: 3, padding: same}}]}}, "
+    "unpooled": ("image", "{layers: [{avg_pool2d: {size: 3, stride: 1, padding: 1, count_padding: true}}, {max_pool2d: {stride: 1, padding: 1, dilation: 2}}, {conv2d: {filters: 4, kernel: 3, activation: relu}}, {max_unpool2d: {size: [3, 2], layers: [{conv2d: {filters: 4, kernel: 3, padding: same}}]}}, "
                  "{reshape: {shape: [10, 40]}}, {max_unpool1d: {layers: [layer_norm]}}, {reshape: {shape: [4, 5, 5, 4]}}, {max_unpool3d: {layers: [{conv3d: {filters: 4, kernel: 1}}]}}, "
                  "flatten, {dense: {units: auto}}]}"),
+    "chosen": ("sequence", "{layers: [{where: {condition: [{residual: {join: less, layers: [{dense: {units: 6}}]}}, {function: {name: not}}], layers: [{dense: {units: 1}}], "
+               "otherwise: [{activation: {name: elu, alpha: 0.5}}]}}, {residual: {join: modulo, layers: [{dense: {units: 6}}], shortcut: [{clip: {min: 1, max: 2}}]}}, "
+               "{residual: {join: divide, shortcut: [{clip: {min: 1, max: 3}}], layers: [{activation: {name: soft_shrink, alpha: 0.1}}]}}, flatten, "
+               "{gather: {indices: [0, 9, 1, 8, 2, 7, 3, 6, 4, 5, 59]}}, {dense: {units: auto}}]}"),
     "transformer": ("sequence", "{layers: [{dense: {units: 16}}, {transformer: {heads: 4, blocks: 2}}, flatten, {dense: {units: auto}}]}"),
 }
 SHAPES = {"table": (6,), "counts": (6,), "image": (12, 12, 3), "sequence": (10, 6), "gappy": (10, 6)}

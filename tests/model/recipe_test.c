@@ -339,7 +339,8 @@ static void recipe_written_reads_back(void **state)
         "model: {hidden: [3]}\ntrain: {lr: 1e-9, metric: f1, loss: huber}\n",
         "data: {path: x}\nmodel: {layers: [{dense: {units: 3, activation: tanh}}, flatten]}\n",
         "data: {path: x}\nmodel: {layers: [{multi_head_attention: {mask: [[1, 0], [true, true]]}}, "
-        "{lstm: {units: 3, initial: [flatten, {dense: {units: 6}}]}}]}\n",
+        "{lstm: {units: 3, initial: [flatten, {dense: {units: 6}}]}}, {gather: {indices: [9, 8, 7, "
+        "6, 5, 4, 3, 2, 1]}}, {activation: {name: elu, alpha: 0.5}}]}\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         qn_buf first;

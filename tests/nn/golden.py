@@ -451,6 +451,44 @@ def unpool():
                  lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True))
 
 
+def chosen():
+    """Pools with dilation and counted padding, parameters of activations, cuts, quotients, choices, and many indices."""
+    places = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8]
+
+    class Chosen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(2, 3, 3)
+            self.yes, self.last = nn.Linear(12, 12), nn.Linear(12, 3)
+
+        def forward(self, x):
+            x = F.leaky_relu(self.first(x), 0.2)
+            x = F.avg_pool2d(F.max_pool2d(x, 2, 1, dilation=2), 3, 2, 1)
+            x = F.elu(x.permute(0, 2, 3, 1).flatten(1), 0.5)[:, places]
+            x = torch.where(x.flip(1) < x, self.yes(x), x.clamp(-0.3, 0.4))
+            return self.last(x.tanh() / x.clamp(1, 2))
+
+    module = settle(Chosen())
+    states = States()
+    states.conv2d("layers.0", module.first)
+    states.dense("layers.7.layers.0", module.yes)
+    states.dense("layers.9", module.last)
+    x, t = data(3, 8, 7, 2), torch.randint(0, 3, (3,))
+    case = {
+        "layers": [{"conv2d": {"filters": 3, "kernel": 3}}, {"activation": {"name": "leaky_relu", "alpha": 0.2}},
+                   {"max_pool2d": {"stride": 1, "dilation": 2}}, {"avg_pool2d": {"size": 3, "stride": 2, "padding": 1, "count_padding": True}},
+                   "flatten", {"activation": {"name": "elu", "alpha": 0.5}}, {"gather": {"indices": places}},
+                   {"where": {"condition": [{"residual": {"join": "less", "layers": [{"gather": {"indices": list(range(11, -1, -1))}}]}}],
+                              "layers": [{"dense": {"units": 12}}],
+                              "otherwise": [{"clip": {"min": -0.3, "max": 0.4}}]}},
+                   {"residual": {"join": "divide", "layers": [{"activation": {"name": "tanh"}}], "shortcut": [{"clip": {"min": 1, "max": 2}}]}},
+                   {"dense": {"units": 3}}],
+        "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "ce", "optimizer": {"name": "sgd", "rate": 0.05},
+    }
+    return train(case, module, states, lambda m: m(x.permute(0, 3, 1, 2)), lambda y: F.cross_entropy(y, t),
+                 lambda p: torch.optim.SGD(p, 0.05))
+
+
 class Decoders(nn.Module):
     """Decoder layers; torch's norm2 stands before cross-attention, norm3 before feed-forward."""
 
@@ -839,6 +877,7 @@ CASES = {
     "masked": masked,
     "initial": initial,
     "unpool": unpool,
+    "chosen": chosen,
     "decoder": decoder,
     "encoder_decoder": encoder_decoder,
 }

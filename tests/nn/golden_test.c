@@ -39,6 +39,12 @@ static void masks_beginnings_and_unpooling_are_pytorchs(void **unused)
     golden_check("unpool", NULL);
 }
 
+static void choices_and_their_numbers_are_pytorchs(void **unused)
+{
+    (void)unused;
+    golden_check("chosen", NULL);
+}
+
 static qn_value dense(qn_graph *graph, const char *name, qn_value x, int64_t units)
 {
     qn_nn_scope at = {.graph = graph, .name = name};
@@ -131,6 +137,7 @@ int main(void)
         cmocka_unit_test(gru_and_rnn_are_pytorchs),
         cmocka_unit_test(encoders_of_both_orders_are_pytorchs),
         cmocka_unit_test(masks_beginnings_and_unpooling_are_pytorchs),
+        cmocka_unit_test(choices_and_their_numbers_are_pytorchs),
         cmocka_unit_test(decoders_are_pytorchs),
         cmocka_unit_test(ten_steps_of_every_optimizer_are_pytorchs),
         cmocka_unit_test(every_loss_is_pytorchs),
