@@ -7,7 +7,8 @@
 #include "model/recipe_priv.h"
 #include "nn/layers.h"
 
-enum { NAMES_MAX = 128, LAYERS_MAX = 256 };
+/* NUMBERS_MAX: in lists, of masks above all. A model stores its recipe as YAML, of which 2^18 values are read. */
+enum { NAMES_MAX = 128, LAYERS_MAX = 256, NUMBERS_MAX = 1 << 17 };
 
 static qn_status fail_memory(const qn_recipe_source *source)
 {
@@ -184,11 +185,26 @@ static qn_status read_list(const qn_recipe_source *source, const qn_yaml *node, 
     return QN_OK;
 }
 
+/* As deep as lists of layers may stand in each other. */
+static int64_t count_numbers(const qn_json *value)
+{
+    bool items = value->kind == QN_JSON_ARRAY || value->kind == QN_JSON_OBJECT;
+    int64_t sum = value->kind == QN_JSON_NUMBERS ? value->count : 0;
+    for (int64_t i = 0; items && i < value->count; i++)
+        sum += count_numbers(&value->items[i]);
+    return sum;
+}
+
 qn_status qn_recipe_layers_read(const qn_recipe_source *source, const qn_yaml *node, qn_json *ret)
 {
-    if (!qn_yaml_is_null(node))
-        return read_list(source, node, "model.layers", 0, ret);
     *ret = (qn_json){0};
+    if (qn_yaml_is_null(node))
+        return QN_OK;
+    QN_TRY(read_list(source, node, "model.layers", 0, ret));
+    int64_t numbers = count_numbers(ret);
+    if (numbers > NUMBERS_MAX)
+        return qn_recipe_fail(source, node, "model.layers has lists of %lld numbers, at most %d",
+                              (long long)numbers, NUMBERS_MAX);
     return QN_OK;
 }
 

@@ -10,7 +10,7 @@
 
 /*
  * Masks. A query whose row allows nothing would get zeros whatever it asks (NaN in PyTorch): that is a mistake, and refused.
- * How large they are is bounded by the text that they stand in, 1 MiB of a recipe or a net.
+ * How large they are is bounded where they are read, by a recipe's 2^17 numbers and a net's 1 MiB of text.
  */
 
 /* Do the other rules let query i see key j? */

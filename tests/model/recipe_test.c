@@ -327,6 +327,34 @@ static void settings_name_their_flag_in_errors(void **state)
     assert_text(&f->err, "unknown key 'trian.epochs'; did you mean 'train.epochs'?");
 }
 
+/* A JSON recipe packs numbers, the YAML that a model stores does not: what is read must be readable again. */
+static void masks_of_a_recipe_are_bounded(void **state)
+{
+    fixture *f = *state;
+    for (int side = 362; side <= 363; side++) {
+        qn_buf text;
+        qn_buf_init(&text, 0);
+        qn_buf_text(&text, "{\"quern\": 1, \"data\": {\"path\": \"x\"}, \"model\": {\"layers\": "
+                           "[{\"transformer\": {\"mask\": [");
+        for (int i = 0; i < side * side; i++)
+            qn_buf_text(&text, i == 0 ? "[1" : i % side == 0 ? "],[1" : ",1");
+        qn_buf_text(&text, "]]}}]}}");
+        qn_status status =
+            qn_recipe_parse(qn_buf_view(&text), "r.json", NULL, 0, &f->arena, &f->recipe, &f->err);
+        assert_int_equal(status, side == 362 ? QN_OK : QN_ERR_ARG);
+        if (status != QN_OK)
+            assert_text(&f->err, "model.layers has lists of 131769 numbers, at most 131072");
+        qn_buf_reset(&text);
+        if (status == QN_OK) {
+            qn_recipe_write(&f->recipe, false, &text);
+            assert_ok(qn_recipe_parse(qn_buf_view(&text), "w.yaml", NULL, 0, &f->arena, &f->recipe,
+                                      &f->err),
+                      &f->err);
+        }
+        qn_buf_deinit(&text);
+    }
+}
+
 /* What is written reads back to the same text, with and without comments. */
 static void recipe_written_reads_back(void **state)
 {
@@ -483,6 +511,7 @@ int main(void)
         cmocka_unit_test(recipe_reads_every_kind_of_value),
         cmocka_unit_test(recipe_reads_options_and_groups),
         cmocka_unit_test(recipe_reads_layers),
+        cmocka_unit_test(masks_of_a_recipe_are_bounded),
         cmocka_unit_test(weights_of_labels_come_back_as_written),
         cmocka_unit_test(recipe_refuses_and_says_where),
         cmocka_unit_test(settings_win_over_environment_over_file),
