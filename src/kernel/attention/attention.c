@@ -12,7 +12,10 @@
 #include "kernel/carve.h"
 #include "kernel/split.h"
 
-enum { GRAIN = 1 << 17 }; /* multiply-adds: about 5 us */
+enum {
+    GRAIN = 1 << 17, /* multiply-adds: about 5 us */
+    VALUES_ROWS = 8  /* fewer queries read values where they lie */
+};
 
 typedef struct {
     qn_attention_job common;
@@ -24,8 +27,8 @@ typedef struct {
 
 /* A worker's scratch, and the block it is at. */
 typedef struct {
-    float *scores, *keys, *result; /* keys: a block of them, turned */
-    uint32_t *queries, *values;    /* as pairs, where products take these */
+    float *scores, *result;
+    float *queries, *keys, *values; /* words: lines; a block, turned; a block, joined */
     float max[QN_ATTENTION_QUERIES], sum[QN_ATTENTION_QUERIES];
     int64_t b, h, kv, i, rows; /* queries [i, i + rows) */
 } block;
@@ -35,13 +38,8 @@ static void block_carve(const qn_attention *io, block *w, qn_carve *carve)
     w->scores = qn_carve_take(carve, QN_ATTENTION_BLOCK * sizeof(float));
     w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
     w->result = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_QUERIES * sizeof(float));
-    w->queries = w->values = NULL;
-    if (!io->pairs)
-        return;
-    size_t pairs = (size_t)(io->dim + 1) / 2;
-    w->queries = qn_carve_take(carve, pairs * QN_ATTENTION_QUERIES * sizeof *w->queries);
-    pairs = QN_ATTENTION_KEYS / 2;
-    w->values = qn_carve_take(carve, pairs * (size_t)io->value_dim * sizeof *w->values);
+    w->queries = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_QUERIES * sizeof(float));
+    w->values = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_KEYS * sizeof(float));
 }
 
 static size_t worker_bytes(const qn_attention *io)
@@ -81,68 +79,26 @@ static void block_row(const job *j, block *w, int64_t r, int64_t key, int64_t co
         j->common.rows->multiply(result, result, io->value_dim, keep);
 }
 
-/* The queries of a block as pairs, for all its keys. */
-static void block_pack_queries(const job *j, const block *w)
-{
-    const qn_attention *io = j->common.io;
-    const qn_pairs_pack *pack = qn_attention_pack(&j->common, QN_ATTENTION_Q);
-    int64_t q_at = ((w->b * io->queries + w->i) * io->heads + w->h) * io->dim;
-    for (int64_t r = 0; r < w->rows; r++)
-        pack->line(w->queries + r * ((io->dim + 1) / 2),
-                   qn_attention_at(io, QN_ATTENTION_Q, io->q, q_at + r * io->heads * io->dim),
-                   io->dim);
-}
-
-/* block_keys over pairs: the weights become such where they lie. */
-static void block_keys_narrow(const job *j, block *w, int64_t key, int64_t count, bool first)
-{
-    const qn_attention *io = j->common.io;
-    int64_t k_row = io->kv_heads * io->dim, v_row = io->kv_heads * io->value_dim;
-    int64_t at = w->b * io->keys + key, pairs = (io->dim + 1) / 2;
-    uint32_t *keys = (uint32_t *)(void *)w->keys;
-    qn_attention_pack(&j->common, QN_ATTENTION_K)
-        ->turn(keys, QN_ATTENTION_PITCH,
-               qn_attention_at(io, QN_ATTENTION_K, io->k, at * k_row + w->kv * io->dim), k_row,
-               io->dim, count);
-    qn_attention_product(&j->common, w->scores, QN_ATTENTION_PITCH,
-                         (qn_attention_side){qn_attention_words(w->queries), pairs, 1}, w->keys,
-                         QN_ATTENTION_PITCH, w->rows, count, pairs, false);
-    for (int64_t r = 0; r < w->rows; r++) {
-        float *s = w->scores + r * QN_ATTENTION_PITCH;
-        block_row(j, w, r, key, count, first);
-        io->pairs->of_f32.line((uint32_t *)(void *)s, s, count);
-    }
-    qn_attention_pack(&j->common, QN_ATTENTION_V)
-        ->join(w->values, io->value_dim,
-               qn_attention_at(io, QN_ATTENTION_V, io->v, at * v_row + w->kv * io->value_dim),
-               v_row, count, io->value_dim);
-    qn_attention_product(&j->common, w->result, io->value_dim,
-                         (qn_attention_side){w->scores, QN_ATTENTION_PITCH, 1},
-                         qn_attention_words(w->values), io->value_dim, w->rows, io->value_dim,
-                         (count + 1) / 2, !first);
-}
-
 static void block_keys(const job *j, block *w, int64_t key, int64_t count, bool first)
 {
-    const qn_attention *io = j->common.io;
-    if (io->pairs) {
-        block_keys_narrow(j, w, key, count, first);
-        return;
-    }
-    int64_t q_row = io->heads * io->dim, k_row = io->kv_heads * io->dim;
-    int64_t v_row = io->kv_heads * io->value_dim;
-    const float *q = io->q + (w->b * io->queries + w->i) * q_row + w->h * io->dim;
-    const float *k = io->k + (w->b * io->keys + key) * k_row + w->kv * io->dim;
-    const float *v = io->v + (w->b * io->keys + key) * v_row + w->kv * io->value_dim;
-    j->common.tile->transpose(w->keys, QN_ATTENTION_PITCH, k, k_row, io->dim, count);
-    qn_attention_product(&j->common, w->scores, QN_ATTENTION_PITCH,
-                         (qn_attention_side){q, q_row, 1}, w->keys, QN_ATTENTION_PITCH, w->rows,
-                         count, io->dim, false);
+    const qn_attention_job *c = &j->common;
+    const qn_attention *io = c->io;
+    const int64_t words = qn_attention_words(c, io->dim), wide = io->value_dim;
+    qn_attention_rows k = qn_attention_keys(io, QN_ATTENTION_K, w->b, key, w->kv);
+    qn_attention_rows v = qn_attention_keys(io, QN_ATTENTION_V, w->b, key, w->kv);
+    qn_attention_turn(c, w->keys, &k, count);
+    qn_attention_product(c, w->scores, QN_ATTENTION_PITCH,
+                         (qn_attention_side){w->queries, words, 1}, w->keys, QN_ATTENTION_PITCH,
+                         w->rows, count, words, false);
     for (int64_t r = 0; r < w->rows; r++)
         block_row(j, w, r, key, count, first);
-    qn_attention_product(&j->common, w->result, io->value_dim,
-                         (qn_attention_side){w->scores, QN_ATTENTION_PITCH, 1}, v, v_row, w->rows,
-                         io->value_dim, count, !first);
+    qn_attention_narrow(c, w->scores, w->rows, count);
+    bool lie = !io->pairs && w->rows < VALUES_ROWS;
+    if (!lie)
+        qn_attention_join(c, w->values, &v, count);
+    qn_attention_product(c, w->result, wide, (qn_attention_side){w->scores, QN_ATTENTION_PITCH, 1},
+                         lie ? v.data + v.at : w->values, lie ? v.row : wide, w->rows, wide,
+                         qn_attention_words(c, count), !first);
 }
 
 static void block_finish(const job *j, const block *w, bool any)
@@ -182,8 +138,8 @@ static void blocks_range(void *context, int64_t from, int64_t to, int worker)
             w.sum[r] = 0;
         }
         qn_attention_block_range(io, w.b, w.i, w.rows, &first, &end);
-        if (io->pairs)
-            block_pack_queries(j, &w);
+        qn_attention_rows q = qn_attention_queries(io, QN_ATTENTION_Q, io->q, w.b, w.i, w.h);
+        qn_attention_lines(&j->common, w.queries, &q, w.rows);
         for (int64_t key = first; key < end; key += QN_ATTENTION_KEYS)
             block_keys(j, &w, key, qn_min_i64(QN_ATTENTION_KEYS, end - key), key == first);
         block_finish(j, &w, first < end);

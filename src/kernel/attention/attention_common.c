@@ -2,6 +2,7 @@
  * Blocks of attention (attention_priv.h).
  */
 #include <math.h>
+#include <string.h>
 
 #include "base/checked.h"
 #include "kernel/attention/attention_priv.h"
@@ -15,17 +16,75 @@ qn_attention_job qn_attention_job_make(const qn_attention *io)
                               .rows = rows[qn_cpu_level()]};
 }
 
-const void *qn_attention_at(const qn_attention *io, unsigned which, const float *data,
-                            int64_t index)
+qn_attention_rows qn_attention_queries(const qn_attention *io, unsigned which, const float *data,
+                                       int64_t b, int64_t i, int64_t h)
 {
-    if (io->halves & which)
-        return (const uint16_t *)(const void *)data + index;
-    return data + index;
+    int64_t count = which == QN_ATTENTION_Q ? io->dim : io->value_dim, row = io->heads * count;
+    return (qn_attention_rows){data, which, (b * io->queries + i) * row + h * count, row, count};
 }
 
-const qn_pairs_pack *qn_attention_pack(const qn_attention_job *j, unsigned which)
+qn_attention_rows qn_attention_keys(const qn_attention *io, unsigned which, int64_t b, int64_t i,
+                                    int64_t kv)
 {
-    return j->io->halves & which ? &j->io->pairs->of_bf16 : &j->io->pairs->of_f32;
+    bool keys = which == QN_ATTENTION_K;
+    int64_t count = keys ? io->dim : io->value_dim, row = io->kv_heads * count;
+    return (qn_attention_rows){keys ? io->k : io->v, which, (b * io->keys + i) * row + kv * count,
+                               row, count};
+}
+
+/* Where row i begins, of floats or of halves. */
+static const void *row_at(const qn_attention_job *j, const qn_attention_rows *src, int64_t i)
+{
+    int64_t at = src->at + i * src->row;
+    if (j->io->halves & src->which)
+        return (const uint16_t *)(const void *)src->data + at;
+    return src->data + at;
+}
+
+static const qn_pairs_pack *pack_of(const qn_attention_job *j, const qn_attention_rows *src)
+{
+    return j->io->halves & src->which ? &j->io->pairs->of_bf16 : &j->io->pairs->of_f32;
+}
+
+static uint32_t *as_pairs(float *words)
+{
+    return (uint32_t *)(void *)words;
+}
+
+void qn_attention_lines(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                        int64_t rows)
+{
+    for (int64_t i = 0; i < rows; i++, dst += qn_attention_words(j, src->count))
+        if (j->io->pairs)
+            pack_of(j, src)->line(as_pairs(dst), row_at(j, src, i), src->count);
+        else
+            memcpy(dst, row_at(j, src, i), (size_t)src->count * sizeof *dst);
+}
+
+void qn_attention_join(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                       int64_t rows)
+{
+    if (j->io->pairs)
+        pack_of(j, src)->join(as_pairs(dst), src->count, row_at(j, src, 0), src->row, rows,
+                              src->count);
+    else
+        qn_attention_lines(j, dst, src, rows);
+}
+
+void qn_attention_turn(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                       int64_t rows)
+{
+    if (j->io->pairs)
+        pack_of(j, src)->turn(as_pairs(dst), QN_ATTENTION_PITCH, row_at(j, src, 0), src->row,
+                              src->count, rows);
+    else
+        j->tile->transpose(dst, QN_ATTENTION_PITCH, row_at(j, src, 0), src->row, src->count, rows);
+}
+
+void qn_attention_narrow(const qn_attention_job *j, float *scores, int64_t rows, int64_t count)
+{
+    for (int64_t r = 0; j->io->pairs && r < rows; r++, scores += QN_ATTENTION_PITCH)
+        j->io->pairs->of_f32.line(as_pairs(scores), scores, count);
 }
 
 void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_attention_side a,

@@ -24,43 +24,48 @@ typedef struct {
     size_t worker_bytes;
 } job;
 
-/* What a head's products read as pairs: lines along the head's numbers, and of two queries or two keys beside each other. */
+/* A worker's scratch and place. All but p, ds and delta are words; of f32, rows joined are lines, and p and ds serve as
+ * they are. */
 typedef struct {
-    uint32_t *queries, *slopes_y; /* lines of q and dy: [query][pair of dim] */
-    uint32_t *q, *dy, *p, *ds;    /* [pair of queries][dim or key] */
-    uint32_t *k;                  /* [pair of keys][dim] */
-    float *line;                  /* dy of one query in f32 */
-} narrow_head;
-
-/* A worker's scratch and place. */
-typedef struct {
-    float *p, *ds, *keys, *values; /* keys, values: transposed blocks */
-    float *delta;                  /* [queries] */
-    narrow_head pairs;
+    float *p, *ds;               /* [query][key] */
+    float *p_joined, *ds_joined; /* [query, or pair of them][key] */
+    float *keys, *values;        /* a block, turned */
+    float *q, *dy, *q_joined, *dy_joined;
+    float *k_joined;
+    float *delta; /* [queries] */
+    float *line;  /* dy of one query in f32 */
     int64_t b, h, kv;
 } head;
 
+static float *take_floats(qn_carve *carve, int64_t rows, int64_t cols)
+{
+    return qn_carve_take(carve, (size_t)(rows * cols) * sizeof(float));
+}
+
 static void head_carve(const qn_attention *io, head *w, qn_carve *carve)
 {
-    w->p = qn_carve_take(carve, QN_ATTENTION_BLOCK * sizeof(float));
-    w->ds = qn_carve_take(carve, QN_ATTENTION_BLOCK * sizeof(float));
-    w->keys = qn_carve_take(carve, (size_t)io->dim * QN_ATTENTION_PITCH * sizeof(float));
-    w->values = qn_carve_take(carve, (size_t)io->value_dim * QN_ATTENTION_PITCH * sizeof(float));
-    w->delta = qn_carve_take(carve, (size_t)io->queries * sizeof(float));
-    w->pairs = (narrow_head){0};
+    enum { ROWS = QN_ATTENTION_QUERIES, PITCH = QN_ATTENTION_PITCH };
+    int64_t dim = io->dim, wide = io->value_dim;
+    w->p = take_floats(carve, ROWS, PITCH);
+    w->ds = take_floats(carve, ROWS, PITCH);
+    w->keys = take_floats(carve, dim, PITCH);
+    w->values = take_floats(carve, wide, PITCH);
+    w->delta = take_floats(carve, io->queries, 1);
+    w->q = take_floats(carve, ROWS, dim);
+    w->dy = take_floats(carve, ROWS, wide);
+    w->k_joined = take_floats(carve, QN_ATTENTION_KEYS, dim);
+    w->p_joined = w->p;
+    w->ds_joined = w->ds;
+    w->q_joined = w->q;
+    w->dy_joined = w->dy;
+    w->line = NULL;
     if (!io->pairs)
         return;
-    enum { ROWS = QN_ATTENTION_QUERIES, HALF = QN_ATTENTION_QUERIES / 2 };
-    size_t word = sizeof(uint32_t), dim = (size_t)io->dim, wide = (size_t)io->value_dim;
-    narrow_head *n = &w->pairs;
-    n->queries = qn_carve_take(carve, ROWS * (dim + 1) / 2 * word);
-    n->slopes_y = qn_carve_take(carve, ROWS * (wide + 1) / 2 * word);
-    n->q = qn_carve_take(carve, HALF * dim * word);
-    n->dy = qn_carve_take(carve, HALF * wide * word);
-    n->p = qn_carve_take(carve, word * HALF * QN_ATTENTION_PITCH);
-    n->ds = qn_carve_take(carve, word * HALF * QN_ATTENTION_PITCH);
-    n->k = qn_carve_take(carve, QN_ATTENTION_KEYS / 2 * dim * word);
-    n->line = qn_carve_take(carve, wide * sizeof(float));
+    w->p_joined = take_floats(carve, ROWS / 2, PITCH);
+    w->ds_joined = take_floats(carve, ROWS / 2, PITCH);
+    w->q_joined = take_floats(carve, ROWS / 2, dim);
+    w->dy_joined = take_floats(carve, ROWS / 2, wide);
+    w->line = take_floats(carve, wide, 1);
 }
 
 static size_t worker_bytes(const qn_attention *io)
@@ -107,107 +112,70 @@ static void block_row(const job *j, const head *w, int64_t i, int64_t r, int64_t
     j->common.rows->slopes(p + low, ds + low, high - low, &how, lse, w->delta[i]);
 }
 
+/* q and dy of a block, as lines and joined. */
+static void pack_queries(const job *j, const head *w, int64_t i, int64_t rows)
+{
+    const qn_attention_job *c = &j->common;
+    qn_attention_rows q = qn_attention_queries(c->io, QN_ATTENTION_Q, c->io->q, w->b, i, w->h);
+    qn_attention_rows dy = qn_attention_queries(c->io, QN_ATTENTION_DY, j->grad->dy, w->b, i, w->h);
+    qn_attention_lines(c, w->q, &q, rows);
+    qn_attention_lines(c, w->dy, &dy, rows);
+    if (!c->io->pairs)
+        return;
+    qn_attention_join(c, w->q_joined, &q, rows);
+    qn_attention_join(c, w->dy_joined, &dy, rows);
+}
+
+/* p and ds of a block: joined, and ds itself, as words. */
+static void pack_slopes(const job *j, const head *w, int64_t rows, int64_t count)
+{
+    enum { PITCH = QN_ATTENTION_PITCH };
+    const qn_pairs_kernels *pairs = j->common.io->pairs;
+    if (!pairs)
+        return;
+    pairs->of_f32.join((uint32_t *)(void *)w->p_joined, PITCH, w->p, PITCH, rows, count);
+    pairs->of_f32.join((uint32_t *)(void *)w->ds_joined, PITCH, w->ds, PITCH, rows, count);
+    qn_attention_narrow(&j->common, w->ds, rows, count);
+}
+
 /* Queries [i, i + rows) against keys [key, key + count). */
 static void block_pair(const job *j, const head *w, int64_t i, int64_t rows, int64_t key,
                        int64_t count)
 {
-    const qn_attention *io = j->common.io;
+    enum { PITCH = QN_ATTENTION_PITCH };
     const qn_attention_job *c = &j->common;
-    int64_t dim = io->dim, wide = io->value_dim, pitch = QN_ATTENTION_PITCH;
-    int64_t q_row = io->heads * dim, k_row = io->kv_heads * dim;
-    int64_t y_row = io->heads * wide, v_row = io->kv_heads * wide;
-    int64_t q_at = (w->b * io->queries + i) * q_row + w->h * dim;
-    int64_t k_at = (w->b * io->keys + key) * k_row + w->kv * dim;
-    int64_t v_at = (w->b * io->keys + key) * v_row + w->kv * wide;
-    const float *q = io->q + q_at;
-    const float *dy = j->grad->dy + (w->b * io->queries + i) * y_row + w->h * wide;
-    qn_attention_product(c, w->p, pitch, (qn_attention_side){q, q_row, 1}, w->keys, pitch, rows,
-                         count, dim, false);
-    qn_attention_product(c, w->ds, pitch, (qn_attention_side){dy, y_row, 1}, w->values, pitch, rows,
-                         count, wide, false);
+    const qn_attention *io = c->io;
+    const int64_t dim = io->dim, wide = io->value_dim, dim_words = qn_attention_words(c, dim);
+    const int64_t wide_words = qn_attention_words(c, wide), row_words = qn_attention_words(c, rows);
+    qn_attention_rows q = qn_attention_queries(io, QN_ATTENTION_Q, io->q, w->b, i, w->h);
+    qn_attention_rows k = qn_attention_keys(io, QN_ATTENTION_K, w->b, key, w->kv);
+    qn_attention_rows v = qn_attention_keys(io, QN_ATTENTION_V, w->b, key, w->kv);
+    pack_queries(j, w, i, rows);
+    qn_attention_product(c, w->p, PITCH, (qn_attention_side){w->q, dim_words, 1}, w->keys, PITCH,
+                         rows, count, dim_words, false);
+    qn_attention_product(c, w->ds, PITCH, (qn_attention_side){w->dy, wide_words, 1}, w->values,
+                         PITCH, rows, count, wide_words, false);
     for (int64_t r = 0; r < rows; r++)
         block_row(j, w, i + r, r, key, count);
-    qn_attention_product(c, j->grad->dv + v_at, v_row, (qn_attention_side){w->p, 1, pitch}, dy,
-                         y_row, count, wide, rows, true);
-    qn_attention_product(c, j->grad->dk + k_at, k_row, (qn_attention_side){w->ds, 1, pitch}, q,
-                         q_row, count, dim, rows, true);
-    qn_attention_product(c, j->grad->dq + q_at, q_row, (qn_attention_side){w->ds, pitch, 1},
-                         io->k + k_at, k_row, rows, dim, count, true);
-}
-
-/* `rows` queries from q_at of q or dy, `row` numbers apart: as lines, and two beside each other. */
-static void pack_queries(const job *j, unsigned which, const float *data, int64_t at, int64_t row,
-                         int64_t rows, int64_t dim, uint32_t *lines, uint32_t *joined)
-{
-    const qn_attention *io = j->common.io;
-    const qn_pairs_pack *pack = qn_attention_pack(&j->common, which);
-    for (int64_t r = 0; r < rows; r++)
-        pack->line(lines + r * ((dim + 1) / 2), qn_attention_at(io, which, data, at + r * row),
-                   dim);
-    pack->join(joined, dim, qn_attention_at(io, which, data, at), row, rows, dim);
-}
-
-/* block_pair over pairs. */
-static void block_pair_narrow(const job *j, const head *w, int64_t i, int64_t rows, int64_t key,
-                              int64_t count)
-{
-    const qn_attention *io = j->common.io;
-    const qn_attention_job *c = &j->common;
-    const narrow_head *n = &w->pairs;
-    int64_t dim = io->dim, wide = io->value_dim, pitch = QN_ATTENTION_PITCH;
-    int64_t q_row = io->heads * dim, k_row = io->kv_heads * dim;
-    int64_t y_row = io->heads * wide, v_row = io->kv_heads * wide;
-    int64_t q_at = (w->b * io->queries + i) * q_row + w->h * dim;
-    int64_t y_at = (w->b * io->queries + i) * y_row + w->h * wide;
-    int64_t k_at = (w->b * io->keys + key) * k_row + w->kv * dim;
-    int64_t v_at = (w->b * io->keys + key) * v_row + w->kv * wide;
-    int64_t dim_pairs = (dim + 1) / 2, wide_pairs = (wide + 1) / 2, row_pairs = (rows + 1) / 2;
-    pack_queries(j, QN_ATTENTION_Q, io->q, q_at, q_row, rows, dim, n->queries, n->q);
-    pack_queries(j, QN_ATTENTION_DY, j->grad->dy, y_at, y_row, rows, wide, n->slopes_y, n->dy);
-    qn_attention_product(c, w->p, pitch,
-                         (qn_attention_side){qn_attention_words(n->queries), dim_pairs, 1}, w->keys,
-                         pitch, rows, count, dim_pairs, false);
-    qn_attention_product(c, w->ds, pitch,
-                         (qn_attention_side){qn_attention_words(n->slopes_y), wide_pairs, 1},
-                         w->values, pitch, rows, count, wide_pairs, false);
-    for (int64_t r = 0; r < rows; r++)
-        block_row(j, w, i + r, r, key, count);
+    pack_slopes(j, w, rows, count);
     /* For these queries alone: an odd last key must not bring in the one behind it, which may be anything. */
-    qn_attention_pack(c, QN_ATTENTION_K)
-        ->join(n->k, dim, qn_attention_at(io, QN_ATTENTION_K, io->k, k_at), k_row, count, dim);
-    io->pairs->of_f32.join(n->p, pitch, w->p, pitch, rows, count);
-    io->pairs->of_f32.join(n->ds, pitch, w->ds, pitch, rows, count);
-    for (int64_t r = 0; r < rows; r++)
-        io->pairs->of_f32.line((uint32_t *)(void *)(w->ds + r * pitch), w->ds + r * pitch, count);
-    qn_attention_product(c, j->grad->dv + v_at, v_row,
-                         (qn_attention_side){qn_attention_words(n->p), 1, pitch},
-                         qn_attention_words(n->dy), wide, count, wide, row_pairs, true);
-    qn_attention_product(c, j->grad->dk + k_at, k_row,
-                         (qn_attention_side){qn_attention_words(n->ds), 1, pitch},
-                         qn_attention_words(n->q), dim, count, dim, row_pairs, true);
-    qn_attention_product(c, j->grad->dq + q_at, q_row, (qn_attention_side){w->ds, pitch, 1},
-                         qn_attention_words(n->k), dim, rows, dim, (count + 1) / 2, true);
+    qn_attention_join(c, w->k_joined, &k, count);
+    qn_attention_product(c, j->grad->dv + v.at, v.row, (qn_attention_side){w->p_joined, 1, PITCH},
+                         w->dy_joined, wide, count, wide, row_words, true);
+    qn_attention_product(c, j->grad->dk + k.at, k.row, (qn_attention_side){w->ds_joined, 1, PITCH},
+                         w->q_joined, dim, count, dim, row_words, true);
+    qn_attention_product(c, j->grad->dq + q.at, q.row, (qn_attention_side){w->ds, PITCH, 1},
+                         w->k_joined, dim, rows, dim, qn_attention_words(c, count), true);
 }
 
 /* Keys and values of a block, turned. */
 static void pack_keys(const job *j, const head *w, int64_t key, int64_t count)
 {
-    const qn_attention *io = j->common.io;
-    int64_t k_row = io->kv_heads * io->dim, v_row = io->kv_heads * io->value_dim;
-    int64_t at = w->b * io->keys + key;
-    int64_t k_at = at * k_row + w->kv * io->dim, v_at = at * v_row + w->kv * io->value_dim;
-    if (!io->pairs) {
-        j->common.tile->transpose(w->keys, QN_ATTENTION_PITCH, io->k + k_at, k_row, io->dim, count);
-        j->common.tile->transpose(w->values, QN_ATTENTION_PITCH, io->v + v_at, v_row, io->value_dim,
-                                  count);
-        return;
-    }
-    const qn_pairs_pack *pack_k = qn_attention_pack(&j->common, QN_ATTENTION_K);
-    const qn_pairs_pack *pack_v = qn_attention_pack(&j->common, QN_ATTENTION_V);
-    const void *k = qn_attention_at(io, QN_ATTENTION_K, io->k, k_at);
-    const void *v = qn_attention_at(io, QN_ATTENTION_V, io->v, v_at);
-    pack_k->turn((uint32_t *)(void *)w->keys, QN_ATTENTION_PITCH, k, k_row, io->dim, count);
-    pack_v->turn((uint32_t *)(void *)w->values, QN_ATTENTION_PITCH, v, v_row, io->value_dim, count);
+    const qn_attention_job *c = &j->common;
+    qn_attention_rows k = qn_attention_keys(c->io, QN_ATTENTION_K, w->b, key, w->kv);
+    qn_attention_rows v = qn_attention_keys(c->io, QN_ATTENTION_V, w->b, key, w->kv);
+    qn_attention_turn(c, w->keys, &k, count);
+    qn_attention_turn(c, w->values, &v, count);
 }
 
 /* sum(dy y) of each query. */
@@ -218,9 +186,9 @@ static void find_deltas(const job *j, const head *w)
         int64_t at = ((w->b * io->queries + i) * io->heads + w->h) * io->value_dim;
         const float *dy = j->grad->dy + at;
         if (io->halves & QN_ATTENTION_DY) {
-            const void *half = qn_attention_at(io, QN_ATTENTION_DY, j->grad->dy, at);
-            qn_half()->f32_of_bf16(w->pairs.line, half, io->value_dim);
-            dy = w->pairs.line;
+            const uint16_t *half = (const uint16_t *)(const void *)j->grad->dy + at;
+            qn_half()->f32_of_bf16(w->line, half, io->value_dim);
+            dy = w->line;
         }
         w->delta[i] = j->reduce->dot(dy, j->grad->y + at, io->value_dim);
     }
@@ -237,8 +205,7 @@ static void head_run(const job *j, const head *w)
             int64_t rows = qn_min_i64(QN_ATTENTION_QUERIES, io->queries - i), first, end;
             qn_attention_block_range(io, w->b, i, rows, &first, &end);
             if (key < end && key + count > first)
-                (io->pairs ? block_pair_narrow : block_pair)(j, w, i, rows, key,
-                                                             qn_min_i64(count, end - key));
+                block_pair(j, w, i, rows, key, qn_min_i64(count, end - key));
         }
     }
 }

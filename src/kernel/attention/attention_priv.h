@@ -1,6 +1,7 @@
 /*
- * What forward and backward of attention share: a head's blocks of queries and keys, which keys a query sees, and
- * products of blocks by the matrix micro-kernel.
+ * What forward and backward of attention share: a head's blocks of queries and keys, which keys a query sees, factors of
+ * products as words, and products of blocks by the matrix micro-kernel. A word is one f32 or, where products are of
+ * bf16, a pair of them that follow each other in the sum's order (gemm/pairs.h).
  */
 #ifndef QN_KERNEL_ATTENTION_PRIV_H
 #define QN_KERNEL_ATTENTION_PRIV_H
@@ -25,28 +26,43 @@ typedef struct {
 
 qn_attention_job qn_attention_job_make(const qn_attention *io);
 
-/* A matrix seen through steps: element (r, c) at data[r * row + c * col]. */
+static inline int64_t qn_attention_words(const qn_attention_job *j, int64_t count)
+{
+    return j->io->pairs ? (count + 1) / 2 : count;
+}
+
+/* Some rows of one head in q, k, v or dy, which one of these is `which`: `count` numbers each, from `at` on, the head's
+ * rows being as far apart as all heads are wide. Those are read once and far apart, their words often and close together. */
+typedef struct {
+    const float *data;
+    unsigned which;
+    int64_t at, row, count;
+} qn_attention_rows;
+qn_attention_rows qn_attention_queries(const qn_attention *io, unsigned which, const float *data,
+                                       int64_t b, int64_t i, int64_t h);
+qn_attention_rows qn_attention_keys(const qn_attention *io, unsigned which, int64_t b, int64_t i,
+                                    int64_t kv);
+/* Their words: each row's own, [row][word]; those of one number below each other, [row, or pair of rows][number]; or
+ * [word][row], QN_ATTENTION_PITCH apart. */
+void qn_attention_lines(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                        int64_t rows);
+void qn_attention_join(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                       int64_t rows);
+void qn_attention_turn(const qn_attention_job *j, float *dst, const qn_attention_rows *src,
+                       int64_t rows);
+/* Rows of `count` scores, QN_ATTENTION_PITCH apart, become words where they lie. */
+void qn_attention_narrow(const qn_attention_job *j, float *scores, int64_t rows, int64_t count);
+
+/* A matrix of words seen through steps: element (r, c) at data[r * row + c * col]. */
 typedef struct {
     const float *data;
     int64_t row, col;
 } qn_attention_side;
 
-/* c [rows, cols] (+)= a [rows, depth] b [depth, cols]. rows <= QN_ATTENTION_KEYS. Of pairs, a and b hold these and their
- * steps and depth count them. */
+/* c [rows, cols] (+)= a [rows, depth] b [depth, cols], depth in words. rows <= QN_ATTENTION_KEYS. */
 void qn_attention_product(const qn_attention_job *j, float *c, int64_t ldc, qn_attention_side a,
                           const float *b, int64_t ldb, int64_t rows, int64_t cols, int64_t depth,
                           bool add);
-
-/* Pairs seen as the floats that products take. */
-static inline const float *qn_attention_words(const uint32_t *pairs)
-{
-    return (const float *)(const void *)pairs;
-}
-
-/* The number at `index` of q, k, v or dy, which one of these is `which`, and how such numbers are packed. */
-const void *qn_attention_at(const qn_attention *io, unsigned which, const float *data,
-                            int64_t index);
-const qn_pairs_pack *qn_attention_pack(const qn_attention_job *j, unsigned which);
 
 /* Keys [*ret_first, *ret_end) that query i of batch b may see, before the mask. */
 void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *ret_first,
