@@ -28,8 +28,10 @@ static void FN(attend)(const qn_op_run *run, const attention_walk *w, int64_t b,
     const T *bias = w->allowed ? NULL : w->mask;
     T *y = (T *)run->outputs[0].data + y_place(w, b, i, h), *lse = run->outputs[1].data;
     double top = -HUGE_VAL, sum = 0, turn;
-    for (int64_t j = 0; j < w->keys; j++)
-        top = fmax(top, FN(score)(w, q, k, bias, b, h, i, j, &turn));
+    for (int64_t j = 0; j < w->keys; j++) {
+        double score = FN(score)(w, q, k, bias, b, h, i, j, &turn);
+        top = isnan(score) || score > top ? score : top; /* nothing is above a NaN */
+    }
     bool empty = isinf(top) && top < 0;
     for (int64_t j = 0; j < w->keys && !empty; j++)
         sum += exp(FN(score)(w, q, k, bias, b, h, i, j, &turn) - top);

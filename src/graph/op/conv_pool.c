@@ -3,6 +3,7 @@
  * nodes (pass/fuse_pool.c), after differentiation: the convolution's own output, the largest tensor of
  * a small image network, is then never stored. `choice` says which of the four was taken: row * 2 + column.
  */
+#include <math.h>
 #include <string.h>
 
 #include "graph/op/common.h"

@@ -14,7 +14,7 @@ static double FN(rectified)(const qn_op_run *run, const conv_pool_sizes *z, cons
             sum += (double)x[pixel * z->cin + first + c] *
                    (double)weight[(place * cin + c) * z->cout + out];
     }
-    return (double)(T)(sum > 0 ? sum : 0);
+    return (double)(T)(sum <= 0 ? 0 : sum); /* NaN stays, here and in the largest */
 }
 
 static void FN(conv_pool)(const qn_op_run *run, const conv_pool_sizes *z)
@@ -27,7 +27,7 @@ static void FN(conv_pool)(const qn_op_run *run, const conv_pool_sizes *z)
         for (int k = 0; k < 4; k++) {
             qn_op_place at = unpooled_place(z, i, k);
             double value = FN(rectified)(run, z, &at, i % z->cout);
-            if (value <= best)
+            if (isnan(best) || value <= best)
                 continue;
             best = value;
             choice[i] = (uint8_t)k;

@@ -52,10 +52,14 @@ static double FN(forward)(T *alpha, int64_t stride, const T *z, const ctc_row *r
 {
     int64_t states = 2 * row->count + 1;
     double shift = 0;
-    for (int64_t t = 0; t < row->frames; t++)
-        shift +=
-            FN(advance)(alpha + t * stride, t ? alpha + (t - 1) * stride : NULL, z + t * o->classes,
-                        FN(log_sum)(z + t * o->classes, o->classes), row, o);
+    for (int64_t t = 0; t < row->frames; t++) {
+        const T *frame = z + t * o->classes;
+        double lse = FN(log_sum)(frame, o->classes);
+        if (isnan(lse))
+            return lse;
+        shift += FN(advance)(alpha + t * stride, t ? alpha + (t - 1) * stride : NULL, frame, lse,
+                             row, o);
+    }
     if (row->frames == 0)
         return row->count ? ctc_low : 0;
     const T *last = alpha + (row->frames - 1) * stride;
@@ -118,7 +122,9 @@ static void FN(ctc)(const qn_op_run *run, const ctc_options *o)
         }
         double p = FN(forward)(alpha, stride, z + r * frame_count, &row, o);
         bool path = !(p < ctc_low / 2);
-        if (path)
+        for (int64_t i = 0; isnan(p) && i < row.frames * o->classes; i++)
+            dz[r * frame_count + i] = (T)NAN; /* as the loss */
+        if (path && !isnan(p))
             FN(backward)
         (dz + r * frame_count, alpha, alpha + o->frames * stride, stride, z + r * frame_count, &row,
          o, share);

@@ -82,14 +82,14 @@ static double squared(double p, double t, double option, double *ret_slope)
 static double absolute(double p, double t, double option, double *ret_slope)
 {
     (void)option;
-    *ret_slope = p > t ? 1 : p < t ? -1 : 0;
+    *ret_slope = p > t ? 1 : p < t ? -1 : p - t; /* 0, or NaN */
     return fabs(p - t);
 }
 
 static double huber(double p, double t, double delta, double *ret_slope)
 {
     double d = p - t, size = fabs(d);
-    *ret_slope = size <= delta ? d : d > 0 ? delta : -delta;
+    *ret_slope = d > delta ? delta : d < -delta ? -delta : d;
     return size <= delta ? 0.5 * d * d : delta * (size - 0.5 * delta);
 }
 
@@ -115,7 +115,7 @@ static double poisson(double p, double t, double option, double *ret_slope)
 static double pinball(double p, double t, double quantile, double *ret_slope)
 {
     double slope = p < t ? -quantile : 1 - quantile;
-    *ret_slope = p < t || p > t ? slope : 0;
+    *ret_slope = p < t || p > t ? slope : p - t;
     return slope * (p - t);
 }
 
@@ -123,8 +123,8 @@ static double pinball(double p, double t, double quantile, double *ret_slope)
 static double hinge(double p, double t, double margin, double *ret_slope)
 {
     double side = t > 0 ? 1 : -1, gap = margin - side * p;
-    *ret_slope = gap > 0 ? -side : 0;
-    return gap > 0 ? gap : 0;
+    *ret_slope = gap > 0 ? -side : gap < 0 ? 0 : gap;
+    return gap < 0 ? 0 : gap;
 }
 
 static double squared_hinge(double p, double t, double margin, double *ret_slope)
@@ -134,12 +134,12 @@ static double squared_hinge(double p, double t, double margin, double *ret_slope
     return gap * gap;
 }
 
-/* p is a log-probability. */
+/* p is a log-probability; a negative t is no probability, and its logarithm NaN. */
 static double divergence(double p, double t, double option, double *ret_slope)
 {
     (void)option;
     *ret_slope = -t;
-    return t > 0 ? t * (log(t) - p) : 0;
+    return fpclassify(t) == FP_ZERO ? 0 : t * (log(t) - p);
 }
 
 static void pointwise_any(const qn_op_run *run, pointwise_fn fn, double option)

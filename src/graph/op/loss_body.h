@@ -14,7 +14,8 @@ static double FN(entropy_row)(T *dz, const T *z, const T *weights, int64_t class
         double weight = weights ? (double)weights[c] : 1;
         double share = smoothing / (double)classes * weight;
         share += c == label ? (1 - smoothing) * own : 0;
-        loss -= share * ((double)z[c] - lse);
+        if (share != 0) /* a class that cannot be may have a logit of -inf */
+            loss -= share * ((double)z[c] - lse);
         all += share;
         dz[c] = (T)(-scale * share);
     }

@@ -10,7 +10,8 @@ static void FN(resize)(const qn_op_run *run, const qn_resize *r)
         do {
             int64_t flat;
             double weight = walk_weight(r, &walk, &flat);
-            sum += weight * (double)x[flat];
+            if (weight != 0) /* what has no part in a number is not read: it may be NaN */
+                sum += weight * (double)x[flat];
         } while (walk_next(r, &walk));
         y[i] = (T)(walk.outside ? r->extrapolation : sum);
     }
@@ -27,7 +28,7 @@ static void FN(resize_grad)(const qn_op_run *run, const qn_resize *r)
         do {
             int64_t flat;
             double weight = walk_weight(r, &walk, &flat);
-            if (!walk.outside)
+            if (!walk.outside && weight != 0)
                 dx[flat] += (T)(weight * (double)dy[i]);
         } while (walk_next(r, &walk));
     }

@@ -91,7 +91,7 @@ double qn_rnn_act_apply(const qn_rnn_act *act, double x)
     case QN_RNN_ACT_TANH:
         return tanh(x);
     case QN_RNN_ACT_RELU:
-        return x > 0 ? x : 0;
+        return x <= 0 ? 0 : x; /* NaN stays */
     case QN_RNN_ACT_AFFINE:
         return act->alpha * x + act->beta;
     case QN_RNN_ACT_LEAKY_RELU:
@@ -101,7 +101,8 @@ double qn_rnn_act_apply(const qn_rnn_act *act, double x)
     case QN_RNN_ACT_SCALED_TANH:
         return act->alpha * tanh(act->beta * x);
     case QN_RNN_ACT_HARD_SIGMOID:
-        return fmax(0, fmin(1, act->alpha * x + act->beta));
+        x = act->alpha * x + act->beta;
+        return x < 0 ? 0 : x > 1 ? 1 : x;
     case QN_RNN_ACT_ELU:
         return x < 0 ? act->alpha * expm1(x) : x;
     case QN_RNN_ACT_SOFTSIGN:

@@ -142,11 +142,11 @@ static double forward(ctc_row *row)
     set_skips(row, false);
     for (int64_t t = 0; t < row->frames; t++) {
         row->lse[t] = row->kernels->log_sum(row->logits + t * row->io->classes, row->io->classes);
+        if (isnan(row->lse[t]))
+            return (double)NAN;
         set_emissions(row, t, false);
         shift += (double)advance(row, row->alpha + t * row->stride,
                                  t ? row->alpha + (t - 1) * row->stride : NULL);
-        if (isnan(row->lse[t]))
-            return (double)NAN;
     }
     if (row->frames == 0)
         return row->count ? (double)QN_CTC_LOW : 0;
@@ -192,7 +192,9 @@ static void run_row(const ctc_job *j, int64_t r)
     }
     double p = forward(&row);
     bool path = !(p < (double)QN_CTC_LOW / 2);
-    if (path && dz)
+    for (int64_t i = 0; isnan(p) && dz && i < row.frames * io->classes; i++)
+        dz[i] = NAN;
+    if (path && !isnan(p) && dz)
         backward(&row, dz, (float)share);
     j->losses[r] = path ? -p * share : io->zero_infinity ? 0 : HUGE_VAL;
 }
