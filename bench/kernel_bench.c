@@ -516,9 +516,9 @@ static void run_adam(bench *b, void *context)
                   .grad = r.w,
                   .lr = &rate,
                   .step = &fifth,
-                  .beta1 = 0.9f,
-                  .beta2 = 0.999f,
-                  .eps = 1e-8f};
+                  .beta1 = 0.9,
+                  .beta2 = 0.999,
+                  .eps = 1e-8};
     qn_adam_f32(b->pool, &io);
 }
 

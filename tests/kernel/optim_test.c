@@ -91,12 +91,12 @@ static void check_adam(int64_t n, float decay, bool decoupled, bool clipped)
                   .lr = &lr,
                   .step = &step,
                   .grad_scale = clipped ? &scale : NULL,
-                  .beta1 = 0.9f,
-                  .beta2 = 0.999f,
-                  .eps = 1e-8f,
-                  .weight_decay = decay,
+                  .beta1 = 0.9,
+                  .beta2 = 0.999,
+                  .eps = 1e-8,
+                  .weight_decay = (double)decay,
                   .decoupled = decoupled};
-    double b1 = (double)0.9f, b2 = (double)0.999f;
+    double b1 = 0.9, b2 = 0.999;
     while (step++ < STEPS) {
         lr = 0.01f / (float)step;
         values_uniform(g.at, n, (uint64_t)step, -1, 1);
@@ -111,8 +111,10 @@ static void check_adam(int64_t n, float decay, bool decoupled, bool clipped)
             want[i] -= rate * first[i] / (sqrt(second[i] / (1 - pow(b2, (double)step))) + 1e-8);
         }
         qn_adam_f32(NULL, &io);
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++) {
             close_to(w.at[i], want[i], 1);
+            close_to(v.at[i], second[i], 1 - b2);
+        }
     }
     guarded_free(&w);
     guarded_free(&m);
@@ -149,9 +151,9 @@ static void adam_leaves_weights_alone_where_no_gradient_ever_was(void **state)
                       .grad = g,
                       .lr = &lr,
                       .step = &step,
-                      .beta1 = 0.9f,
-                      .beta2 = 0.999f,
-                      .eps = 1e-8f};
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .eps = 1e-8};
         qn_adam_f32(NULL, &io);
         assert_true(w[0] == 1 && w[1] == 2 && isnan(w[2]));
     }
@@ -205,9 +207,9 @@ static void updates_give_the_same_bits_for_any_thread_count(void **state)
                       .grad = g,
                       .lr = &lr,
                       .step = &step,
-                      .beta1 = 0.9f,
-                      .beta2 = 0.999f,
-                      .eps = 1e-8f};
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .eps = 1e-8};
         qn_adam_f32(pool, &io);
         qn_grad_square_f32(pool, &sums[p], w[p], N, false, scratch);
         assert_memory_equal(w[p], w[0], sizeof w[0]);

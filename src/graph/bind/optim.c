@@ -75,10 +75,10 @@ static bool bind_adam(const qn_bind *bind)
                       .lr = bind->inputs[4].data,
                       .step = bind->inputs[5].data,
                       .grad_scale = optional(bind, 6),
-                      .beta1 = (float)qn_op_attr_f(types, "beta1"),
-                      .beta2 = (float)qn_op_attr_f(types, "beta2"),
-                      .eps = (float)qn_op_attr_f(types, "epsilon"),
-                      .weight_decay = (float)qn_op_attr_f(types, "weight_decay"),
+                      .beta1 = qn_op_attr_f(types, "beta1"),
+                      .beta2 = qn_op_attr_f(types, "beta2"),
+                      .eps = qn_op_attr_f(types, "epsilon"),
+                      .weight_decay = qn_op_attr_f(types, "weight_decay"),
                       .decoupled = qn_op_attr_i(types, "decoupled") != 0};
     return qn_bind_to(bind, run_adam, "adam");
 }

@@ -68,20 +68,18 @@ static void adam_range(void *context, int64_t first, int64_t end)
 
 void qn_adam_f32(qn_pool *pool, const qn_adam *io)
 {
-    double lr = (double)*io->lr, t = (double)*io->step, b1 = (double)io->beta1,
-           b2 = (double)io->beta2;
+    double lr = (double)*io->lr, t = (double)*io->step, b1 = io->beta1, b2 = io->beta2;
     adam_job j = {.kernels = choose(), .io = io};
-    j.step =
-        (qn_adam_step){.grad_scale = io->grad_scale ? *io->grad_scale : 1,
-                       .decay = io->decoupled ? 0 : io->weight_decay,
-                       .shrink = io->decoupled ? (float)(1 - lr * (double)io->weight_decay) : 1,
-                       .beta1 = io->beta1,
-                       .fresh1 = (float)(1 - b1),
-                       .beta2 = io->beta2,
-                       .fresh2 = (float)(1 - b2),
-                       .rate = (float)(lr / (1 - pow(b1, t))),
-                       .root = (float)(1 / sqrt(1 - pow(b2, t))),
-                       .eps = io->eps};
+    j.step = (qn_adam_step){.grad_scale = io->grad_scale ? *io->grad_scale : 1,
+                            .decay = io->decoupled ? 0 : (float)io->weight_decay,
+                            .shrink = io->decoupled ? (float)(1 - lr * io->weight_decay) : 1,
+                            .beta1 = (float)b1,
+                            .fresh1 = (float)(1 - b1),
+                            .beta2 = (float)b2,
+                            .fresh2 = (float)(1 - b2),
+                            .rate = (float)(lr / (1 - pow(b1, t))),
+                            .root = (float)(1 / sqrt(1 - pow(b2, t))),
+                            .eps = (float)io->eps};
     qn_split(pool, io->count, GRAIN, adam_range, &j);
 }
 

@@ -34,9 +34,9 @@ typedef struct {
     float *weight, *first, *second;
     const float *grad;
     const float *lr;
-    const int64_t *step;     /* 1 at the first update */
-    const float *grad_scale; /* NULL = 1 */
-    float beta1, beta2, eps, weight_decay;
+    const int64_t *step;                    /* 1 at the first update */
+    const float *grad_scale;                /* NULL = 1 */
+    double beta1, beta2, eps, weight_decay; /* 1 - 0.999f is 1.3e-5 beside 0.001 */
     bool decoupled;
 } qn_adam;
 void qn_adam_f32(qn_pool *pool, const qn_adam *io);
