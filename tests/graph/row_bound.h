@@ -11,8 +11,6 @@
 
 #include "row_testing.h"
 
-#include <stdlib.h>
-
 /* ROUNDINGS: sqrt of the longest chains of samples, about 1000; what exp, tanh and others add (1 to 5 ulp) is below it.
  * DRAWS: of the inputs' signs, the largest of which counts. WITHIN: roundings of numbers of about 1 inside a row, which
  * cancel: gates (1 - z), erf. */

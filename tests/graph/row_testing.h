@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/rng.h"
 #include "graph/op.h"
@@ -251,6 +252,56 @@ static inline void check_gradient(const bench *b, int input, int at)
         if (!(fabs(slope - gradient[i]) <= 1e-5 + 1e-3 * fabs(slope)))
             fail_msg("%s sample %d: d/dx%d[%d] is %.9g, by differences %.9g", b->op->name, at,
                      input, (int)i, gradient[i], slope);
+    }
+}
+
+static inline double sign_along(uint32_t direction, int64_t i)
+{
+    return qn_rng_u32((qn_rng){.seed = 17, .stream = direction}, (uint64_t)i) & 1 ? 1 : -1;
+}
+
+/* The loss with an input moved by `step` up or down each, as a random number of the direction says. */
+static inline double loss_along(const bench *b, int input, uint32_t direction, double step)
+{
+    const qn_tensor *x = qn_plan_input(b->plan, numbered('x', input));
+    double *value = x->data, loss;
+    int64_t count = qn_shape_count(&x->shape);
+    double *kept = calloc((size_t)count + 1, sizeof *kept);
+    assert_non_null(kept);
+    memcpy(kept, value, (size_t)count * sizeof *kept);
+    for (int64_t i = 0; i < count; i++)
+        value[i] += sign_along(direction, i) * step;
+    loss = loss_of(b);
+    memcpy(value, kept, (size_t)count * sizeof *kept);
+    free(kept);
+    return loss;
+}
+
+/* check_gradient for inputs of any size: along DIRECTIONS random directions, which every number is a part of. What f64 and a
+ * step of 1e-6 leave is 1e-6 of the parts; an element that is missing or counted twice is a whole one. */
+static inline void check_directions(const bench *b, int input, int at)
+{
+    enum { DIRECTIONS = 3 };
+    const qn_tensor *g = qn_plan_output(b->plan, numbered('g', input));
+    int64_t count = qn_shape_count(&g->shape);
+    for (uint32_t direction = 1; direction <= DIRECTIONS; direction++) {
+        double along = 0, parts = 0, eps = 1e-6;
+        qn_plan_run(b->plan, 3);
+        for (int64_t i = 0; i < count; i++) {
+            double slope = qn_tensor_f64_at(g, i);
+            along += slope * sign_along(direction, i);
+            parts += fabs(slope);
+        }
+        double up = loss_along(b, input, direction, eps);
+        double slope = (up - loss_along(b, input, direction, -eps)) / (2 * eps);
+        if (input >= first_data_input(b->op)) { /* no gradient: none of its numbers is anything */
+            slope = 0;
+            along = parts;
+        }
+        if (!(fabs(slope - along) <= 1e-5 + 1e-6 * parts))
+            fail_msg(
+                "%s sample %d: along direction %u of x%d the slope is %.9g, by differences %.9g",
+                b->op->name, at, direction, input, along, slope);
     }
 }
 

@@ -318,23 +318,24 @@ static const qn_op_sample samples[] = {
      .attrs_count = 1,
      .attrs = {OP_AI("alibi", 1)}},
 };
+/* Both signs: y and lse are not those of q, k and v here, and numbers above 0 would make probabilities far above 1. */
 #define Q OP_F64(2, 3, 2, 4)
 static const qn_op_sample grad_samples[] = {
     {.inputs_count = 6,
      .inputs = {Q, Q, Q, Q, Q, OP_F64(2, 2, 3)},
-     .low = 0.5,
+     .low = -1,
      .high = 1,
      .attrs_count = 1,
      .attrs = {OP_AI("is_causal", 1)}},
     {.inputs_count = 7,
      .inputs = {Q, Q, Q, Q, Q, OP_F64(2, 2, 3), OP_F64(3, 3)},
-     .low = 0.5,
+     .low = -1,
      .high = 1,
      .attrs_count = 1,
-     .attrs = {OP_AF("softcap", 3)}},
+     .attrs = {OP_AF("softcap", 0.5)}},
     {.inputs_count = 9,
      .inputs = {Q, Q, Q, Q, Q, OP_F64(2, 2, 3), OP_ABSENT, OP_ABSENT, OP_I64(2)},
-     .low = 0.5,
+     .low = -2,
      .high = 2,
      .attrs_count = 2,
      .attrs = {OP_AI("alibi", 1), OP_AI("is_causal", 1)}},
