@@ -1,16 +1,20 @@
 /*
- * Times training steps of sequence networks on random data: forward, backward and update as one plan, built with the
- * layers that recipes use. Also what a plan costs beside its kernels. bench/run runs it in turn with torch_step.py,
- * which has the same networks.
+ * Times training steps on random data: forward, backward and update as one plan, built with the layers that recipes use;
+ * or measures the memory of such steps. Also what a plan costs beside its kernels. bench/run runs it in turn with
+ * torch_step.py, which has the same networks.
  *
- * usage: step_bench CASE[_bf16] THREADS [SECONDS]     one line of JSON: median and least microseconds of a step
+ * usage: step_bench CASE[_bf16] THREADS [SECONDS | memory]
+ * One line of JSON: median and least microseconds of a step; or by how many bytes the peak of resident memory grows from before any
+ * weight exists to after some steps, and how many were stated: weights, the optimiser's, and the plan's.
  */
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/json.h"
 #include "graph/graph.h"
 #include "graph/plan.h"
 #include "graph/state.h"
@@ -92,7 +96,49 @@ static qn_value build_language(qn_graph *graph, const sizes *s)
     return qn_graph_node(graph, "MatMul", factors, 2, &turned, 1);
 }
 
+/* The networks of fit_bench.c whose memory is measured here. */
+static qn_value build_list(qn_graph *graph, qn_value x, const char *list)
+{
+    qn_error err;
+    qn_arena arena;
+    qn_json layers;
+    qn_value y = QN_NONE;
+    qn_nn_layers_options options = {0};
+    qn_arena_init(&arena, 0);
+    if (qn_json_read(qn_str_from(list), NULL, &arena, &layers, &err) != QN_OK ||
+        qn_nn_layers_build(graph, x, &layers, &options, &y, NULL, &err) != QN_OK)
+        y = QN_NONE;
+    qn_arena_deinit(&arena);
+    return y;
+}
+
+static qn_value build_mlp(qn_graph *graph, const sizes *s)
+{
+    (void)s;
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 784));
+    return build_list(
+        graph, x,
+        "[{\"dense\": {\"units\": 128, \"activation\": \"relu\"}}, {\"dense\": {\"units\": 10}}]");
+}
+
+static qn_value build_cnn_deep(qn_graph *graph, const sizes *s)
+{
+    (void)s;
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 28, 28, 1));
+    return build_list(
+        graph, x,
+        "[{\"conv2d\": {\"filters\": 32, \"kernel\": 3, \"padding\": \"same\", \"activation\": "
+        "\"relu\"}},"
+        "\"max_pool2d\","
+        "{\"conv2d\": {\"filters\": 64, \"kernel\": 3, \"padding\": \"same\", \"activation\": "
+        "\"relu\"}},"
+        "\"max_pool2d\", \"flatten\", {\"dense\": {\"units\": 128, \"activation\": \"relu\"}},"
+        "{\"dense\": {\"units\": 10}}]");
+}
+
 static const bench_case cases[] = {
+    {"mlp", {32, .classes = 10}, build_mlp},
+    {"cnn_deep", {32, .classes = 10}, build_cnn_deep},
     {"lstm", {32, 100, 28, 10, .units = 128}, build_lstm},
     {"gru", {32, 100, 28, 10, .units = 128}, build_gru},
     {"encoder", {16, 128, 256, 10, 1, 8, 1024}, build_encoder},
@@ -152,60 +198,142 @@ static bool case_is(const char *word, const char *name, bool *ret_bf16)
     return *ret_bf16 || strcmp(word, name) == 0;
 }
 
-static qn_status run_steps(const bench_case *chosen, bool bf16, qn_graph *graph, qn_state *state,
-                           qn_pool *pool, double seconds, qn_error *err)
+typedef struct {
+    qn_graph *graph;
+    qn_state *state;
+    qn_plan *plan;
+} session;
+
+static void close_session(session *s)
+{
+    qn_plan_destroy(s->plan);
+    qn_state_destroy(s->state);
+    qn_graph_destroy(s->graph);
+}
+
+/* The network and its training as a graph; closed by the caller whatever came of it. */
+static qn_status describe(const bench_case *chosen, const sizes *size, session *s, qn_error *err)
 {
     qn_nn_training training = {.loss = {.kind = QN_NN_LOSS_CE},
                                .optimizer = qn_nn_optimizer_default(QN_NN_ADAMW)};
-    qn_value logits = chosen->build(graph, &chosen->size);
-    QN_TRY(qn_graph_check(graph, err));
-    QN_TRY(qn_nn_training_add(graph, logits, &training, NULL, err));
-    QN_TRY(qn_state_add_graph(state, graph, 1, err));
-    qn_plan *plan = NULL;
+    *s = (session){.graph = qn_graph_create()};
+    qn_value logits = chosen->build(s->graph, size);
+    QN_TRY(qn_graph_check(s->graph, err));
+    return qn_nn_training_add(s->graph, logits, &training, NULL, err);
+}
+
+/* Weights, moments and plan, filled and ready to run. */
+static qn_status prepare(const sizes *size, bool bf16, qn_pool *pool, session *s, qn_error *err)
+{
+    QN_TRY(qn_state_create(&s->state, err));
+    QN_TRY(qn_state_add_graph(s->state, s->graph, 1, err));
     qn_plan_options options = {
-        .batch = chosen->size.batch, .training = true, .bf16 = bf16, .seed = 1, .pool = pool};
-    QN_TRY(qn_plan_create(graph, state, &options, &plan, err));
-    fill(qn_plan_input(plan, "x"), chosen->size.classes);
-    fill(qn_plan_input(plan, "train.target"), chosen->size.classes);
-    *(float *)qn_plan_input(plan, "train.lr")->data = 1e-4F;
-    timing t = time_plan(plan, seconds);
+        .batch = size->batch, .training = true, .bf16 = bf16, .seed = 1, .pool = pool};
+    QN_TRY(qn_plan_create(s->graph, s->state, &options, &s->plan, err));
+    fill(qn_plan_input(s->plan, "x"), size->classes);
+    fill(qn_plan_input(s->plan, "train.target"), size->classes);
+    *(float *)qn_plan_input(s->plan, "train.lr")->data = 1e-4F;
+    return QN_OK;
+}
+
+static qn_status time_steps(const bench_case *chosen, bool bf16, qn_pool *pool, double seconds,
+                            session *s, qn_error *err)
+{
+    QN_TRY(describe(chosen, &chosen->size, s, err));
+    QN_TRY(prepare(&chosen->size, bf16, pool, s, err));
+    timing t = time_plan(s->plan, seconds);
     printf("{\"case\": \"%s%s\", \"step_us\": %.3f, \"least_us\": %.3f, \"allocations\": %lld, "
            "\"plan_mb\": %.1f, \"gflop\": %.3f, \"loss\": %.4f}\n",
            chosen->name, bf16 ? "_bf16" : "", t.median_us, t.least_us, (long long)t.allocations,
-           (double)qn_plan_bytes(plan) / 1e6, (double)qn_plan_flops(plan) / 1e9,
-           (double)*(const float *)qn_plan_output(plan, "train.loss")->data);
+           (double)qn_plan_bytes(s->plan) / 1e6, (double)qn_plan_flops(s->plan) / 1e9,
+           (double)*(const float *)qn_plan_output(s->plan, "train.loss")->data);
     if (getenv("STEP_BENCH_PLAN")) {
         qn_buf text;
         qn_buf_init(&text, 1 << 22);
-        qn_plan_print(plan, &text);
+        qn_plan_print(s->plan, &text);
         fprintf(stderr, "%.*s\n", (int)text.size, (const char *)text.data);
         qn_buf_deinit(&text);
     }
-    qn_plan_destroy(plan);
+    return QN_OK;
+}
+
+/* Forgets the peak so far. */
+static void reset_peak(void)
+{
+    FILE *file = fopen("/proc/self/clear_refs", "w");
+    if (file) {
+        fputs("5", file);
+        fclose(file);
+    }
+}
+
+static int64_t peak_bytes(void)
+{
+    char line[128];
+    long long kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file) && sscanf(line, "VmHWM: %lld", &kib) != 1)
+        ;
+    if (file)
+        fclose(file);
+    return (int64_t)kib * 1024;
+}
+
+/* A small network of the same kind first, so that code has been loaded. */
+static qn_status measure_steps(const bench_case *chosen, bool bf16, qn_pool *pool, session *s,
+                               qn_error *err)
+{
+    sizes small = chosen->size;
+    small.batch = 1;
+    small.steps = small.steps > 8 ? 8 : small.steps;
+    if (small.blocks > 1) {
+        small.blocks = 1;
+        small.classes = 65;
+        small.width = 128;
+        small.heads = 4;
+    }
+    QN_TRY(describe(chosen, &small, s, err));
+    QN_TRY(prepare(&small, bf16, pool, s, err));
+    qn_plan_run(s->plan, 0);
+    close_session(s);
+    QN_TRY(describe(chosen, &chosen->size, s, err));
+    malloc_trim(0);
+    reset_peak();
+    int64_t before = peak_bytes(), weights = 0;
+    QN_TRY(prepare(&chosen->size, bf16, pool, s, err));
+    for (uint32_t step = 0; step < WARM; step++)
+        qn_plan_run(s->plan, step);
+    int64_t grown = peak_bytes() - before;
+    for (int i = 0; i < qn_state_count(s->state); i++)
+        weights += (int64_t)qn_tensor_bytes(&qn_state_at(s->state, i)->tensor);
+    printf("{\"case\": \"%s%s\", \"grown_mb\": %.3f, \"stated_mb\": %.3f, \"plan_mb\": %.3f}\n",
+           chosen->name, bf16 ? "_bf16" : "", (double)grown / 1e6,
+           (double)(weights + qn_plan_bytes(s->plan)) / 1e6, (double)qn_plan_bytes(s->plan) / 1e6);
     return QN_OK;
 }
 
 /* A chain of nodes on one number: what is left is the plan's walk and each kernel's own entry. */
-static qn_status run_chain(qn_graph *graph, qn_state *state, qn_pool *pool, double seconds,
-                           qn_error *err)
+static qn_status run_chain(qn_pool *pool, double seconds, session *s, qn_error *err)
 {
-    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(1));
+    *s = (session){.graph = qn_graph_create()};
+    qn_value x = qn_graph_input(s->graph, "x", QN_DTYPE_F32, QN_SHAPE(1));
     for (int i = 0; i < CHAIN; i++)
-        x = qn_graph_op1(graph, "Neg", x);
-    qn_graph_output(graph, "y", x);
-    QN_TRY(qn_graph_check(graph, err));
-    qn_plan *plan = NULL;
-    QN_TRY(qn_plan_create(graph, state, &(qn_plan_options){.batch = 1, .pool = pool}, &plan, err));
-    timing t = time_plan(plan, seconds);
-    int calls = qn_plan_calls(plan);
+        x = qn_graph_op1(s->graph, "Neg", x);
+    qn_graph_output(s->graph, "y", x);
+    QN_TRY(qn_graph_check(s->graph, err));
+    QN_TRY(qn_state_create(&s->state, err));
+    qn_plan_options options = {.batch = 1, .pool = pool};
+    QN_TRY(qn_plan_create(s->graph, s->state, &options, &s->plan, err));
+    timing t = time_plan(s->plan, seconds);
+    int calls = qn_plan_calls(s->plan);
     printf("{\"case\": \"plan\", \"node_ns\": %.3f, \"least_ns\": %.3f, \"nodes\": %d, "
            "\"allocations\": %lld}\n",
            t.median_us * 1e3 / calls, t.least_us * 1e3 / calls, calls, (long long)t.allocations);
-    qn_plan_destroy(plan);
     return QN_OK;
 }
 
-static qn_status run(const char *name, int threads, double seconds, qn_error *err)
+/* `what`: seconds, or "memory". */
+static qn_status run(const char *name, int threads, const char *what, qn_error *err)
 {
     const bench_case *chosen = NULL;
     bool bf16 = false;
@@ -213,18 +341,17 @@ static qn_status run(const char *name, int threads, double seconds, qn_error *er
         if (case_is(name, cases[i].name, &bf16))
             chosen = &cases[i];
     if (!chosen && strcmp(name, "plan") != 0)
-        QN_FAIL(err, QN_ERR_ARG, "no case '%s'; there are lstm gru encoder gpt2 char plan", name);
+        QN_FAIL(err, QN_ERR_ARG,
+                "no case '%s'; there are mlp cnn_deep lstm gru encoder gpt2 char plan", name);
     qn_pool *pool = NULL;
-    qn_state *state = NULL;
-    qn_graph *graph = qn_graph_create();
-    qn_status status = qn_pool_create(threads, &pool, err);
-    if (status == QN_OK)
-        status = qn_state_create(&state, err);
-    if (status == QN_OK)
-        status = chosen ? run_steps(chosen, bf16, graph, state, pool, seconds, err)
-                        : run_chain(graph, state, pool, seconds, err);
-    qn_state_destroy(state);
-    qn_graph_destroy(graph);
+    session s = {0};
+    double seconds = strtod(what, NULL);
+    QN_TRY(qn_pool_create(threads, &pool, err));
+    qn_status status = !chosen ? run_chain(pool, seconds, &s, err)
+                       : strcmp(what, "memory") == 0
+                           ? measure_steps(chosen, bf16, pool, &s, err)
+                           : time_steps(chosen, bf16, pool, seconds, &s, err);
+    close_session(&s);
     qn_pool_destroy(pool);
     return status;
 }
@@ -233,12 +360,13 @@ int main(int argc, char **argv)
 {
     if (argc < 3) {
         fprintf(stderr,
-                "usage: step_bench lstm|gru|encoder|gpt2|char[_bf16]|plan THREADS [SECONDS]\n");
+                "usage: step_bench mlp|cnn_deep|lstm|gru|encoder|gpt2|char[_bf16]|plan THREADS "
+                "[SECONDS|memory]\n");
         return 2;
     }
     qn_error err = {0};
-    double seconds = argc > 3 ? strtod(argv[3], NULL) : 1.5;
-    qn_status status = run(argv[1], (int)strtol(argv[2], NULL, 10), seconds, &err);
+    qn_status status =
+        run(argv[1], (int)strtol(argv[2], NULL, 10), argc > 3 ? argv[3] : "1.5", &err);
     if (status != QN_OK)
         fprintf(stderr, "step_bench: %s\n", err.text);
     return status != QN_OK;

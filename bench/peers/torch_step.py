@@ -1,10 +1,14 @@
 """The networks of step_bench.c in PyTorch, on random data, and matrix products.
 
-usage: torch_step.py CASE[_bf16] THREADS MODE [SECONDS]     MODE: eager, fused (fused AdamW) or compiled (and fused AdamW)
+usage: torch_step.py CASE[_bf16] THREADS MODE [SECONDS | memory]     MODE: eager, fused (fused AdamW) or compiled (and fused AdamW)
 _bf16: the forward pass and the loss under autocast. CASE may be gemm512, gemm1024, gemm2048.
-Prints one line of JSON: the median and least microseconds of a step after a warm-up.
+Prints one line of JSON: the median and least microseconds of a step after a warm-up; or by how many bytes the peak of resident
+memory grows from before any weight exists to after some steps.
 """
+import ctypes
+import gc
 import json
+import pathlib
 import statistics
 import sys
 import time
@@ -75,6 +79,12 @@ def tokens(batch, steps, classes):
 
 
 CASES = {  # network, inputs, targets
+    "mlp": (lambda: nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), lambda: torch.rand(32, 784),
+            lambda: torch.randint(10, (32,))),
+    "cnn_deep": (lambda: nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10)), lambda: torch.rand(32, 1, 28, 28),
+        lambda: torch.randint(10, (32,))),
     "lstm": (lambda: Recurrent(nn.LSTM), numbers(32, 100, 28), lambda: torch.randint(10, (32,))),
     "gru": (lambda: Recurrent(nn.GRU), numbers(32, 100, 28), lambda: torch.randint(10, (32,))),
     "encoder": (Encoder, numbers(16, 128, 256), tokens(16, 128, 10)),
@@ -83,12 +93,16 @@ CASES = {  # network, inputs, targets
 }
 
 
-def make_step(name, mode):
+SMALL = {"gpt2": (lambda: Language(65, 128, 1, 4, 8), tokens(1, 8, 65), tokens(1, 8, 65))}  # of the same kind
+SMALL["char"] = SMALL["gpt2"]
+
+
+def make_step(name, mode, cases=CASES):
     if name.startswith("gemm"):
         size = int(name[4:])
         a, b, c = torch.rand(size, size), torch.rand(size, size), torch.empty(size, size)
         return lambda: torch.mm(a, b, out=c)
-    build, inputs, targets = CASES[name.removesuffix("_bf16")]
+    build, inputs, targets = cases[name.removesuffix("_bf16")]
     net, x, labels = build(), inputs(), targets()
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, fused=mode != "eager")
     model = torch.compile(net) if mode == "compiled" else net
@@ -103,11 +117,32 @@ def make_step(name, mode):
     return step
 
 
+def peak_bytes():
+    line = next(line for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def measure(name, mode):
+    """A small step first, so that code has been loaded; three steps are counted, as step_bench.c does."""
+    make_step(name, mode, {**CASES, **SMALL})()
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = peak_bytes()
+    step = make_step(name, mode)
+    for _ in range(3):
+        step()
+    print(json.dumps({"case": name, "mode": mode, "grown_mb": (peak_bytes() - before) / 1e6, "version": "PyTorch " + torch.__version__}))
+
+
 def main():
     name, threads, mode = sys.argv[1:4]
-    seconds = float(sys.argv[4]) if len(sys.argv) > 4 else 1.5
     torch.set_num_threads(int(threads))
     torch.manual_seed(1)
+    if sys.argv[4:] == ["memory"]:
+        measure(name, mode)
+        return
+    seconds = float(sys.argv[4]) if len(sys.argv) > 4 else 1.5
     step = make_step(name, mode)
     for _ in range(3):
         step()
