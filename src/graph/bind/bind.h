@@ -86,6 +86,8 @@ bool qn_bind_product_takes_bf16(const qn_bind *bind);
 /* The same of attention, convolutions and their gradients. */
 bool qn_bind_attention_takes_bf16(const qn_bind *bind);
 bool qn_bind_conv_takes_bf16(const qn_bind *bind);
+/* Of recurrent rows, which round factors of f32 as they pack them. */
+bool qn_bind_recurrent_takes_bf16(const qn_bind *bind);
 
 /* Whether all present inputs and outputs are f32. */
 bool qn_bind_all_f32(const qn_bind *bind);

@@ -60,6 +60,17 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
     return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
 }
 
+bool qn_bind_recurrent_takes_bf16(const qn_bind *bind)
+{
+    qn_rnn io;
+    bool wide = true;
+    for (int i = 0; i < 3; i++)
+        wide = wide && bind->types->inputs[i].dtype == QN_DTYPE_F32;
+    bool grad = strstr(bind->types->op->name, "Grad") != NULL;
+    bool peeps = grad && bind->types->op->name[0] == 'L' && bind->wanted[7];
+    return wide && !peeps && describe(bind, grad ? 8 : 4, &io) && io.pairs;
+}
+
 typedef struct {
     qn_rnn io;
     qn_rnn_result result;

@@ -24,7 +24,13 @@ bool qn_bind_takes_bf16(const qn_bind *bind)
                 {"ConvGradData", qn_bind_conv_takes_bf16},
                 {"ConvGradWeight", qn_bind_conv_takes_bf16},
                 {"ConvReluPool", qn_bind_conv_takes_bf16},
-                {"ConvReluPoolGrad", qn_bind_conv_takes_bf16}};
+                {"ConvReluPoolGrad", qn_bind_conv_takes_bf16},
+                {"LSTM", qn_bind_recurrent_takes_bf16},
+                {"GRU", qn_bind_recurrent_takes_bf16},
+                {"RNN", qn_bind_recurrent_takes_bf16},
+                {"LSTMGrad", qn_bind_recurrent_takes_bf16},
+                {"GRUGrad", qn_bind_recurrent_takes_bf16},
+                {"RNNGrad", qn_bind_recurrent_takes_bf16}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (strcmp(rows[i].op, bind->types->op->name) == 0)
             return rows[i].takes(bind);

@@ -8,7 +8,7 @@
  *
  * A value that only factors read is stored in bf16: one Cast serves all products, forward and backward, and it is kept for
  * the backward pass in half the memory. A weight, or a value that others read in f32 too, lies there in f32 anyway; matrix
- * products round it as they pack it, and other products get a Cast.
+ * products, attention and recurrent layers round it as they pack it, and convolutions get a Cast.
  */
 #include <string.h>
 
@@ -24,8 +24,9 @@ typedef struct {
 /* Whether the node's kernels round factors of f32 on their way. */
 static bool rounds(const qn_node *node)
 {
-    static const char *const names[] = {"MatMul", "Gemm", "MatMulGradWeight", "Attention",
-                                        "AttentionGrad"};
+    static const char *const names[] = {
+        "MatMul", "Gemm", "MatMulGradWeight", "Attention", "AttentionGrad", "LSTM",
+        "GRU",    "RNN",  "LSTMGrad",         "GRUGrad",   "RNNGrad"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(node->op->name, names[i]) == 0)
             return true;
@@ -38,6 +39,13 @@ static bool is_factor(const qn_graph *graph, const qn_node *node, int input)
     bool named =
         input < QN_OP_INPUTS_MAX && node->op->factors >> input & 1; /* no list of inputs is */
     return named && value != QN_NONE && graph->values[value].type.dtype == QN_DTYPE_F32;
+}
+
+/* A view of what others read too: its numbers lie there in f32 whatever its own readers want. */
+static bool is_kept_wide(const qn_graph *graph, qn_value value, const int *uses)
+{
+    const qn_node *node = &graph->nodes[graph->values[value].node];
+    return node->op->flags & QN_OP_VIEW && uses[node->inputs[0]] > 1;
 }
 
 /* A use as a factor, or any other: after all, stored[] says what to cast. */
@@ -56,8 +64,9 @@ static bool find_stored(narrowing *n, int *uses)
                 n->stored[value] = n->stored[value] || !rounds(&graph->nodes[i]);
             }
     for (int v = 0; v < graph->values_count; v++)
-        n->stored[v] = n->stored[v] || (factors[v] > 0 && factors[v] == uses[v] &&
-                                        graph->values[v].kind == QN_VALUE_NODE);
+        n->stored[v] = n->stored[v] ||
+                       (factors[v] > 0 && factors[v] == uses[v] &&
+                        graph->values[v].kind == QN_VALUE_NODE && !is_kept_wide(graph, v, uses));
     qn_free(factors);
     return true;
 }

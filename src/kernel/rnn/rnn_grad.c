@@ -97,12 +97,21 @@ static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
     j->workers = qn_carve_take(carve, j->worker_bytes * (size_t)threads);
 }
 
+/* Where nobody reads the slopes and no words go to their memory, all of the scratch may lie there. */
+static bool lies_in_slopes(const job *j, bool slopes_wanted, size_t bytes)
+{
+    const qn_rnn *io = j->common.io;
+    int64_t rows = io->dirs * io->steps * io->batch;
+    return !slopes_wanted && j->near &&
+           bytes <= (size_t)(rows * j->common.slopes * io->hidden) * sizeof(float);
+}
+
 size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, bool slopes_wanted, int threads)
 {
     job j = {.common = qn_rnn_job_make(io)};
     qn_carve carve = {0};
     job_carve(&j, &carve, slopes_wanted, threads);
-    return carve.used;
+    return lies_in_slopes(&j, slopes_wanted, carve.used) ? 0 : carve.used;
 }
 
 /* Words of a row of slopes that the state sees, but for a GRU's candidate behind them. */
@@ -426,7 +435,11 @@ static void join_row(void *context, int64_t row, int worker)
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch)
 {
     job j = {.common = qn_rnn_job_make(io), .grad = grad};
-    job_carve(&j, &(qn_carve){.base = scratch}, grad->slopes_wanted, qn_pool_threads(pool));
+    qn_carve sizes = {0};
+    job_carve(&j, &sizes, grad->slopes_wanted, qn_pool_threads(pool));
+    bool inside = lies_in_slopes(&j, grad->slopes_wanted, sizes.used);
+    job_carve(&j, &(qn_carve){.base = inside ? (char *)grad->slopes : scratch}, grad->slopes_wanted,
+              qn_pool_threads(pool));
     j.slopes = grad->slopes_wanted ? j.slopes : grad->slopes;
     memset(j.zeros, 0, (size_t)io->hidden * sizeof *j.zeros);
     int64_t panels = qn_tile_panels(j.common.tile, io->hidden) +
