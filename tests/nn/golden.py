@@ -271,19 +271,39 @@ def lstm():
                  lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1), clip_norm=0.5)
 
 
-def gru():
-    module = settle(LastStep(nn.GRU(5, 6, batch_first=True), nn.Linear(6, 2)))
+def gru(kind=nn.GRU, attributes={}):
+    module = settle(LastStep(kind(5, 6, batch_first=True), nn.Linear(6, 2)))
     states = States()
     states.recurrent("layers.0", module.recurrent, [1, 0, 2])  # r z n -> z r h
     states.dense("layers.1", module.head)
     x, t = data(4, 6, 5), data(4, 2)
     case = {
-        "layers": [{"gru": {"units": 6}}, {"dense": {"units": 2}}],
+        "layers": [{"gru": {"units": 6, **attributes}}, {"dense": {"units": 2}}],
         "inputs": {"input": tensor(x)}, "target": tensor(t), "loss": "mse",
         "optimizer": {"name": "adam", "rate": 0.02, "weight_decay": 0.02},
     }
     return train(case, module, states, lambda m: m(x), lambda y: F.mse_loss(y, t),
                  lambda p: torch.optim.Adam(p, 0.02, weight_decay=0.02))
+
+
+class ResetFirst(nn.GRU):
+    """Cho et al. 2014: the reset gate scales the state before its product. PyTorch's own scales what comes out of it."""
+
+    def forward(self, x):
+        (wr, wz, wn), (ur, uz, un) = self.weight_ih_l0.chunk(3), self.weight_hh_l0.chunk(3)
+        (br, bz, bn), (cr, cz, cn) = self.bias_ih_l0.chunk(3), self.bias_hh_l0.chunk(3)
+        h, steps = x.new_zeros(x.shape[0], self.hidden_size), []
+        for now in x.unbind(1):
+            r = torch.sigmoid(now @ wr.T + br + h @ ur.T + cr)
+            z = torch.sigmoid(now @ wz.T + bz + h @ uz.T + cz)
+            n = torch.tanh(now @ wn.T + bn + (r * h) @ un.T + cn)
+            h = (1 - z) * n + z * h
+            steps.append(h)
+        return torch.stack(steps, 1), h
+
+
+def gru_reset_first():
+    return gru(ResetFirst, {"reset_first": True})
 
 
 def rnn():
@@ -870,7 +890,7 @@ CASES = {
     "resnet": resnet,
     "one_dimension": one_dimension,
     "lstm": lstm,
-    "gru": gru,
+    "gru": gru, "gru_reset_first": gru_reset_first,
     "rnn": rnn,
     "encoder_pre": lambda: encoder(True),
     "encoder_post": lambda: encoder(False),

@@ -21,6 +21,7 @@ static void gru_and_rnn_are_pytorchs(void **unused)
 {
     (void)unused;
     golden_check("gru", NULL);
+    golden_check("gru_reset_first", NULL);
     golden_check("rnn", NULL);
 }
 
