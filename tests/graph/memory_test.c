@@ -22,7 +22,6 @@ typedef struct {
     const char *layers;
     qn_shape input;
     int64_t batch;
-    bool bf16;
 } network;
 
 /* 2 %, and at most 1 MiB for the graph and its tables, which are not of the step. */
@@ -91,40 +90,25 @@ static void steps_take_what_the_plan_states(void **unused)
         {"[{\"dense\": {\"units\": 1024, \"activation\": \"relu\"}}, {\"dense\": {\"units\": 1024, "
          "\"activation\": \"relu\"}}, {\"dense\": {\"units\": 10}}]",
          {2, {QN_DIM_BATCH, 784}},
-         512,
-         false},
+         512},
         {"[{\"conv2d\": {\"filters\": 32, \"kernel\": 3, \"activation\": \"relu\"}}, "
          "\"max_pool2d\","
          "{\"conv2d\": {\"filters\": 64, \"kernel\": 3, \"activation\": \"relu\"}}, \"max_pool2d\","
          "\"flatten\", {\"dense\": {\"units\": 128}}, {\"dense\": {\"units\": 10}}]",
          {4, {QN_DIM_BATCH, 28, 28, 1}},
-         128,
-         false},
+         128},
         {"[{\"transformer\": {\"heads\": 8, \"units\": 1024}}, \"global_avg_pool1d\", {\"dense\": "
          "{\"units\": 10}}]",
          {3, {QN_DIM_BATCH, 128, 256}},
-         16,
-         false},
+         16},
         {"[{\"lstm\": {\"units\": 256, \"layers\": 2}}, {\"dense\": {\"units\": 10}}]",
          {3, {QN_DIM_BATCH, 100, 64}},
-         32,
-         false},
-        {"[{\"lstm\": {\"units\": 256, \"layers\": 2}}, {\"dense\": {\"units\": 10}}]",
-         {3, {QN_DIM_BATCH, 100, 64}},
-         32,
-         true},
+         32},
         {"[{\"transformer\": {\"heads\": 8, \"blocks\": 4, \"units\": 1024, \"causal\": true}}, "
          "{\"dense\": "
          "{\"units\": 2048}}]",
          {3, {QN_DIM_BATCH, 64, 256}},
-         4,
-         false},
-        {"[{\"transformer\": {\"heads\": 8, \"blocks\": 4, \"units\": 1024, \"causal\": true}}, "
-         "{\"dense\": "
-         "{\"units\": 2048}}]",
-         {3, {QN_DIM_BATCH, 64, 256}},
-         4,
-         true},
+         4},
     };
     for (size_t i = 0; i < 2 * sizeof networks / sizeof networks[0] && !QN_TEST_ASAN; i++) {
         int status = 0;
