@@ -4,6 +4,8 @@
  */
 #include "row_testing.h"
 
+#include "os/cpu.h"
+
 static void every_row_is_complete(void **unused)
 {
     (void)unused;
@@ -75,23 +77,32 @@ static void f32_ref_is_the_rounded_f64_ref(void **unused)
     }
 }
 
-static void kernels_agree_with_refs(void **unused)
+static void check_kernel(const qn_op *op, int at)
+{
+    bench ref = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, true);
+    fill(&ref);
+    qn_plan_run(ref.plan, 3);
+    for (qn_cpu_level_id level = QN_CPU_PORTABLE; level < QN_CPU_LEVELS; level++) {
+        if (qn_cpu_limit(level) != level)
+            continue;
+        bench fast = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, false);
+        fill(&fast);
+        qn_plan_run(fast.plan, 3);
+        compare_outputs(&fast, &ref, 1e-5, at, qn_cpu_level_name(level));
+        close_bench(&fast);
+    }
+    close_bench(&ref);
+}
+
+/* Whatever a row is bound to, at every level of this machine. */
+static void kernels_agree_with_refs_at_every_level(void **unused)
 {
     (void)unused;
     const qn_op *op;
-    for (int row = 0; (op = qn_op_at(row)); row++) {
-        for (int at = 0; at < op->samples_count; at++) {
-            bench fast = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, false);
-            bench ref = open_bench(op, &op->samples[at], QN_DTYPE_F32, false, true);
-            fill(&fast);
-            fill(&ref);
-            qn_plan_run(fast.plan, 3);
-            qn_plan_run(ref.plan, 3);
-            compare_outputs(&fast, &ref, 1e-5, at, "the kernel");
-            close_bench(&fast);
-            close_bench(&ref);
-        }
-    }
+    for (int row = 0; (op = qn_op_at(row)); row++)
+        for (int at = 0; at < op->samples_count; at++)
+            check_kernel(op, at);
+    qn_cpu_limit(QN_CPU_LEVELS - 1);
 }
 
 /* f16 or bf16 inputs, or f64 ones of the same values: false = the row does not take them. */
@@ -329,7 +340,7 @@ int main(void)
         cmocka_unit_test(every_row_is_complete),
         cmocka_unit_test(gradients_agree_with_differences),
         cmocka_unit_test(f32_ref_is_the_rounded_f64_ref),
-        cmocka_unit_test(kernels_agree_with_refs),
+        cmocka_unit_test(kernels_agree_with_refs_at_every_level),
         cmocka_unit_test(factors_are_read_from_bf16),
         cmocka_unit_test(short_floats_are_the_rounded_f64_ref),
         cmocka_unit_test(wrong_calls_are_refused_with_reasons),
