@@ -292,7 +292,7 @@ typedef struct {
 static void run_conv_bf16(bench *b, const conv_case *k, const conv_buffers *at)
 {
     const qn_conv2d *c = &k->c;
-    const qn_conv_bf16_kernels *kernels = qn_conv_bf16();
+    const qn_pairs_kernels *pairs = qn_pairs();
     qn_conv2d_bf16_forward io = {.x = halves(k->pass == GRAD_X ? at->z : at->x),
                                  .weight = halves(at->w),
                                  .bias = k->pass == GRAD_X ? NULL : at->bias,
@@ -301,21 +301,21 @@ static void run_conv_bf16(bench *b, const conv_case *k, const conv_buffers *at)
     float *dbias = at->dw + c->kh * c->kw * c->cin * c->cout;
     switch (k->pass) {
     case FORWARD:
-        qn_conv2d_bf16(kernels, b->pool, c, &io, at->scratch);
+        qn_conv2d_bf16(pairs, b->pool, c, &io, at->scratch);
         break;
     case GRAD_X:
-        qn_conv2d_transposed_bf16(kernels, b->pool, c, &io, at->scratch);
+        qn_conv2d_transposed_bf16(pairs, b->pool, c, &io, at->scratch);
         break;
     case GRAD_W:
-        qn_conv2d_grad_w_bf16(kernels, b->pool, c,
+        qn_conv2d_grad_w_bf16(pairs, b->pool, c,
                               &(qn_conv2d_bf16_grad_w){at->dw, dbias, halves(at->x), halves(at->z)},
                               at->scratch);
         break;
     case FUSED:
-        qn_conv2d_relu_pool_bf16(kernels, b->pool, c, &io, at->choice, at->scratch);
+        qn_conv2d_relu_pool_bf16(pairs, b->pool, c, &io, at->choice, at->scratch);
         break;
     default:
-        qn_conv2d_relu_pool_grad_bf16(kernels, b->pool, c,
+        qn_conv2d_relu_pool_grad_bf16(pairs, b->pool, c,
                                       &(qn_conv2d_bf16_pool_grad){.dx = c->cin > 1 ? at->dx : NULL,
                                                                   .dweight = at->dw,
                                                                   .dbias = dbias,
@@ -413,7 +413,7 @@ static bool takes_bf16(const conv_case *k)
 {
     static const qn_conv_pass passes[PASSES] = {QN_CONV_FORWARD, QN_CONV_GRAD_X, QN_CONV_GRAD_W,
                                                 QN_CONV_FORWARD, QN_CONV_GRAD_W};
-    return qn_conv_bf16() && qn_conv2d_bf16_takes(&k->c, passes[k->pass]);
+    return qn_pairs() && qn_conv2d_bf16_takes(&k->c, passes[k->pass]);
 }
 
 static void report_conv(bench *b, conv_case *k)

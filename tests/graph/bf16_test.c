@@ -164,7 +164,7 @@ static void convolutions_read_bf16_where_they_gain(void **unused)
         assert_true(strcmp(step->bound.kernel, "reference") != 0);
     }
     assert_int_equal(all, 13);
-    assert_int_equal(narrow, qn_conv_bf16() ? 10 : 0);
+    assert_int_equal(narrow, qn_pairs() ? 10 : 0);
     run_free(&r);
 }
 

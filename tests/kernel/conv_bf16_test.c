@@ -8,19 +8,15 @@
 
 #include <float.h>
 
-#include "kernel/conv/conv_bf16_table.h"
+#include "kernel/conv/conv_bf16.h"
+#include "kernel/conv/conv_table.h"
 
 enum { SETS = 3 };
 
 /* The n-th set of kernels; NULL = this machine has it not. */
-static const qn_conv_bf16_kernels *set_of(int n)
+static const qn_pairs_kernels *set_of(int n)
 {
-    static qn_conv_bf16_kernels portable;
-    portable = (qn_conv_bf16_kernels){.tile = qn_pairs_ref.tile,
-                                      .pack = &qn_pairs_ref.of_bf16,
-                                      .unpool = qn_conv_bf16_unpool_ref,
-                                      .unpool_pairs = qn_conv_bf16_unpool_pairs_ref};
-    return n == 0 ? &portable : n == 1 ? &qn_conv_bf16_soft : qn_conv_bf16();
+    return n == 0 ? &qn_pairs_ref : n == 1 ? &qn_pairs_soft : qn_pairs();
 }
 
 /* Numbers that bf16 holds, as such and as f32, and their absolute values. */
@@ -132,7 +128,7 @@ static guarded scratch_make(size_t bytes)
 
 static void check_forward(setting *s, int set, qn_pool *pool, int threads)
 {
-    const qn_conv_bf16_kernels *kernels = set_of(set);
+    const qn_pairs_kernels *pairs = set_of(set);
     const qn_conv2d *c = s->c;
     qn_conv2d_forward f32 = {.x = s->x.wide.at,
                              .weight = s->w.wide.at,
@@ -153,15 +149,15 @@ static void check_forward(setting *s, int set, qn_pool *pool, int threads)
                                  .y = s->y.at,
                                  .act = f32.act,
                                  .slope = f32.slope};
-    guarded scratch = scratch_make(qn_conv2d_bf16_forward_scratch_bytes(kernels, c, threads));
-    qn_conv2d_bf16(kernels, pool, c, &io, scratch.at);
+    guarded scratch = scratch_make(qn_conv2d_bf16_forward_scratch_bytes(pairs, c, threads));
+    qn_conv2d_bf16(pairs, pool, c, &io, scratch.at);
     compare((place){"y", c, set}, s->y.at, s->want.at, s->size.at, s->ys, s->taps * c->cin + 2);
     guarded_free(&scratch);
 }
 
 static void check_to_x(setting *s, int set, qn_pool *pool, int threads)
 {
-    const qn_conv_bf16_kernels *kernels = set_of(set);
+    const qn_pairs_kernels *pairs = set_of(set);
     const qn_conv2d *c = s->c;
     qn_conv2d_forward f32 = {
         .x = s->dy.wide.at, .weight = s->w.wide.at, .bias = s->back.at, .y = s->want.at};
@@ -172,15 +168,15 @@ static void check_to_x(setting *s, int set, qn_pool *pool, int threads)
     qn_conv2d_transposed_f32(pool, c, &f32, s->wide.at);
     qn_conv2d_bf16_forward io = {
         .x = s->dy.at, .weight = s->w.at, .bias = s->back.at, .y = s->dx.at};
-    guarded scratch = scratch_make(qn_conv2d_bf16_grad_x_scratch_bytes(kernels, c, threads));
-    qn_conv2d_transposed_bf16(kernels, pool, c, &io, scratch.at);
+    guarded scratch = scratch_make(qn_conv2d_bf16_grad_x_scratch_bytes(pairs, c, threads));
+    qn_conv2d_transposed_bf16(pairs, pool, c, &io, scratch.at);
     compare((place){"dx", c, set}, s->dx.at, s->want.at, s->size.at, s->xs, s->taps * c->cout + 1);
     guarded_free(&scratch);
 }
 
 static void check_to_w(setting *s, int set, qn_pool *pool, int threads)
 {
-    const qn_conv_bf16_kernels *kernels = set_of(set);
+    const qn_pairs_kernels *pairs = set_of(set);
     const qn_conv2d *c = s->c;
     int64_t pixels = s->ys / c->cout;
     float *want_bias = s->want.at + s->ws, *size_bias = s->size.at + s->ws;
@@ -188,8 +184,8 @@ static void check_to_w(setting *s, int set, qn_pool *pool, int threads)
     qn_conv2d_grad_w_f32(pool, c, s->size.at, size_bias, s->x.size.at, s->dy.size.at, s->wide.at);
     qn_conv2d_bf16_grad_w io = {
         .dweight = s->dw.at, .dbias = s->db.at, .x = s->x.at, .dy = s->dy.at};
-    guarded scratch = scratch_make(qn_conv2d_bf16_grad_w_scratch_bytes(kernels, c, threads));
-    qn_conv2d_grad_w_bf16(kernels, pool, c, &io, scratch.at);
+    guarded scratch = scratch_make(qn_conv2d_bf16_grad_w_scratch_bytes(pairs, c, threads));
+    qn_conv2d_grad_w_bf16(pairs, pool, c, &io, scratch.at);
     compare((place){"dw", c, set}, s->dw.at, s->want.at, s->size.at, s->ws, pixels);
     compare((place){"db", c, set}, s->db.at, want_bias, size_bias, c->cout, pixels);
     guarded_free(&scratch);
@@ -317,22 +313,22 @@ static void larger_convolutions_match_f32(void **state)
  * bound of their sums. */
 static void check_fused(const qn_conv2d *c, int set, qn_pool *pool, int threads)
 {
-    const qn_conv_bf16_kernels *kernels = set_of(set);
+    const qn_pairs_kernels *pairs = set_of(set);
     setting s = setting_make(c, threads);
     int64_t width = c->ow / 2, height = c->oh / 2, ps = c->n * height * width * c->cout;
     bool to_x = qn_conv2d_bf16_takes(c, QN_CONV_GRAD_X);
-    size_t bytes = qn_conv2d_bf16_relu_pool_scratch_bytes(kernels, c, threads),
-           other = qn_conv2d_bf16_relu_pool_grad_scratch_bytes(kernels, c, to_x, threads);
+    size_t bytes = qn_conv2d_bf16_relu_pool_scratch_bytes(pairs, c, threads),
+           other = qn_conv2d_bf16_relu_pool_grad_scratch_bytes(pairs, c, to_x, threads);
     guarded scratch = scratch_make(bytes > other ? bytes : other), y = guarded_make(ps, 1);
-    guarded plain = scratch_make(qn_conv2d_bf16_forward_scratch_bytes(kernels, c, threads));
+    guarded plain = scratch_make(qn_conv2d_bf16_forward_scratch_bytes(pairs, c, threads));
     factor dy = factor_make(ps, 7, -1, 1);
     uint8_t *choice = malloc((size_t)ps + 1);
     choice[ps] = 99;
     qn_conv2d_bf16_forward io = {
         .x = s.x.at, .weight = s.w.at, .bias = s.bias.at, .y = s.y.at, .act = QN_ACT_RELU};
-    qn_conv2d_bf16(kernels, pool, c, &io, plain.at);
+    qn_conv2d_bf16(pairs, pool, c, &io, plain.at);
     io.y = y.at;
-    qn_conv2d_relu_pool_bf16(kernels, pool, c, &io, choice, scratch.at);
+    qn_conv2d_relu_pool_bf16(pairs, pool, c, &io, choice, scratch.at);
     assert_int_equal(choice[ps], 99);
     memset(s.dy.wide.at, 0, (size_t)s.ys * sizeof(float));
     memset(s.dy.size.at, 0, (size_t)s.ys * sizeof(float));
@@ -359,7 +355,7 @@ static void check_fused(const qn_conv2d *c, int set, qn_pool *pool, int threads)
                                      .weight = s.w.at,
                                      .y = y.at,
                                      .choice = choice};
-    qn_conv2d_relu_pool_grad_bf16(kernels, pool, c, &grad, scratch.at);
+    qn_conv2d_relu_pool_grad_bf16(pairs, pool, c, &grad, scratch.at);
     if (to_x) {
         qn_conv2d_grad_x_f32(pool, c, s.want.at, s.dy.wide.at, s.w.wide.at, s.wide.at);
         qn_conv2d_grad_x_f32(pool, c, s.size.at, s.dy.size.at, s.w.size.at, s.wide.at);
@@ -410,32 +406,76 @@ static void fused_pool_equals_its_parts(void **state)
     qn_pool_destroy(pool);
 }
 
+/* Numbers to the left and right of 0 and NaN behind the ReLU; a last image without a partner. */
+static void unpooling_has_the_bits_of_plain_c(void **state)
+{
+    (void)state;
+    enum { PIXELS = 3, CHANNELS = 67, MOST = PIXELS * CHANNELS, BOTH = 2 * MOST };
+    const qn_conv_kernels *kernels = qn_conv_f32_kernels();
+    factor dy = factor_make(BOTH, 1, -1, 1);
+    guarded y = guarded_uniform(BOTH, 1, 2, -1, 1);
+    uint8_t choice[BOTH];
+    for (int i = 0; i < BOTH; i++)
+        choice[i] = (uint8_t)(i * 7 % 11 % 4);
+    y.at[3] = NAN;
+    for (int64_t channels = 1; channels <= CHANNELS; channels++)
+        for (int lone = 0; lone < 2; lone++) {
+            int64_t made = 2 * PIXELS * channels;
+            qn_pooled_row rows[2] = {{dy.at, y.at, choice},
+                                     {dy.at + MOST, y.at + MOST, choice + MOST}};
+            if (lone)
+                rows[1] = (qn_pooled_row){0};
+            guarded to[2][2];
+            for (int way = 0; way < 2; way++) {
+                const qn_conv_kernels *by = way ? kernels : &qn_conv_f32_ref;
+                guarded *top = &to[way][0], *bottom = &to[way][1];
+                *top = guarded_make(made, 1);
+                *bottom = guarded_make(made, 2);
+                by->unpool_pairs((uint32_t *)(void *)top->at, (uint32_t *)(void *)bottom->at, rows,
+                                 PIXELS, channels);
+            }
+            for (int row = 0; row < 2; row++)
+                assert_memory_equal(to[1][row].at, to[0][row].at, (size_t)made * sizeof(float));
+            for (int way = 0; way < 2; way++)
+                (way ? kernels : &qn_conv_f32_ref)
+                    ->unpool_bf16((uint16_t *)(void *)to[way][0].at,
+                                  (uint16_t *)(void *)to[way][1].at, rows, PIXELS, channels);
+            for (int row = 0; row < 2; row++) {
+                assert_memory_equal(to[1][row].at, to[0][row].at, (size_t)made * sizeof(uint16_t));
+                guarded_free(&to[0][row]);
+                guarded_free(&to[1][row]);
+            }
+        }
+    factor_free(&dy);
+    guarded_free(&y);
+}
+
 static void threads_change_no_bit(void **state)
 {
     (void)state;
     static const int threads[] = {1, 2, 3, 8};
     for (int i = 0; i < LARGER * SETS; i++) {
         qn_conv2d c = larger_conv(i % LARGER);
-        const qn_conv_bf16_kernels *kernels = set_of(i / LARGER);
+        const qn_pairs_kernels *pairs = set_of(i / LARGER);
         setting s = setting_make(&c, 1), t = setting_make(&c, 1);
-        for (int p = 0; p < 4 && kernels; p++) {
+        for (int p = 0; p < 4 && pairs; p++) {
             qn_pool *pool = pool_of(threads[p]);
-            size_t bytes[] = {qn_conv2d_bf16_forward_scratch_bytes(kernels, &c, threads[p]),
-                              qn_conv2d_bf16_grad_x_scratch_bytes(kernels, &c, threads[p]),
-                              qn_conv2d_bf16_grad_w_scratch_bytes(kernels, &c, threads[p])};
+            size_t bytes[] = {qn_conv2d_bf16_forward_scratch_bytes(pairs, &c, threads[p]),
+                              qn_conv2d_bf16_grad_x_scratch_bytes(pairs, &c, threads[p]),
+                              qn_conv2d_bf16_grad_w_scratch_bytes(pairs, &c, threads[p])};
             setting *to = p == 0 ? &s : &t;
             void *scratch = scratch_of(bytes[0]);
             qn_conv2d_bf16_forward io = {.x = s.x.at, .weight = s.w.at, .y = to->y.at};
-            qn_conv2d_bf16(kernels, pool, &c, &io, scratch);
+            qn_conv2d_bf16(pairs, pool, &c, &io, scratch);
             free(scratch);
             scratch = scratch_of(bytes[1]);
             io.x = s.dy.at;
             io.y = to->dx.at;
-            qn_conv2d_transposed_bf16(kernels, pool, &c, &io, scratch);
+            qn_conv2d_transposed_bf16(pairs, pool, &c, &io, scratch);
             free(scratch);
             scratch = scratch_of(bytes[2]);
             qn_conv2d_bf16_grad_w to_w = {to->dw.at, to->db.at, s.x.at, s.dy.at};
-            qn_conv2d_grad_w_bf16(kernels, pool, &c, &to_w, scratch);
+            qn_conv2d_grad_w_bf16(pairs, pool, &c, &to_w, scratch);
             free(scratch);
             qn_pool_destroy(pool);
             if (p == 0)
@@ -462,13 +502,13 @@ static void special_numbers_go_through(void **state)
     x[pixel * c.cin] = 0x7fc0;           /* NaN in the first image */
     x[(image + pixel) * c.cin] = 0x7f80; /* infinity in the second */
     for (int set = 0; set < SETS; set++) {
-        const qn_conv_bf16_kernels *kernels = set_of(set);
-        if (!kernels)
+        const qn_pairs_kernels *pairs = set_of(set);
+        if (!pairs)
             continue;
-        void *scratch = scratch_of(qn_conv2d_bf16_forward_scratch_bytes(kernels, &c, 1));
+        void *scratch = scratch_of(qn_conv2d_bf16_forward_scratch_bytes(pairs, &c, 1));
         qn_conv2d_bf16_forward io = {
             .x = s.x.at, .weight = s.w.at, .y = s.y.at, .act = QN_ACT_RELU};
-        qn_conv2d_bf16(kernels, NULL, &c, &io, scratch);
+        qn_conv2d_bf16(pairs, NULL, &c, &io, scratch);
         free(scratch);
         int64_t nans = 0, infinities = 0;
         for (int64_t i = 0; i < s.ys; i++) {
@@ -488,6 +528,7 @@ int main(void)
         cmocka_unit_test(volumes_and_sequences_match_f32),
         cmocka_unit_test(larger_convolutions_match_f32),
         cmocka_unit_test(fused_pool_equals_its_parts),
+        cmocka_unit_test(unpooling_has_the_bits_of_plain_c),
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(special_numbers_go_through),
     };

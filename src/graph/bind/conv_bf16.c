@@ -9,7 +9,7 @@
 
 /* The outputs of every row are in this order: y or dx, or dweight and dbias, or all three of the pooled gradient. */
 typedef struct {
-    const qn_conv_bf16_kernels *kernels;
+    const qn_pairs_kernels *pairs;
     qn_conv2d conv;
     void *scratch;
     qn_conv2d_bf16_forward forward;
@@ -22,35 +22,35 @@ static void run_forward(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const conv_args *a = args;
-    qn_conv2d_bf16(a->kernels, pool, &a->conv, &a->forward, a->scratch);
+    qn_conv2d_bf16(a->pairs, pool, &a->conv, &a->forward, a->scratch);
 }
 
 static void run_to_x(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const conv_args *a = args;
-    qn_conv2d_transposed_bf16(a->kernels, pool, &a->conv, &a->forward, a->scratch);
+    qn_conv2d_transposed_bf16(a->pairs, pool, &a->conv, &a->forward, a->scratch);
 }
 
 static void run_to_w(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const conv_args *a = args;
-    qn_conv2d_grad_w_bf16(a->kernels, pool, &a->conv, &a->to_w, a->scratch);
+    qn_conv2d_grad_w_bf16(a->pairs, pool, &a->conv, &a->to_w, a->scratch);
 }
 
 static void run_pooled(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const conv_args *a = args;
-    qn_conv2d_relu_pool_bf16(a->kernels, pool, &a->conv, &a->forward, a->choice, a->scratch);
+    qn_conv2d_relu_pool_bf16(a->pairs, pool, &a->conv, &a->forward, a->choice, a->scratch);
 }
 
 static void run_pooled_grad(const void *args, qn_pool *pool, uint32_t step)
 {
     (void)step;
     const conv_args *a = args;
-    qn_conv2d_relu_pool_grad_bf16(a->kernels, pool, &a->conv, &a->pooled, a->scratch);
+    qn_conv2d_relu_pool_grad_bf16(a->pairs, pool, &a->conv, &a->pooled, a->scratch);
 }
 
 /* Forward passes and those to x: x or dy, weight, bias?, added? */
@@ -102,8 +102,7 @@ typedef struct {
     const char *op;
     qn_conv2d (*describe)(const qn_bind *bind);
     unsigned passes;
-    size_t (*scratch_bytes)(const qn_conv_bf16_kernels *kernels, const qn_conv2d *conv,
-                            int threads);
+    size_t (*scratch_bytes)(const qn_pairs_kernels *pairs, const qn_conv2d *conv, int threads);
     bool (*set)(const qn_bind *bind, conv_args *args);
     qn_call_fn run;
     const char *kernel;
@@ -144,7 +143,7 @@ bool qn_bind_conv_takes_bf16(const qn_bind *bind)
     for (int i = 0; row && i < bind->types->inputs_count; i++)
         if (bind->types->op->factors >> i & 1 && bind->types->inputs[i].dtype != QN_DTYPE_BF16)
             return false;
-    if (!row || !qn_conv_bf16() || bind->types->outputs[0].dtype != QN_DTYPE_F32)
+    if (!row || !qn_pairs() || bind->types->outputs[0].dtype != QN_DTYPE_F32)
         return false;
     qn_conv2d conv = row->describe(bind);
     unsigned passes = row->passes | (to_x(bind) ? 1U << QN_CONV_GRAD_X : 0);
@@ -159,8 +158,8 @@ size_t qn_bind_conv_bf16_scratch_bytes(const qn_bind *bind)
     const conv_row *row = find_row(bind);
     qn_conv2d conv = row->describe(bind);
     int threads = bind->context->threads;
-    return row->scratch_bytes ? row->scratch_bytes(qn_conv_bf16(), &conv, threads)
-                              : qn_conv2d_bf16_relu_pool_grad_scratch_bytes(qn_conv_bf16(), &conv,
+    return row->scratch_bytes ? row->scratch_bytes(qn_pairs(), &conv, threads)
+                              : qn_conv2d_bf16_relu_pool_grad_scratch_bytes(qn_pairs(), &conv,
                                                                             to_x(bind), threads);
 }
 
@@ -170,7 +169,7 @@ bool qn_bind_conv_bf16(const qn_bind *bind)
     conv_args *args = qn_bind_args(bind, sizeof *args);
     if (!args || !row->set(bind, args))
         return false;
-    args->kernels = qn_conv_bf16();
+    args->pairs = qn_pairs();
     args->conv = row->describe(bind);
     args->scratch = bind->scratch;
     return qn_bind_to(bind, row->run, row->kernel);

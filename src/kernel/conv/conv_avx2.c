@@ -5,4 +5,5 @@
 
 #include "kernel/conv/winograd_body.h"
 
-const qn_conv_kernels qn_conv_f32_avx2 = CONV_TABLE;
+const qn_conv_kernels qn_conv_f32_avx2 =
+    CONV_TABLE(qn_conv_unpool_bf16_ref, qn_conv_unpool_pairs_ref);

@@ -14,23 +14,10 @@
 
 #include "base/checked.h"
 #include "base/error.h"
-#include "kernel/conv/conv_bf16_table.h"
 #include "kernel/conv/conv_priv.h"
-#include "kernel/isa.h"
 #include "kernel/split.h"
 
 enum { PACK_GRAIN = 32768 }; /* weights, a few us */
-
-const qn_conv_bf16_kernels *qn_conv_bf16(void)
-{
-#if defined(__x86_64__)
-    if (qn_cpu_level() == QN_CPU_AMX)
-        return &qn_conv_bf16_amx;
-    if (qn_cpu_level() == QN_CPU_AVX512_BF16)
-        return &qn_conv_bf16_avx512bf16;
-#endif
-    return NULL;
-}
 
 bool qn_conv2d_bf16_takes(const qn_conv2d *conv, qn_conv_pass pass)
 {
@@ -49,7 +36,7 @@ static const float *words(const uint16_t *halves)
 
 typedef struct {
     const qn_conv2d *c; /* with its depth */
-    const qn_conv_bf16_kernels *kernels;
+    const qn_pairs_kernels *pairs;
     const qn_conv2d_bf16_forward *io;
     uint8_t *choice; /* with ReLU and pool */
     uint32_t *packed;
@@ -100,7 +87,7 @@ static void pack_range(void *context, int64_t first, int64_t end)
 {
     const forward *f = context;
     const qn_conv2d *c = f->c;
-    const qn_tile_kernels *tile = f->kernels->tile;
+    const qn_tile_kernels *tile = f->pairs->tile;
     int64_t pairs = (c->cin + 1) / 2, taps = c->kh * c->kw, depth = taps * pairs;
     for (int64_t t = first; t < end; t++) {
         const uint16_t *weight = f->io->weight + t * c->cin * c->cout;
@@ -108,7 +95,7 @@ static void pack_range(void *context, int64_t first, int64_t end)
             int64_t col = qn_tile_panel_start(tile, c->cout, p);
             int64_t width = qn_tile_panel_start(tile, c->cout, p + 1) - col;
             uint32_t *panel = f->packed + (t / taps * c->cout + col) * depth;
-            f->kernels->pack->join(panel + t % taps * pairs * width, width, weight + col, c->cout,
+            f->pairs->of_bf16.join(panel + t % taps * pairs * width, width, weight + col, c->cout,
                                    c->cin, width);
         }
     }
@@ -123,7 +110,7 @@ static void plan_forward(qn_correlation *j, forward *f, qn_carve *carve, int thr
     of_words.cin = (c->cin + 1) / 2;
     f->packed = qn_carve_take(carve, (size_t)(c->kd * c->kh * c->kw * of_words.cin * c->cout) *
                                          sizeof *f->packed);
-    *j = (qn_correlation){.tile = f->kernels->tile,
+    *j = (qn_correlation){.tile = f->pairs->tile,
                           .fetch = c->cin % 2 ? fetch_even : NULL,
                           .emit = f->choice ? emit_pooled : NULL,
                           .context = f};
@@ -137,11 +124,11 @@ static void plan_forward(qn_correlation *j, forward *f, qn_carve *carve, int thr
     qn_conv2d_plan_forward(j, &of_words, &as_f32, carve, f->choice ? 2 : 1, threads);
 }
 
-static void run_forward(const qn_conv_bf16_kernels *kernels, qn_pool *pool, const qn_conv2d *conv,
+static void run_forward(const qn_pairs_kernels *pairs, qn_pool *pool, const qn_conv2d *conv,
                         const qn_conv2d_bf16_forward *io, uint8_t *choice, void *scratch)
 {
     qn_conv2d c = qn_conv2d_with_depth(conv);
-    forward f = {.c = &c, .kernels = kernels, .io = io, .choice = choice};
+    forward f = {.c = &c, .pairs = pairs, .io = io, .choice = choice};
     qn_correlation j;
     qn_carve carve = {.base = scratch};
     plan_forward(&j, &f, &carve, pool ? qn_pool_threads(pool) : 1);
@@ -149,42 +136,41 @@ static void run_forward(const qn_conv_bf16_kernels *kernels, qn_pool *pool, cons
     qn_correlation_run(pool, &j);
 }
 
-static size_t forward_bytes(const qn_conv_bf16_kernels *kernels, const qn_conv2d *conv,
-                            uint8_t *choice, int threads)
+static size_t forward_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv, uint8_t *choice,
+                            int threads)
 {
     qn_conv2d c = qn_conv2d_with_depth(conv);
     qn_conv2d_bf16_forward io = {0};
-    forward f = {.c = &c, .kernels = kernels, .io = &io, .choice = choice};
+    forward f = {.c = &c, .pairs = pairs, .io = &io, .choice = choice};
     qn_correlation j;
     qn_carve carve = {0};
     plan_forward(&j, &f, &carve, threads);
     return carve.used;
 }
 
-void qn_conv2d_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *pool, const qn_conv2d *conv,
+void qn_conv2d_bf16(const qn_pairs_kernels *pairs, qn_pool *pool, const qn_conv2d *conv,
                     const qn_conv2d_bf16_forward *io, void *scratch)
 {
-    run_forward(kernels, pool, conv, io, NULL, scratch);
+    run_forward(pairs, pool, conv, io, NULL, scratch);
 }
 
-size_t qn_conv2d_bf16_forward_scratch_bytes(const qn_conv_bf16_kernels *kernels,
-                                            const qn_conv2d *conv, int threads)
+size_t qn_conv2d_bf16_forward_scratch_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv,
+                                            int threads)
 {
-    return forward_bytes(kernels, conv, NULL, threads);
+    return forward_bytes(pairs, conv, NULL, threads);
 }
 
-void qn_conv2d_relu_pool_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *pool,
-                              const qn_conv2d *conv, const qn_conv2d_bf16_forward *io,
-                              uint8_t *choice, void *scratch)
+void qn_conv2d_relu_pool_bf16(const qn_pairs_kernels *pairs, qn_pool *pool, const qn_conv2d *conv,
+                              const qn_conv2d_bf16_forward *io, uint8_t *choice, void *scratch)
 {
-    run_forward(kernels, pool, conv, io, choice, scratch);
+    run_forward(pairs, pool, conv, io, choice, scratch);
 }
 
-size_t qn_conv2d_bf16_relu_pool_scratch_bytes(const qn_conv_bf16_kernels *kernels,
-                                              const qn_conv2d *conv, int threads)
+size_t qn_conv2d_bf16_relu_pool_scratch_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv,
+                                              int threads)
 {
     uint8_t some;
-    return forward_bytes(kernels, conv, &some, threads);
+    return forward_bytes(pairs, conv, &some, threads);
 }
 
 /* To x. */
@@ -196,12 +182,11 @@ static qn_conv2d words_to_x(const qn_conv2d *conv)
     return c;
 }
 
-void qn_conv2d_transposed_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *pool,
-                               const qn_conv2d *conv, const qn_conv2d_bf16_forward *io,
-                               void *scratch)
+void qn_conv2d_transposed_bf16(const qn_pairs_kernels *pairs, qn_pool *pool, const qn_conv2d *conv,
+                               const qn_conv2d_bf16_forward *io, void *scratch)
 {
     qn_conv2d c = words_to_x(conv);
-    qn_correlation source = {.tile = kernels->tile,
+    qn_correlation source = {.tile = pairs->tile,
                              .src = words(io->x),
                              .bias = io->bias,
                              .act = io->act,
@@ -210,11 +195,11 @@ void qn_conv2d_transposed_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *poo
                             pool ? qn_pool_threads(pool) : 1);
 }
 
-size_t qn_conv2d_bf16_grad_x_scratch_bytes(const qn_conv_bf16_kernels *kernels,
-                                           const qn_conv2d *conv, int threads)
+size_t qn_conv2d_bf16_grad_x_scratch_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv,
+                                           int threads)
 {
     qn_conv2d c = words_to_x(conv);
-    qn_correlation source = {.tile = kernels->tile};
+    qn_correlation source = {.tile = pairs->tile};
     return qn_conv2d_grad_x_phases(NULL, &c, NULL, NULL, &source, NULL, threads);
 }
 
@@ -222,7 +207,7 @@ size_t qn_conv2d_bf16_grad_x_scratch_bytes(const qn_conv_bf16_kernels *kernels,
 
 typedef struct {
     const qn_conv2d *c; /* with its depth, all images */
-    const qn_conv_bf16_kernels *kernels;
+    const qn_pairs_kernels *pairs;
     const uint16_t *x, *dy;
     const qn_unfolding *unfolding; /* makes dy; NULL = it is there */
 } to_weights;
@@ -249,7 +234,7 @@ static const uint16_t *pair_planes(const qn_conv2d *c, const uint16_t *images, i
 static void join(const to_weights *t, uint32_t *dst, const uint16_t *low, int64_t apart,
                  int64_t count)
 {
-    t->kernels->pack->join(dst, count, low, apart, apart ? 2 : 1, count);
+    t->pairs->of_bf16.join(dst, count, low, apart, apart ? 2 : 1, count);
 }
 
 static const float *fetch_pairs(const void *context, int64_t plane, int64_t row, int64_t rows,
@@ -294,42 +279,42 @@ static qn_conv2d_grad_w weights_io(const to_weights *t, float *dweight, float *d
     return (qn_conv2d_grad_w){.dweight = dweight,
                               .dbias = dbias,
                               .make = make_pairs,
-                              .pairs = t->kernels->tile,
+                              .pairs = t->pairs->tile,
                               .fetch = fetch_pairs,
                               .context = t,
                               .made = true,
                               .row_multiple = t->unfolding ? 2 : 1};
 }
 
-static size_t weights_bytes(const qn_conv_bf16_kernels *kernels, const qn_conv2d *conv,
+static size_t weights_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv,
                             const qn_unfolding *unfolding, int threads)
 {
     qn_conv2d c = words_to_w(conv);
-    to_weights t = {.kernels = kernels, .unfolding = unfolding};
+    to_weights t = {.pairs = pairs, .unfolding = unfolding};
     qn_conv2d_grad_w io = weights_io(&t, NULL, NULL);
     return qn_conv2d_grad_w_bytes(&c, &io, threads);
 }
 
-void qn_conv2d_grad_w_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *pool,
-                           const qn_conv2d *conv, const qn_conv2d_bf16_grad_w *io, void *scratch)
+void qn_conv2d_grad_w_bf16(const qn_pairs_kernels *pairs, qn_pool *pool, const qn_conv2d *conv,
+                           const qn_conv2d_bf16_grad_w *io, void *scratch)
 {
-    qn_conv2d c = qn_conv2d_with_depth(conv), pairs = words_to_w(conv);
-    to_weights t = {.c = &c, .kernels = kernels, .x = io->x, .dy = io->dy};
+    qn_conv2d c = qn_conv2d_with_depth(conv), joined = words_to_w(conv);
+    to_weights t = {.c = &c, .pairs = pairs, .x = io->x, .dy = io->dy};
     qn_conv2d_grad_w run = weights_io(&t, io->dweight, io->dbias);
-    qn_conv2d_grad_w_run(pool, &pairs, &run, scratch);
+    qn_conv2d_grad_w_run(pool, &joined, &run, scratch);
 }
 
-size_t qn_conv2d_bf16_grad_w_scratch_bytes(const qn_conv_bf16_kernels *kernels,
-                                           const qn_conv2d *conv, int threads)
+size_t qn_conv2d_bf16_grad_w_scratch_bytes(const qn_pairs_kernels *pairs, const qn_conv2d *conv,
+                                           int threads)
 {
-    return weights_bytes(kernels, conv, NULL, threads);
+    return weights_bytes(pairs, conv, NULL, threads);
 }
 
 /* Behind ReLU and pool. */
 
 typedef struct {
     const qn_conv2d *c;
-    const qn_conv_bf16_kernels *kernels;
+    const qn_conv_kernels *kernels;
     const qn_conv2d_bf16_pool_grad *io;
 } pooled_grad;
 
@@ -356,8 +341,8 @@ static void unfold_channels(const qn_unfolding *u, int64_t image, int64_t row, f
     const pooled_grad *g = u->context;
     const qn_conv2d *c = g->c;
     qn_pooled_row from = pooled_row(g, image, row);
-    g->kernels->unpool((uint16_t *)(void *)top, (uint16_t *)(void *)bottom, &from, c->ow / 2,
-                       c->cout);
+    g->kernels->unpool_bf16((uint16_t *)(void *)top, (uint16_t *)(void *)bottom, &from, c->ow / 2,
+                            c->cout);
     clear_rest(top, bottom, u->line, c->ow % 2 * c->cout / 2);
 }
 
@@ -372,38 +357,38 @@ static void unfold_images(const qn_unfolding *u, int64_t pair, int64_t row, floa
     clear_rest(top, bottom, u->line, c->ow % 2 * c->cout);
 }
 
-void qn_conv2d_relu_pool_grad_bf16(const qn_conv_bf16_kernels *kernels, qn_pool *pool,
+void qn_conv2d_relu_pool_grad_bf16(const qn_pairs_kernels *pairs, qn_pool *pool,
                                    const qn_conv2d *conv, const qn_conv2d_bf16_pool_grad *io,
                                    void *scratch)
 {
     qn_conv2d c = qn_conv2d_with_depth(conv);
-    pooled_grad g = {.c = &c, .kernels = kernels, .io = io};
+    pooled_grad g = {.c = &c, .kernels = qn_conv_f32_kernels(), .io = io};
     int64_t line = c.ow * c.cout;
     if (io->dweight) {
-        qn_conv2d pairs = words_to_w(conv);
+        qn_conv2d joined = words_to_w(conv);
         qn_unfolding images = {.rows = c.oh, .line = line, .pair = unfold_images, .context = &g};
-        to_weights t = {.c = &c, .kernels = kernels, .x = io->x, .unfolding = &images};
+        to_weights t = {.c = &c, .pairs = pairs, .x = io->x, .unfolding = &images};
         qn_conv2d_grad_w run = weights_io(&t, io->dweight, io->dbias);
-        qn_conv2d_grad_w_run(pool, &pairs, &run, scratch);
+        qn_conv2d_grad_w_run(pool, &joined, &run, scratch);
     }
     if (io->dx) {
         qn_conv2d halved = words_to_x(conv);
         qn_unfolding channels = {
             .rows = c.oh, .line = line / 2, .pair = unfold_channels, .context = &g};
         qn_correlation source = {
-            .tile = kernels->tile, .fetch = qn_unfolding_block, .context = &channels};
+            .tile = pairs->tile, .fetch = qn_unfolding_block, .context = &channels};
         qn_conv2d_grad_x_phases(pool, &halved, io->dx, words(io->weight), &source, scratch,
                                 pool ? qn_pool_threads(pool) : 1);
     }
 }
 
-size_t qn_conv2d_bf16_relu_pool_grad_scratch_bytes(const qn_conv_bf16_kernels *kernels,
+size_t qn_conv2d_bf16_relu_pool_grad_scratch_bytes(const qn_pairs_kernels *pairs,
                                                    const qn_conv2d *conv, bool to_x, int threads)
 {
     qn_unfolding some = {0};
-    size_t most = weights_bytes(kernels, conv, &some, threads);
+    size_t most = weights_bytes(pairs, conv, &some, threads);
     qn_conv2d halved = words_to_x(conv);
-    qn_correlation source = {.tile = kernels->tile, .fetch = qn_unfolding_block};
+    qn_correlation source = {.tile = pairs->tile, .fetch = qn_unfolding_block};
     size_t other =
         to_x ? qn_conv2d_grad_x_phases(NULL, &halved, NULL, NULL, &source, NULL, threads) : 0;
     return other > most ? other : most;

@@ -1,4 +1,4 @@
-/* What each ISA provides for conv.h beside the matrix micro-kernel. */
+/* What each ISA provides for conv.h and conv_bf16.h beside the matrix micro-kernel. */
 #ifndef QN_KERNEL_CONV_TABLE_H
 #define QN_KERNEL_CONV_TABLE_H
 
@@ -56,6 +56,13 @@ typedef struct {
     int64_t plane;
 } qn_winograd_grad;
 
+/* A row of bf16 behind ReLU and a 2x2 pool: the gradient to it, itself, and where each number came from (0..3). */
+typedef struct {
+    const uint16_t *dy;
+    const float *y;
+    const uint8_t *choice;
+} qn_pooled_row;
+
 typedef struct {
     /* As the matrix strip, but column c of C meets column c of A only (one channel per group):
      * C[i, c] = sum over s, k of a[row[i] + seg[s] + k * step + c] * b[(s * seg_len + k) * ldb + c]. Any number of cols. */
@@ -70,6 +77,12 @@ typedef struct {
     /* Its backward, through a ReLU when y is given (dy passes where y > 0): writes 2 * count pixels of both rows. */
     void (*unpool)(float *top, float *bottom, const float *dy, const float *y,
                    const uint8_t *choice, int64_t count, int64_t channels);
+    /* The same of bf16, always through the ReLU. */
+    void (*unpool_bf16)(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row, int64_t count,
+                        int64_t channels);
+    /* Of two images, as pairs (gemm/pairs.h), the first one low; the second row may have no dy, which is zeros. */
+    void (*unpool_pairs)(uint32_t *top, uint32_t *bottom, const qn_pooled_row rows[2],
+                         int64_t count, int64_t channels);
     void (*winograd_source)(const qn_winograd_source *source);
     void (*winograd_result)(const qn_winograd_result *result);
     void (*winograd_pooled)(const qn_winograd_pooled *result);
@@ -85,5 +98,11 @@ typedef struct {
 extern const qn_conv_kernels qn_conv_f32_ref, qn_conv_f32_neon, qn_conv_f32_avx2,
     qn_conv_f32_avx512;
 const qn_conv_kernels *qn_conv_f32_kernels(void);
+
+/* In plain C, for ISAs that multiply no pairs, too. */
+void qn_conv_unpool_bf16_ref(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row,
+                             int64_t count, int64_t channels);
+void qn_conv_unpool_pairs_ref(uint32_t *top, uint32_t *bottom, const qn_pooled_row rows[2],
+                              int64_t count, int64_t channels);
 
 #endif

@@ -312,8 +312,11 @@ static void block_run(const qn_correlation *j, int64_t unit, int worker)
 
 static void blocks_range(void *context, int64_t first, int64_t end, int worker)
 {
+    const qn_correlation *j = context;
+    qn_tile_begin(j->tile);
     for (int64_t unit = first; unit < end; unit++)
-        block_run(context, unit, worker);
+        block_run(j, unit, worker);
+    qn_tile_end(j->tile);
 }
 
 void qn_correlation_run(qn_pool *pool, qn_correlation *j)

@@ -221,8 +221,11 @@ static void unit_run(const job *j, int64_t unit, int worker)
 
 static void units_range(void *context, int64_t first, int64_t end, int worker)
 {
+    const job *j = context;
+    qn_tile_begin(j->tile);
     for (int64_t unit = first; unit < end; unit++)
-        unit_run(context, unit, worker);
+        unit_run(j, unit, worker);
+    qn_tile_end(j->tile);
 }
 
 static void clear_range(void *context, int64_t first, int64_t end)

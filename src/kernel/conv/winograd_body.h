@@ -261,10 +261,11 @@ static void winograd_weights_grad(float *dst, int64_t tap, const float *src, int
     }
 }
 
-#define CONV_TABLE                                                                                 \
+#define CONV_TABLE(of_bf16, of_pairs)                                                              \
     {                                                                                              \
         .depthwise = depthwise, .pool = pool, .strip_pooled = strip_pooled, .unpool = unpool,      \
-        .winograd_source = winograd_source, .winograd_result = winograd_result,                    \
-        .winograd_pooled = winograd_pooled, .winograd_grad = winograd_grad,                        \
-        .winograd_weights = winograd_weights, .winograd_weights_grad = winograd_weights_grad       \
+        .unpool_bf16 = of_bf16, .unpool_pairs = of_pairs, .winograd_source = winograd_source,      \
+        .winograd_result = winograd_result, .winograd_pooled = winograd_pooled,                    \
+        .winograd_grad = winograd_grad, .winograd_weights = winograd_weights,                      \
+        .winograd_weights_grad = winograd_weights_grad                                             \
     }

@@ -1,5 +1,5 @@
-/* What conv_bf16_table.h asks for beside the micro-kernel, in plain C: the specification. */
-#include "kernel/conv/conv_bf16_table.h"
+/* The unpooling of bf16 in plain C: the specification. */
+#include "kernel/conv/conv_table.h"
 
 /* What passes to place 0..3 of the window. */
 static uint16_t passed(const qn_pooled_row *row, int64_t i, int place)
@@ -13,7 +13,7 @@ static int64_t window_at(int64_t i, int place, int64_t channels)
     return (2 * (i / channels) + place % 2) * channels + i % channels;
 }
 
-void qn_conv_bf16_unpool_ref(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row,
+void qn_conv_unpool_bf16_ref(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row,
                              int64_t count, int64_t channels)
 {
     for (int64_t i = 0; i < count * channels; i++)
@@ -21,8 +21,8 @@ void qn_conv_bf16_unpool_ref(uint16_t *top, uint16_t *bottom, const qn_pooled_ro
             (place < 2 ? top : bottom)[window_at(i, place, channels)] = passed(row, i, place);
 }
 
-void qn_conv_bf16_unpool_pairs_ref(uint32_t *top, uint32_t *bottom, const qn_pooled_row rows[2],
-                                   int64_t count, int64_t channels)
+void qn_conv_unpool_pairs_ref(uint32_t *top, uint32_t *bottom, const qn_pooled_row rows[2],
+                              int64_t count, int64_t channels)
 {
     for (int64_t i = 0; i < count * channels; i++)
         for (int place = 0; place < 4; place++)

@@ -1,14 +1,14 @@
 /*
- * What conv_bf16_table.h asks for beside the micro-kernel, AVX-512: 32 halves or 16 words at a time, tails masked.
+ * The unpooling of bf16, AVX-512: 32 halves or 16 words at a time, tails masked.
  * Everything is static; only ISA files include it.
  */
-#ifndef QN_KERNEL_CONV_BF16_AVX512_H
-#define QN_KERNEL_CONV_BF16_AVX512_H
+#ifndef QN_KERNEL_UNPOOL_AVX512_H
+#define QN_KERNEL_UNPOOL_AVX512_H
 
 #include <immintrin.h>
 
 #include "base/checked.h"
-#include "kernel/conv/conv_bf16_table.h"
+#include "kernel/conv/conv_table.h"
 
 static __m512i widened(const uint16_t *src, __mmask16 m)
 {
@@ -21,8 +21,8 @@ static __mmask16 positive(const float *y, __mmask16 m)
 }
 
 /* Up to 32 channels of one pixel. */
-static void unpool_lanes(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row, int64_t at,
-                         int64_t channels, __mmask32 m)
+static void unpool_bf16_lanes(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row, int64_t at,
+                              int64_t channels, __mmask32 m)
 {
     uint32_t passes = positive(row->y + at, (__mmask16)m);
     if (m >> 16)
@@ -36,20 +36,20 @@ static void unpool_lanes(uint16_t *top, uint16_t *bottom, const qn_pooled_row *r
     }
 }
 
-static void unpool(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row, int64_t count,
-                   int64_t channels)
+static void unpool_bf16(uint16_t *top, uint16_t *bottom, const qn_pooled_row *row, int64_t count,
+                        int64_t channels)
 {
     for (int64_t p = 0; p < count; p++)
         for (int64_t c = 0; c < channels; c += 32) {
             int64_t left = qn_min_i64(channels - c, 32);
             __mmask32 m = (__mmask32)((1ull << left) - 1u);
-            unpool_lanes(top + 2 * p * channels + c, bottom + 2 * p * channels + c, row,
-                         p * channels + c, channels, m);
+            unpool_bf16_lanes(top + 2 * p * channels + c, bottom + 2 * p * channels + c, row,
+                              p * channels + c, channels, m);
         }
 }
 
 /* Up to 16 channels of one pixel of one image: what passes, and to which place. */
-static __m512i pooled_lanes(const qn_pooled_row *row, int64_t at, __mmask16 m, __m512i *ret_place)
+static __m512i passed_lanes(const qn_pooled_row *row, int64_t at, __mmask16 m, __m512i *ret_place)
 {
     *ret_place = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, row->choice + at));
     return widened(row->dy + at, positive(row->y + at, m));
@@ -59,9 +59,9 @@ static void unpool_pair_lanes(uint32_t *top, uint32_t *bottom, const qn_pooled_r
                               int64_t at, int64_t channels, __mmask16 m)
 {
     __m512i low_place, high_place = _mm512_setzero_si512(), high = high_place;
-    __m512i low = pooled_lanes(&rows[0], at, m, &low_place);
+    __m512i low = passed_lanes(&rows[0], at, m, &low_place);
     if (rows[1].dy)
-        high = _mm512_slli_epi32(pooled_lanes(&rows[1], at, m, &high_place), 16);
+        high = _mm512_slli_epi32(passed_lanes(&rows[1], at, m, &high_place), 16);
     uint32_t *to[4] = {top, top + channels, bottom, bottom + channels};
     for (int i = 0; i < 4; i++) {
         __m512i place = _mm512_set1_epi32(i);
