@@ -71,6 +71,15 @@ static uint64_t shifted(uint64_t a, uint64_t by, bool left)
         return 0;
     return left ? a << by : a >> by;
 }
+/* To the right the sign fills up; by a negative number or too many places only it is left. */
+static int64_t signed_shifted(int64_t a, int64_t by, bool left)
+{
+    uint64_t places = (uint64_t)by; /* a negative one is too many */
+    if (left)
+        return (int64_t)shifted((uint64_t)a, places, true);
+    return a < 0 ? (int64_t)~shifted(~(uint64_t)a, places, false)
+                 : (int64_t)shifted((uint64_t)a, places, false);
+}
 
 /* NaN wins, as numpy's minimum. */
 #define LEAST   a < b || a != a ? a : b
@@ -95,7 +104,7 @@ INTEGER_LOOPS(xor, (a != 0) != (b != 0), (a != 0) != (b != 0))
 INTEGER_LOOPS(bit_and, a &b, a &b)
 INTEGER_LOOPS(bit_or, a | b, a | b)
 INTEGER_LOOPS(bit_xor, a ^ b, a ^ b)
-INTEGER_LOOPS(shift, (int64_t)shifted((uint64_t)a, (uint64_t)b, p[0] > 0), shifted(a, b, p[0] > 0))
+INTEGER_LOOPS(shift, signed_shifted(a, b, p[0] > 0), shifted(a, b, p[0] > 0))
 
 REF(add)
 REF(sub)
@@ -161,7 +170,7 @@ INFER(arithmetic, OP_KIND_NUMBER)
 INFER(mean, OP_KIND_FLOAT)
 INFER(logic, OP_KIND_BOOL)
 INFER(bits, OP_KIND_INTEGER)
-INFER(shift, OP_KIND_UNSIGNED)
+INFER(shift, OP_KIND_INTEGER)
 
 /* The exponent may be of another type: the result is of the base's. */
 static qn_status pow_infer(const qn_op_types *types, qn_type *ret_outputs, qn_error *err)
@@ -397,6 +406,7 @@ static const qn_op_sample bit_samples[] = {
 static const qn_op_sample shift_samples[] = {
     PAIR_WITH(OP_U8(40), OP_U8(40), 0, 9, OP_AS("direction", "LEFT")),
     PAIR_WITH(OP_U8(40), OP_U8(40), 0, 9, OP_AS("direction", "RIGHT")),
+    PAIR_WITH(OP_I32(40), OP_I32(40), -9, 40, OP_AS("direction", "RIGHT")),
 };
 static const qn_op_sample where_samples[] = {
     {.inputs_count = 3,

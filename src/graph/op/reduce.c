@@ -162,13 +162,28 @@ static double reduce_floats(const reduce_rule *rule, const qn_tensor *x, int64_t
     return rule->finish ? rule->finish(so_far, (double)walk->count) : so_far;
 }
 
-/* u64 is compared as i64 with the first bit turned, and turned back. */
+/* The least or the largest number of a whole type. */
+static int64_t end_of(qn_dtype dtype, bool largest_of)
+{
+    int bits = 8 * (int)qn_dtype_size(dtype);
+    bool is_signed = dtype == QN_DTYPE_I8 || dtype == QN_DTYPE_I16 || dtype == QN_DTYPE_I32 ||
+                     dtype == QN_DTYPE_I64;
+    if (dtype == QN_DTYPE_BOOL)
+        return largest_of;
+    if (is_signed)
+        return largest_of ? INT64_MAX >> (64 - bits) : -(INT64_MAX >> (64 - bits)) - 1;
+    return largest_of ? (int64_t)(UINT64_MAX >> (64 - bits)) : 0;
+}
+
+/* u64 is compared as i64 with the first bit turned, and turned back. Of no elements the extreme is the type's own end. */
 static int64_t reduce_integers(const reduce_rule *rule, const qn_tensor *x, int64_t base,
                                const reduce_walk *walk)
 {
     int64_t so_far = rule->whole_start, values[QN_OP_BLOCK], at = 0, step = 0;
     bool compares = rule->whole_step == largest_whole || rule->whole_step == least_whole;
     int64_t turn = compares && x->dtype == QN_DTYPE_U64 ? INT64_MIN : 0;
+    if (compares && walk->count == 0)
+        return end_of(x->dtype, rule->whole_step == least_whole);
     for (int64_t r = 0; r < walk->count;) {
         int count = next_block(walk, base, r, &at, &step);
         qn_dtype_read_i64(values, element(x, at), x->dtype, step, count);
