@@ -1,7 +1,7 @@
 /*
  * Reading ONNX models. The protobuf library turns bytes into messages; here they become plain structs, every count
- * and name checked. No message of ours nests in itself, so depth is bounded, and memory by a budget on the messages: a
- * short file of many empty ones would otherwise grow sixtyfold.
+ * and name checked. No message of ours nests in itself (a graph in an attribute stays bytes until it is asked for), so depth
+ * is bounded, and memory by a budget on the messages: a short file of many empty ones would otherwise grow sixtyfold.
  */
 #include "format/onnx.h"
 
@@ -67,20 +67,22 @@ static const char *const *strings_of(char **list)
     return (const char *const *)(void *)list;
 }
 
-static qn_status read_opsets(const Onnx__Model *message, qn_arena *arena, qn_onnx_model *dst,
-                             qn_error *err)
+/* Two spellings of one domain. */
+static const char *domain_of(const char *domain)
 {
-    qn_onnx_opset *opsets = QN_NEW(arena, qn_onnx_opset, (int64_t)message->n_opset_import + 1);
+    return strcmp(domain, "ai.onnx") == 0 ? "" : domain;
+}
+
+static qn_status read_opsets(Onnx__OperatorSet **list, size_t count, qn_arena *arena,
+                             const qn_onnx_opset **ret, int *ret_count, qn_error *err)
+{
+    qn_onnx_opset *opsets = QN_NEW(arena, qn_onnx_opset, (int64_t)count + 1);
     if (!opsets)
         return out_of_memory(err);
-    for (size_t i = 0; i < message->n_opset_import; i++) {
-        const char *domain = message->opset_import[i]->domain;
-        if (strcmp(domain, "ai.onnx") == 0)
-            domain = ""; /* two spellings of one domain */
-        opsets[i] = (qn_onnx_opset){domain, message->opset_import[i]->version};
-    }
-    dst->opsets = opsets;
-    dst->opsets_count = (int)message->n_opset_import;
+    for (size_t i = 0; i < count; i++)
+        opsets[i] = (qn_onnx_opset){domain_of(list[i]->domain), list[i]->version};
+    *ret = opsets;
+    *ret_count = (int)count;
     return QN_OK;
 }
 
@@ -110,7 +112,9 @@ static const char *text_of(const ProtobufCBinaryData *bytes, qn_arena *arena)
 static qn_status read_attr(const qn_onnx_reader *reader, const Onnx__Attribute *message,
                            const char *node, qn_onnx_attr *dst, qn_error *err)
 {
-    qn_onnx_attr attr = {.name = message->name, .kind = kind_of(message)};
+    qn_onnx_attr attr = {
+        .name = message->name, .kind = kind_of(message), .ref = message->ref_attr_name};
+    attr.graph = (qn_str){(const char *)message->g.data, message->g.len};
     attr.f = message->f;
     attr.i = message->i;
     attr.floats = message->floats;
@@ -131,12 +135,26 @@ static qn_status read_attr(const qn_onnx_reader *reader, const Onnx__Attribute *
             return out_of_memory(err);
     } else if (attr.kind == QN_ONNX_ATTR_TENSOR && message->t)
         QN_TRY(qn_onnx_tensor_of(reader, message->t, message->name, &attr.tensor, err));
-    else if (attr.kind == QN_ONNX_ATTR_TENSOR)
+    else if (attr.kind == QN_ONNX_ATTR_TENSOR && attr.ref[0] == 0)
         return qn_error_set(err, QN_ERR_DATA, reader->file,
                             "node '%.100s': attribute '%.60s' lacks its tensor", node, attr.name);
     if (!attr.s)
         return out_of_memory(err);
     *dst = attr;
+    return QN_OK;
+}
+
+static qn_status read_attrs(const qn_onnx_reader *reader, Onnx__Attribute **list, size_t count,
+                            const char *node, const qn_onnx_attr **ret, int *ret_count,
+                            qn_error *err)
+{
+    qn_onnx_attr *attrs = QN_NEW(reader->arena, qn_onnx_attr, (int64_t)count + 1);
+    if (!attrs)
+        return out_of_memory(err);
+    for (size_t i = 0; i < count; i++)
+        QN_TRY(read_attr(reader, list[i], node, &attrs[i], err));
+    *ret = attrs;
+    *ret_count = (int)count;
     return QN_OK;
 }
 
@@ -147,21 +165,32 @@ static qn_status read_node(const qn_onnx_reader *reader, const Onnx__Node *messa
         message->n_attribute > INT_MAX || message->op_type[0] == 0)
         return qn_error_set(err, QN_ERR_DATA, reader->file, "node '%.100s' has no operator",
                             message->name);
-    qn_onnx_attr *attrs = QN_NEW(reader->arena, qn_onnx_attr, (int64_t)message->n_attribute + 1);
-    if (!attrs)
+    qn_onnx_node node = {.op = message->op_type,
+                         .domain = domain_of(message->domain),
+                         .name = message->name,
+                         .overload = message->overload,
+                         .inputs = strings_of(message->input),
+                         .outputs = strings_of(message->output),
+                         .inputs_count = (int)message->n_input,
+                         .outputs_count = (int)message->n_output};
+    QN_TRY(read_attrs(reader, message->attribute, message->n_attribute, message->name, &node.attrs,
+                      &node.attrs_count, err));
+    *dst = node;
+    return QN_OK;
+}
+
+static qn_status read_nodes(const qn_onnx_reader *reader, Onnx__Node **list, size_t count,
+                            const qn_onnx_node **ret, int *ret_count, qn_error *err)
+{
+    if (count > INT_MAX)
+        return qn_error_set(err, QN_ERR_BUDGET, reader->file, "the graph has too many nodes");
+    qn_onnx_node *nodes = QN_NEW(reader->arena, qn_onnx_node, (int64_t)count + 1);
+    if (!nodes)
         return out_of_memory(err);
-    for (size_t i = 0; i < message->n_attribute; i++)
-        QN_TRY(read_attr(reader, message->attribute[i], message->name, &attrs[i], err));
-    bool own = strcmp(message->domain, "ai.onnx") == 0;
-    *dst = (qn_onnx_node){.op = message->op_type,
-                          .domain = own ? "" : message->domain,
-                          .name = message->name,
-                          .inputs = strings_of(message->input),
-                          .outputs = strings_of(message->output),
-                          .attrs = attrs,
-                          .inputs_count = (int)message->n_input,
-                          .outputs_count = (int)message->n_output,
-                          .attrs_count = (int)message->n_attribute};
+    for (size_t i = 0; i < count; i++)
+        QN_TRY(read_node(reader, list[i], &nodes[i], err));
+    *ret = nodes;
+    *ret_count = (int)count;
     return QN_OK;
 }
 
@@ -210,29 +239,62 @@ static qn_status read_infos(const qn_onnx_reader *reader, Onnx__Info **list, siz
 static qn_status read_graph(const qn_onnx_reader *reader, const Onnx__Graph *message,
                             qn_onnx_model *dst, qn_error *err)
 {
-    if (message->n_node > INT_MAX || message->n_initializer > INT_MAX)
-        return qn_error_set(err, QN_ERR_BUDGET, reader->file, "the graph has too many nodes");
+    if (message->n_initializer > INT_MAX)
+        return qn_error_set(err, QN_ERR_BUDGET, reader->file, "the graph has too many tensors");
     if (message->n_sparse_initializer > 0)
         return qn_error_set(err, QN_ERR_UNSUPPORTED, reader->file,
                             "the graph has sparse tensors, which are not read");
-    qn_onnx_node *nodes = QN_NEW(reader->arena, qn_onnx_node, (int64_t)message->n_node + 1);
+    QN_TRY(read_nodes(reader, message->node, message->n_node, &dst->nodes, &dst->nodes_count, err));
     qn_onnx_tensor *tensors =
         QN_NEW(reader->arena, qn_onnx_tensor, (int64_t)message->n_initializer + 1);
-    if (!nodes || !tensors)
+    if (!tensors)
         return out_of_memory(err);
-    for (size_t i = 0; i < message->n_node; i++)
-        QN_TRY(read_node(reader, message->node[i], &nodes[i], err));
     for (size_t i = 0; i < message->n_initializer; i++)
         QN_TRY(qn_onnx_tensor_of(reader, message->initializer[i], "?", &tensors[i], err));
     dst->graph_name = message->name;
-    dst->nodes = nodes;
-    dst->nodes_count = (int)message->n_node;
     dst->initializers = tensors;
     dst->initializers_count = (int)message->n_initializer;
     QN_TRY(read_infos(reader, message->input, message->n_input, &dst->inputs, &dst->inputs_count,
                       err));
     return read_infos(reader, message->output, message->n_output, &dst->outputs,
                       &dst->outputs_count, err);
+}
+
+static qn_status read_function(const qn_onnx_reader *reader, const Onnx__Function *message,
+                               qn_onnx_function *dst, qn_error *err)
+{
+    qn_onnx_function function = {.op = message->name,
+                                 .domain = domain_of(message->domain),
+                                 .overload = message->overload,
+                                 .inputs = strings_of(message->input),
+                                 .outputs = strings_of(message->output),
+                                 .inputs_count = (int)message->n_input,
+                                 .outputs_count = (int)message->n_output};
+    if (message->n_input > INT_MAX || message->n_output > INT_MAX)
+        return qn_error_set(err, QN_ERR_BUDGET, reader->file, "function '%.100s' has %zu inputs",
+                            message->name, message->n_input);
+    QN_TRY(read_attrs(reader, message->attribute_proto, message->n_attribute_proto, message->name,
+                      &function.attrs, &function.attrs_count, err));
+    QN_TRY(read_opsets(message->opset_import, message->n_opset_import, reader->arena,
+                       &function.opsets, &function.opsets_count, err));
+    QN_TRY(read_nodes(reader, message->node, message->n_node, &function.nodes,
+                      &function.nodes_count, err));
+    *dst = function;
+    return QN_OK;
+}
+
+static qn_status read_functions(const qn_onnx_reader *reader, const Onnx__Model *message,
+                                qn_onnx_model *dst, qn_error *err)
+{
+    qn_onnx_function *functions =
+        QN_NEW(reader->arena, qn_onnx_function, (int64_t)message->n_functions + 1);
+    if (!functions)
+        return out_of_memory(err);
+    for (size_t i = 0; i < message->n_functions; i++)
+        QN_TRY(read_function(reader, message->functions[i], &functions[i], err));
+    dst->functions = functions;
+    dst->functions_count = (int)message->n_functions;
+    return QN_OK;
 }
 
 static qn_status read_meta(const Onnx__Model *message, qn_arena *arena, qn_onnx_model *dst,
@@ -261,18 +323,16 @@ qn_status qn_onnx_read(qn_str bytes, const char *file, const char *folder, qn_ar
     const Onnx__Model *from = (const Onnx__Model *)(const void *)message;
     if (!from || !from->graph)
         QN_FAIL(err, QN_ERR_DATA, "not an ONNX model: there is no graph in it");
-    if (from->n_functions > 0)
-        return qn_error_set(err, QN_ERR_UNSUPPORTED, file,
-                            "the model defines %zu functions of its own; inline them first "
-                            "(onnx.inliner.inline_local_functions)",
-                            from->n_functions);
     qn_onnx_model model = {.ir_version = from->ir_version,
                            .producer = from->producer_name,
                            .producer_version = from->producer_version};
     qn_onnx_reader reader = {file, folder, arena, &model};
-    qn_status status = read_opsets(from, arena, &model, err);
+    qn_status status = read_opsets(from->opset_import, from->n_opset_import, arena, &model.opsets,
+                                   &model.opsets_count, err);
     if (status == QN_OK)
         status = read_meta(from, arena, &model, err);
+    if (status == QN_OK)
+        status = read_functions(&reader, from, &model, err);
     if (status == QN_OK)
         status = read_graph(&reader, from->graph, &model, err);
     if (status == QN_OK)
@@ -300,6 +360,18 @@ qn_status qn_onnx_open(const char *path, qn_arena *arena, qn_onnx_model *ret, qn
     qn_status status = qn_onnx_read((qn_str){map.data, map.size}, path, folder, arena, ret, err);
     qn_map_close(&map); /* messages are copies */
     return status;
+}
+
+qn_status qn_onnx_read_body(const qn_onnx_attr *attr, qn_arena *arena, qn_onnx_model *ret,
+                            qn_error *err)
+{
+    const ProtobufCMessage *message = NULL;
+    QN_TRY(unpack(&onnx__graph__descriptor, attr->graph, attr->name, arena, &message, err));
+    qn_onnx_reader reader = {attr->name, NULL, arena, NULL};
+    qn_onnx_model body = {0};
+    QN_TRY(read_graph(&reader, (const Onnx__Graph *)(const void *)message, &body, err));
+    *ret = body;
+    return QN_OK;
 }
 
 qn_status qn_onnx_read_tensor(qn_str bytes, const char *file, qn_arena *arena, qn_onnx_tensor *ret,

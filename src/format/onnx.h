@@ -91,10 +91,13 @@ typedef struct {
     const float *floats;
     const int64_t *ints;
     const char *const *strings;
+    qn_str graph;    /* the bytes of a graph, for qn_onnx_read_body */
+    const char *ref; /* in a function: the attribute of the calling node that is meant; "" = none */
 } qn_onnx_attr;
 
 typedef struct {
     const char *op, *domain, *name; /* domain "" = ONNX's own */
+    const char *overload;           /* of a function of the file's own */
     const char *const *inputs;      /* "" = left out */
     const char *const *outputs;
     const qn_onnx_attr *attrs;
@@ -106,6 +109,17 @@ typedef struct {
     int64_t version;
 } qn_onnx_opset;
 
+/* An operator that the file defines by nodes. */
+typedef struct {
+    const char *op, *domain, *overload;
+    const char *const *inputs;
+    const char *const *outputs;
+    const qn_onnx_node *nodes;
+    const qn_onnx_attr *attrs; /* defaults */
+    const qn_onnx_opset *opsets;
+    int inputs_count, outputs_count, nodes_count, attrs_count, opsets_count;
+} qn_onnx_function;
+
 typedef struct {
     int64_t ir_version;
     const char *producer, *producer_version, *graph_name;
@@ -113,6 +127,8 @@ typedef struct {
     const qn_onnx_node *nodes;
     const qn_onnx_tensor *initializers;
     const qn_onnx_info *inputs, *outputs;
+    const qn_onnx_function *functions;
+    int functions_count;
     int opsets_count, nodes_count, initializers_count, inputs_count, outputs_count;
     const char *const *meta_keys;
     const char *const *meta_values;
@@ -131,6 +147,10 @@ void qn_onnx_close(qn_onnx_model *model);
 /* The file at `path`, with external data beside it. */
 QN_MUST_USE qn_status qn_onnx_open(const char *path, qn_arena *arena, qn_onnx_model *ret,
                                    qn_error *err);
+/* The graph in an attribute, as a model without opsets; its tensors lie in the file itself. Whoever follows graphs in
+ * graphs bounds the depth. */
+QN_MUST_USE qn_status qn_onnx_read_body(const qn_onnx_attr *attr, qn_arena *arena,
+                                        qn_onnx_model *ret, qn_error *err);
 /* One TensorProto by itself, as ONNX's own test data keep them. */
 QN_MUST_USE qn_status qn_onnx_read_tensor(qn_str bytes, const char *file, qn_arena *arena,
                                           qn_onnx_tensor *ret, qn_error *err);

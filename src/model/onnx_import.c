@@ -14,40 +14,75 @@
 
 static const int64_t CONSTANTS_DEFAULT = (int64_t)1 << 30;
 
+/* Nodes that bodies may put in the places of nodes: functions that call one another twice each grow without end. */
+static const int64_t INLINED_MAX = (int64_t)1 << 20;
+
 /* --- names --- */
 
-static uint64_t hash_of(const char *name)
+static uint64_t hash_of(const char *name, int scope)
 {
-    uint64_t hash = 14695981039346656037U; /* FNV-1a */
+    uint64_t hash = 14695981039346656037U ^ (uint64_t)scope; /* FNV-1a */
     for (; *name; name++)
         hash = (hash ^ (uint8_t)*name) * 1099511628211U;
     return hash ^ hash >> 29;
 }
 
-static int *slot_of(qn_onnx_importer *importer, const char *name)
+static int *slot_of(const qn_onnx_importer *importer, const char *name, int scope)
 {
-    size_t mask = (size_t)importer->slots_count - 1, at = (size_t)hash_of(name) & mask;
-    while (importer->slots[at] >= 0 &&
-           strcmp(importer->values[importer->slots[at]].name, name) != 0)
-        at = (at + 1) & mask;
+    size_t mask = (size_t)importer->slots_count - 1, at = (size_t)hash_of(name, scope) & mask;
+    for (; importer->slots[at] >= 0; at = (at + 1) & mask) {
+        const qn_onnx_value *value = &importer->values[importer->slots[at]];
+        if (value->scope == scope && strcmp(value->name, name) == 0)
+            break;
+    }
     return &importer->slots[at];
 }
 
 qn_onnx_value *qn_onnx_find(qn_onnx_importer *importer, const char *name)
 {
-    int *slot = slot_of(importer, name);
-    return *slot < 0 ? NULL : &importer->values[*slot];
+    for (const qn_onnx_scope *scope = importer->scope; scope; scope = scope->outer) {
+        int *slot = slot_of(importer, name, scope->id);
+        if (*slot >= 0)
+            return &importer->values[*slot];
+    }
+    return NULL;
+}
+
+/* Tables for `count` values, with those that there are. */
+static qn_status grow_tables(qn_onnx_importer *importer, int64_t count, qn_error *err)
+{
+    int64_t slots = 16;
+    while (slots < 2 * count)
+        slots *= 2;
+    if (slots > INT32_MAX / 2)
+        QN_FAIL(err, QN_ERR_BUDGET, "the graph has %lld values", (long long)count);
+    qn_onnx_value *values = QN_NEW(&importer->arena, qn_onnx_value, count + 1);
+    importer->slots = QN_NEW(&importer->arena, int, slots);
+    importer->slots_count = (int)slots;
+    if (!values || !importer->slots)
+        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    if (importer->values_count > 0)
+        memcpy(values, importer->values, (size_t)importer->values_count * sizeof *values);
+    importer->values = values;
+    importer->values_max = (int)count;
+    for (int64_t i = 0; i < slots; i++)
+        importer->slots[i] = -1;
+    for (int i = 0; i < importer->values_count; i++)
+        *slot_of(importer, values[i].name, values[i].scope) = i;
+    return QN_OK;
 }
 
 qn_status qn_onnx_name(qn_onnx_importer *importer, const char *name, qn_onnx_value value,
                        qn_error *err)
 {
-    int *slot = slot_of(importer, name);
-    if (*slot >= 0)
+    int scope = importer->scope->id;
+    if (*slot_of(importer, name, scope) >= 0)
         QN_FAIL(err, QN_ERR_DATA, "two nodes make the value '%.100s'", name);
-    QN_ASSERT(importer->values_count < importer->values_max);
-    *slot = importer->values_count;
+    if (importer->values_count == importer->values_max)
+        QN_TRY(grow_tables(importer, 2 * (int64_t)importer->values_max + 1, err));
+    *slot_of(importer, name, scope) = importer->values_count;
     value.name = name;
+    value.scope = scope;
     importer->values[importer->values_count++] = value;
     return QN_OK;
 }
@@ -85,20 +120,7 @@ static qn_status make_tables(qn_onnx_importer *importer, qn_error *err)
     int64_t count = (int64_t)model->inputs_count + model->initializers_count;
     for (int i = 0; i < model->nodes_count; i++)
         count += model->nodes[i].outputs_count;
-    int64_t slots = 16;
-    while (slots < 2 * count)
-        slots *= 2;
-    if (slots > INT32_MAX / 2)
-        QN_FAIL(err, QN_ERR_BUDGET, "the graph has %lld values", (long long)count);
-    importer->values_max = (int)count;
-    importer->values = QN_NEW(&importer->arena, qn_onnx_value, count + 1);
-    importer->slots = QN_NEW(&importer->arena, int, slots);
-    importer->slots_count = (int)slots;
-    if (!importer->values || !importer->slots)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    for (int64_t i = 0; i < slots; i++)
-        importer->slots[i] = -1;
-    return QN_OK;
+    return grow_tables(importer, count, err);
 }
 
 /* --- weights and inputs --- */
@@ -115,7 +137,8 @@ static bool is_mask(const qn_tensor *tensor)
     return false;
 }
 
-static qn_status add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *tensor, qn_error *err)
+qn_status qn_onnx_add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *tensor,
+                             qn_error *err)
 {
     if (tensor->elem == QN_ONNX_STRING)
         QN_FAIL(err, QN_ERR_UNSUPPORTED, "tensor '%.100s' holds strings, which are not read",
@@ -243,24 +266,29 @@ static qn_status add_input(qn_onnx_importer *importer, const qn_onnx_info *info,
 
 /* --- nodes --- */
 
-static int64_t version_of(const qn_onnx_model *model, const char *domain)
+static int64_t version_of(const qn_onnx_opset *opsets, int count, const char *domain)
 {
-    for (int i = 0; i < model->opsets_count; i++)
-        if (strcmp(model->opsets[i].domain, domain) == 0)
-            return model->opsets[i].version;
+    for (int i = 0; i < count; i++)
+        if (strcmp(opsets[i].domain, domain) == 0)
+            return opsets[i].version;
     return 0;
 }
 
-static qn_status map_node(qn_onnx_importer *importer, const qn_onnx_node *node, qn_error *err)
+qn_status qn_onnx_map_node(qn_onnx_importer *importer, const qn_onnx_node *node, qn_error *err)
 {
+    const qn_onnx_scope *scope = importer->scope;
     qn_onnx_call call = {.importer = importer,
                          .graph = importer->graph,
                          .node = node,
-                         .version = version_of(importer->model, node->domain)};
+                         .version = version_of(scope->opsets, scope->opsets_count, node->domain)};
     if (call.version == 0 && node->domain[0] == 0)
         call.version = 1;
     call.row = qn_onnx_row_find(node->domain, node->op, call.version);
-    if (!call.row)
+    const qn_onnx_function *function =
+        call.row ? NULL : qn_onnx_function_find(importer->model, node);
+    if (function)
+        qn_onnx_map_function(&call, function);
+    else if (!call.row)
         qn_onnx_fail(&call, QN_ERR_UNSUPPORTED, "operator %.40s%s%.60s is not read", node->domain,
                      node->domain[0] ? "." : "", node->op);
     else {
@@ -282,9 +310,10 @@ static qn_status fail_output(qn_onnx_importer *importer, const char *name, qn_er
     enum { SHOWN = 5 };
     const char *text = "";
     int count = importer->values ? importer->values_count : 0;
-    for (int i = count - 1, left = SHOWN; i >= 0 && left > 0 && text; i--, left--)
-        text = qn_arena_printf(&importer->arena, "%s%s%.40s", text, left < SHOWN ? ", " : "",
-                               importer->values[i].name);
+    for (int i = count - 1, left = SHOWN; i >= 0 && left > 0 && text; i--)
+        if (importer->values[i].scope == importer->scope->id)
+            text = qn_arena_printf(&importer->arena, "%s%s%.40s", text, left-- < SHOWN ? ", " : "",
+                                   importer->values[i].name);
     (void)qn_error_set(err, QN_ERR_ARG, NULL, "no node makes a value '%.100s'", name);
     return qn_error_hint(err, QN_ERR_ARG, "its values are, from the end: %s", text ? text : "");
 }
@@ -515,18 +544,18 @@ static qn_status import(qn_onnx_importer *importer, qn_graph **ret_graph, qn_sta
     const qn_onnx_model *model = importer->model;
     QN_TRY(make_tables(importer, err));
     for (int i = 0; i < model->initializers_count; i++)
-        QN_TRY(add_tensor(importer, &model->initializers[i], err));
+        QN_TRY(qn_onnx_add_tensor(importer, &model->initializers[i], err));
     for (int i = 0; i < model->inputs_count; i++)
         QN_TRY(add_input(importer, &model->inputs[i], err));
     for (int i = 0; i < model->nodes_count; i++)
-        QN_TRY(map_node(importer, &model->nodes[i], err));
+        QN_TRY(qn_onnx_map_node(importer, &model->nodes[i], err));
     QN_TRY(add_outputs(importer, err));
     return promote(importer, ret_graph, ret_state, err);
 }
 
 static qn_status check_opset(const qn_onnx_model *model, qn_error *err)
 {
-    int64_t version = version_of(model, "");
+    int64_t version = version_of(model->opsets, model->opsets_count, "");
     if (version > QN_ONNX_OPSET_MAX)
         QN_FAIL(err, QN_ERR_UNSUPPORTED, "the model is of opset %lld, opsets up to %d are read",
                 (long long)version, (int)QN_ONNX_OPSET_MAX);
@@ -538,7 +567,11 @@ qn_status qn_onnx_import(const qn_onnx_model *model, const qn_onnx_import_option
 {
     static const qn_onnx_import_options none = {0};
     QN_TRY(check_opset(model, err));
-    qn_onnx_importer importer = {.model = model, .options = options ? options : &none};
+    qn_onnx_scope scope = {.opsets = model->opsets, .opsets_count = model->opsets_count};
+    qn_onnx_importer importer = {.model = model,
+                                 .options = options ? options : &none,
+                                 .scope = &scope,
+                                 .inlined_left = INLINED_MAX};
     importer.constants_left =
         importer.options->constants_max > 0 ? importer.options->constants_max : CONSTANTS_DEFAULT;
     qn_arena_init(&importer.arena, 0);

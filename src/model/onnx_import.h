@@ -54,6 +54,6 @@ typedef struct {
     int since, until; /* until 0: to the newest */
 } qn_onnx_support;
 bool qn_onnx_support_at(int index, qn_onnx_support *ret); /* false past the end */
-enum { QN_ONNX_OPSET_MIN = 6, QN_ONNX_OPSET_MAX = 27 };
+enum { QN_ONNX_OPSET_MIN = 6, QN_ONNX_OPSET_MAX = 28 };
 
 #endif

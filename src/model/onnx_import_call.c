@@ -88,7 +88,13 @@ const qn_type *qn_onnx_type(qn_onnx_call *call, qn_value value)
     return qn_graph_type(call->graph, value);
 }
 
-bool qn_onnx_const_tensor(qn_onnx_call *call, int input, qn_tensor *ret)
+static bool is_symbolic(const qn_onnx_importer *importer, qn_value value)
+{
+    return value != QN_NONE && value < importer->marks_max && importer->symbolic[value];
+}
+
+/* Symbols and all. */
+static bool read_const(qn_onnx_call *call, int input, qn_tensor *ret)
 {
     qn_value value = qn_onnx_in(call, input);
     if (value == QN_NONE)
@@ -101,15 +107,27 @@ bool qn_onnx_const_tensor(qn_onnx_call *call, int input, qn_tensor *ret)
     return false;
 }
 
-static bool is_symbolic(const qn_onnx_importer *importer, qn_value value)
+static qn_value fail_open(qn_onnx_call *call)
 {
-    return value != QN_NONE && value < importer->marks_max && importer->symbolic[value];
+    return qn_onnx_fail(
+        call, QN_ERR_UNSUPPORTED,
+        "its result depends on an open size (batch or length) in a way that a static "
+        "graph cannot; give the inputs' sizes");
+}
+
+bool qn_onnx_const_tensor(qn_onnx_call *call, int input, qn_tensor *ret)
+{
+    if (!read_const(call, input, ret))
+        return false;
+    if (is_symbolic(call->importer, qn_onnx_in(call, input)))
+        fail_open(call);
+    return call->status == QN_OK;
 }
 
 bool qn_onnx_const_ints(qn_onnx_call *call, int input, int64_t *dst, int max, int *ret_count)
 {
     qn_tensor tensor;
-    if (!qn_onnx_const_tensor(call, input, &tensor))
+    if (!read_const(call, input, &tensor))
         return false;
     int64_t count = qn_shape_count(&tensor.shape);
     if (count > max || tensor.shape.rank > 1) {
@@ -315,9 +333,7 @@ static qn_value fold_symbolic(qn_onnx_call *call, qn_value first, const qn_value
                           ? join_results(call, results[0], results[1])
                           : QN_NONE;
     if (joined == QN_NONE)
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED,
-                     "its result depends on an open size (batch or length) in a way that a static "
-                     "graph cannot; give the inputs' sizes");
+        fail_open(call);
     return joined;
 }
 

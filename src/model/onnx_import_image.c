@@ -343,7 +343,8 @@ static void map_depth_to_space(qn_onnx_call *call)
 static void map_space_to_depth(qn_onnx_call *call)
 {
     int64_t block = qn_onnx_attr_i(call, "blocksize", 1);
-    static const int64_t perm[] = {0, 3, 5, 1, 2, 4};
+    static const int64_t dcr_perm[] = {0, 3, 5, 1, 2, 4}, crd_perm[] = {0, 1, 3, 5, 2, 4};
+    bool crd = strcmp(qn_onnx_attr_s(call, "mode", "DCR"), "CRD") == 0;
     qn_value x = qn_onnx_in(call, 0);
     qn_shape s = qn_onnx_type(call, x)->shape;
     if (s.rank != 4 || block < 1 || s.dims[2] % block || s.dims[3] % block) {
@@ -353,7 +354,7 @@ static void map_space_to_depth(qn_onnx_call *call)
     }
     int64_t height = s.dims[2] / block, width = s.dims[3] / block;
     qn_shape apart = QN_SHAPE(s.dims[0], s.dims[1], height, block, width, block);
-    x = qn_onnx_transpose(call, qn_onnx_reshape(call, x, &apart), perm);
+    x = qn_onnx_transpose(call, qn_onnx_reshape(call, x, &apart), crd ? crd_perm : dcr_perm);
     qn_onnx_out(
         call, 0,
         qn_onnx_reshape(call, x, &QN_SHAPE(s.dims[0], s.dims[1] * block * block, height, width)));

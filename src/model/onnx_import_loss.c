@@ -1,5 +1,5 @@
 /*
- * ONNX's losses and optimisers: those that training exporters put into a graph, as the formulas that define them.
+ * ONNX's losses, optimisers and gradients: those that training exporters put into a graph, as the formulas that define them.
  */
 #include <math.h>
 #include <string.h>
@@ -169,11 +169,78 @@ static void map_adam(qn_onnx_call *call)
     }
 }
 
+/* --- gradients --- */
+
+/* The form in which a value was made: what comes after hangs on that one. */
+static qn_value made_as(const qn_onnx_value *value)
+{
+    bool last = value->plain == QN_NONE || (value->last != QN_NONE && value->last < value->plain);
+    return last ? value->last : value->plain;
+}
+
+/* Where `y` is a sum of one element, itself. */
+static qn_value sum_of(qn_onnx_call *call, qn_value y)
+{
+    qn_attr all = QN_ATTR_I("keepdims", 0);
+    bool one = qn_onnx_type(call, y)->shape.rank == 0;
+    return one ? y : qn_onnx_emit(call, "ReduceSum", &y, 1, &all, 1);
+}
+
+/* The values that "xs" and "zs" name are the node's inputs, one after the other: at others the graph would have to be
+ * computed again. */
+static const qn_onnx_value *find_variable(qn_onnx_call *call, const qn_onnx_attr *xs, int index)
+{
+    const qn_onnx_value *value = NULL;
+    qn_tensor tensor;
+    bool same = index < call->node->inputs_count &&
+                strcmp(call->node->inputs[index], xs->strings[index]) == 0;
+    if (same)
+        value = qn_onnx_find(call->importer, xs->strings[index]);
+    if (!value)
+        qn_onnx_fail(call, QN_ERR_UNSUPPORTED,
+                     "input %d is not the value '%.80s'; gradients are read at the values named",
+                     index, xs->strings[index]);
+    else if (qn_graph_const_read(call->graph, made_as(value), &tensor))
+        qn_onnx_fail(call, QN_ERR_UNSUPPORTED,
+                     "'%.80s' is a constant of the file; gradients are read to what inputs decide",
+                     xs->strings[index]);
+    return call->status == QN_OK ? value : NULL;
+}
+
+static void map_gradient(qn_onnx_call *call)
+{
+    enum { MANY = 64 };
+    qn_value wrt[MANY], grads[MANY];
+    const qn_onnx_attr *xs = qn_onnx_attr_find(call, "xs");
+    const qn_onnx_value *y = qn_onnx_find(call->importer, qn_onnx_attr_s(call, "y", ""));
+    bool named = xs && xs->kind == QN_ONNX_ATTR_STRINGS && xs->count >= 1 && xs->count <= MANY;
+    if (!named || !y)
+        qn_onnx_fail(call, QN_ERR_DATA, "expected 1 to %d values in xs, and a value y", (int)MANY);
+    int count = call->status == QN_OK ? (int)xs->count : 0;
+    for (int i = 0; i < count; i++) {
+        const qn_onnx_value *x = find_variable(call, xs, i);
+        if (!x)
+            return;
+        wrt[i] = made_as(x);
+    }
+    qn_value sum = count > 0 ? sum_of(call, made_as(y)) : QN_NONE;
+    if (call->status == QN_OK)
+        call->status = qn_graph_grad(call->graph, sum, wrt, count, grads, &call->err);
+    for (int i = 0; i < count && call->status == QN_OK; i++) {
+        const qn_onnx_value *x = qn_onnx_find(call->importer, xs->strings[i]);
+        if (wrt[i] == x->last && wrt[i] != x->plain)
+            qn_onnx_out_last(call, i, grads[i]);
+        else
+            qn_onnx_out(call, i, grads[i]);
+    }
+}
+
 const qn_onnx_row qn_onnx_rows_loss[] = {
     {NULL, "NegativeLogLikelihoodLoss", 12, 0, map_nll, NULL, NULL, NULL},
     {NULL, "SoftmaxCrossEntropyLoss", 12, 0, map_cross_entropy, NULL, NULL, NULL},
     {PREVIEW, "Adagrad", 1, 0, map_adagrad, NULL, NULL, "rate and step are constants"},
     {PREVIEW, "Momentum", 1, 0, map_momentum, NULL, NULL, "rate and step are constants"},
     {PREVIEW, "Adam", 1, 0, map_adam, NULL, NULL, "rate and step are constants"},
+    {PREVIEW, "Gradient", 1, 0, map_gradient, NULL, NULL, "at the values named, to no constants"},
     {0},
 };

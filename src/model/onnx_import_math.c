@@ -255,34 +255,12 @@ static void map_gemm(qn_onnx_call *call)
     qn_onnx_out(call, 0, y);
 }
 
-static void map_dropout(qn_onnx_call *call)
+static void map_swiglu(qn_onnx_call *call)
 {
-    bool last = qn_onnx_is_last(call, 0);
-    qn_value x = last ? qn_onnx_in_last(call, 0) : qn_onnx_in(call, 0);
-    double ratio = qn_onnx_attr_f(call, "ratio", 0.5), training = 0;
-    if (qn_onnx_has(call, 1) && !qn_onnx_const_number(call, 1, &ratio))
-        return;
-    if (qn_onnx_has(call, 2) && !qn_onnx_const_number(call, 2, &training))
-        return;
-    if (training != 0 && ratio > 0) {
-        qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "training_mode with a ratio drops at random");
-        return;
-    }
-    qn_tensor tensor;
-    bool constant = x != QN_NONE && qn_graph_const_read(call->graph, x, &tensor);
-    qn_attr attr = QN_ATTR_F("ratio", ratio < 1 ? ratio : 0);
-    qn_value y =
-        ratio > 0 && ratio < 1 && !constant ? qn_onnx_emit(call, "Dropout", &x, 1, &attr, 1) : x;
-    if (last)
-        qn_onnx_out_last(call, 0, y);
-    else
-        qn_onnx_out(call, 0, y);
-    if (!qn_onnx_wants(call, 1))
-        return;
-    qn_shape shape = qn_onnx_type(call, qn_onnx_in(call, 0))->shape;
-    qn_attr to = qn_onnx_list("shape", shape.dims, shape.rank);
-    qn_value one = qn_onnx_scalar(call, QN_DTYPE_BOOL, 1);
-    qn_onnx_out(call, 1, qn_onnx_emit(call, "Expand", &one, 1, &to, 1));
+    qn_attr alpha = QN_ATTR_F("alpha", qn_onnx_attr_f(call, "alpha", 1));
+    qn_value gate = qn_onnx_in(call, 0);
+    gate = qn_onnx_emit(call, "Swish", &gate, 1, &alpha, 1);
+    qn_onnx_out(call, 0, qn_onnx_emit2(call, "Mul", gate, qn_onnx_in(call, 1)));
 }
 
 /* Layer, RMS: scale and shift over the normalised dimensions; the saved statistics have ones there. */
@@ -439,8 +417,7 @@ const qn_onnx_row qn_onnx_rows_math[] = {
     QN_ONNX_ROW("Hardmax", 1, map_hardmax),
     QN_ONNX_ROW("MatMul", 1, map_matmul),
     QN_ONNX_ROW("Gemm", 6, map_gemm),
-    {NULL, "Dropout", 1, 0, map_dropout, NULL, NULL,
-     "training_mode with a ratio above 0 is refused"},
+    QN_ONNX_ROW("SwiGLU", 28, map_swiglu),
     QN_ONNX_ROW("LayerNormalization", 17, map_layer_norm),
     QN_ONNX_ROW("RMSNormalization", 23, map_layer_norm),
     QN_ONNX_ROW("LpNormalization", 1, map_lp_norm),

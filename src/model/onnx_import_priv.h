@@ -13,6 +13,7 @@
  * for first is made from the other, and chains of layers never leave channels-last. */
 typedef struct {
     const char *name;
+    int scope;      /* where the name is known */
     int elem;       /* ONNX's element type; more than the dtype says for small floats */
     qn_value plain; /* as the file has it, or QN_NONE: only `last` so far */
     qn_value last;  /* channels last, or QN_NONE */
@@ -20,11 +21,23 @@ typedef struct {
 
 typedef struct qn_onnx_row qn_onnx_row;
 
+/* Where names and attributes mean something: the file's graph, or a body that stands in a node's place. */
+typedef struct qn_onnx_scope {
+    const struct qn_onnx_scope *outer; /* whose values are seen too; NULL = of none */
+    const qn_onnx_opset *opsets;
+    const qn_onnx_attr *attrs; /* of the node that calls the function */
+    int opsets_count, attrs_count;
+    int id, depth;
+} qn_onnx_scope;
+
 typedef struct qn_onnx_importer {
     qn_graph *graph;
     const qn_onnx_model *model;
     const qn_onnx_import_options *options;
     qn_arena arena;
+    const qn_onnx_scope *scope;
+    int scopes_count;
+    int64_t inlined_left; /* nodes of bodies */
     qn_onnx_value *values;
     int values_count, values_max;
     int *slots; /* hash table of indices into values, -1 = free */
@@ -68,12 +81,18 @@ extern const qn_onnx_row qn_onnx_rows_index[];
 extern const qn_onnx_row qn_onnx_rows_signal[];
 extern const qn_onnx_row qn_onnx_rows_deform[];
 extern const qn_onnx_row qn_onnx_rows_grams[];
+extern const qn_onnx_row qn_onnx_rows_body[];
+extern const qn_onnx_row qn_onnx_rows_dropout[];
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version);
 
 /* An importer's own. */
 qn_status qn_onnx_name(qn_onnx_importer *importer, const char *name, qn_onnx_value value,
                        qn_error *err);
 qn_onnx_value *qn_onnx_find(qn_onnx_importer *importer, const char *name);
+qn_status qn_onnx_map_node(qn_onnx_importer *importer, const qn_onnx_node *node, qn_error *err);
+/* A tensor of a file's graph or of a body, under its name. */
+qn_status qn_onnx_add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *tensor,
+                             qn_error *err);
 bool qn_onnx_mark(qn_onnx_importer *importer, qn_value value, const char *weight, bool symbolic);
 bool qn_onnx_is_frozen(const qn_onnx_training *training, const char *name);
 
@@ -100,7 +119,7 @@ bool qn_onnx_is_last(qn_onnx_call *call, int input);     /* exists channels-last
 int qn_onnx_in_elem(qn_onnx_call *call, int input);
 const qn_type *qn_onnx_type(qn_onnx_call *call, qn_value value); /* f32 scalar after an error */
 /* A constant input: integers (of any type), a number, a tensor. False after setting an error that says the input must be
- * constant, or that more than `max` came. Symbols stay. */
+ * constant, that it depends on an open size, or that more than `max` came. Among integers symbols stay. */
 bool qn_onnx_const_ints(qn_onnx_call *call, int input, int64_t *dst, int max, int *ret_count);
 bool qn_onnx_const_number(qn_onnx_call *call, int input, double *ret);
 bool qn_onnx_const_tensor(qn_onnx_call *call, int input, qn_tensor *ret);
@@ -141,6 +160,12 @@ qn_value qn_onnx_convert(qn_onnx_call *call, qn_value x, int from, int to, int64
 /* Convolution: weights [a, b, K...] as [K..., b, a], and the node's window. */
 qn_value qn_onnx_weights_last(qn_onnx_call *call, qn_value weight);
 int qn_onnx_window_attrs(qn_onnx_call *call, qn_attr dst[6]);
+
+/* The graph in an attribute, applied to one value. */
+qn_value qn_onnx_apply(qn_onnx_call *call, const char *attr, qn_value x);
+/* The function of the file that a node calls; NULL = none. */
+const qn_onnx_function *qn_onnx_function_find(const qn_onnx_model *model, const qn_onnx_node *node);
+void qn_onnx_map_function(qn_onnx_call *call, const qn_onnx_function *function);
 
 /* Outputs. */
 bool qn_onnx_wants(const qn_onnx_call *call, int output);

@@ -17,6 +17,8 @@ static const qn_onnx_row *const tables[] = {qn_onnx_rows_math,
                                             qn_onnx_rows_signal,
                                             qn_onnx_rows_deform,
                                             qn_onnx_rows_grams,
+                                            qn_onnx_rows_body,
+                                            qn_onnx_rows_dropout,
                                             NULL};
 
 const qn_onnx_row *qn_onnx_row_find(const char *domain, const char *op, int64_t version)

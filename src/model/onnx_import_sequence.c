@@ -344,6 +344,16 @@ static qn_value blank_rows(qn_onnx_call *call, qn_value weights, const attention
     return qn_onnx_emit(call, "Where", inputs, 3, NULL, 0);
 }
 
+/* A function of the user's on scores or weights, in the softmax's precision. */
+static qn_value modify(qn_onnx_call *call, const char *function, qn_value x, qn_dtype dtype)
+{
+    bool half = dtype == QN_DTYPE_F16 || dtype == QN_DTYPE_BF16;
+    if (!qn_onnx_attr_find(call, function))
+        return x;
+    x = qn_onnx_apply(call, function, half ? qn_onnx_cast(call, x, QN_DTYPE_F32) : x);
+    return half ? qn_onnx_cast(call, x, dtype) : x;
+}
+
 /* By the definition, with the scores as a tensor. Gives y [B, H, T, E]. */
 static qn_value attend(qn_onnx_call *call, const attention *a)
 {
@@ -361,10 +371,11 @@ static qn_value attend(qn_onnx_call *call, const attention *a)
     }
     bool capped = a->mode == 1 && a->softcap != 0;
     shown = capped || (a->mode == 0 && a->softcap != 0) ? scores : shown;
-    scores = plus(call, scores, a->bias);
+    scores = modify(call, "score_mod", plus(call, scores, a->bias), a->dtype);
     shown = (a->mode == 1 && !capped) || a->mode == 2 ? scores : shown;
     qn_attr axis = QN_ATTR_I("axis", -1);
     qn_value weights = blank_rows(call, qn_onnx_emit(call, "Softmax", &scores, 1, &axis, 1), a);
+    weights = modify(call, "prob_mod", weights, a->dtype);
     shown = a->mode == 3 ? weights : shown;
     qn_onnx_out(call, 3, shown);
     return qn_onnx_emit2(call, "MatMul", weights, repeat_heads(call, a->v, a->heads));
@@ -375,7 +386,8 @@ static bool fits_row(qn_onnx_call *call, const attention *a)
 {
     bool plain =
         a->past == 0 && !qn_onnx_has(call, 6) && !qn_onnx_wants(call, 3) && !qn_onnx_has(call, 3);
-    bool open = qn_onnx_attr_i(call, "left_window_size", -1) < 0 &&
+    bool open = !qn_onnx_attr_find(call, "score_mod") && !qn_onnx_attr_find(call, "prob_mod") &&
+                qn_onnx_attr_i(call, "left_window_size", -1) < 0 &&
                 qn_onnx_attr_i(call, "right_window_size", -1) < 0;
     return plain && open && (a->dtype == QN_DTYPE_F32 || a->dtype == QN_DTYPE_F64) &&
            a->scale > 0 && (!a->causal || a->queries <= a->keys) && a->queries >= 0;
@@ -425,18 +437,6 @@ static void map_attention(qn_onnx_call *call)
     qn_onnx_out(call, 0, y);
     qn_onnx_out(call, 1, a.k);
     qn_onnx_out(call, 2, a.v);
-}
-
-/* The preview operator without functions of the user's: heads come apart already. */
-static void map_flex_attention(qn_onnx_call *call)
-{
-    static const char *const functions[] = {"score_mod", "prob_mod"};
-    for (int i = 0; i < 2; i++)
-        if (qn_onnx_attr_find(call, functions[i]))
-            qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "%s is a graph, and control flow is not read",
-                         functions[i]);
-    if (call->status == QN_OK)
-        map_attention(call);
 }
 
 /* --- linear attention: S <- exp(g) S + k (beta (v - S'k))', y = scale q S --- */
@@ -559,8 +559,7 @@ const qn_onnx_row qn_onnx_rows_sequence[] = {
     QN_ONNX_ROW("RNN", 7, map_rnn),
     QN_ONNX_ROW("RotaryEmbedding", 23, map_rotary),
     QN_ONNX_ROW("Attention", 23, map_attention),
-    {"ai.onnx.preview", "FlexAttention", 1, 0, map_flex_attention, NULL, NULL,
-     "without score_mod and prob_mod"},
+    {"ai.onnx.preview", "FlexAttention", 1, 0, map_attention, NULL, NULL, NULL},
     QN_ONNX_NOTED("LinearAttention", 26, map_linear_attention,
                   "up to 512 steps, one after the other"),
     QN_ONNX_ROW("CausalConvWithState", 26, map_causal_conv),

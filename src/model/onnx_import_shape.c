@@ -539,9 +539,32 @@ static void map_pad(qn_onnx_call *call)
 
 /* --- constants computed here --- */
 
+/* 0, 1, 2, ... up to an open size: counted while the plan runs. */
+static bool map_open_range(qn_onnx_call *call)
+{
+    int64_t ends[3];
+    int count = 0;
+    qn_dtype dtype = qn_onnx_type(call, qn_onnx_in(call, 1))->dtype;
+    if (call->status != QN_OK || !qn_onnx_is_symbolic(call, qn_onnx_in(call, 1)))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (!qn_onnx_const_ints(call, i, &ends[i], 1, &count))
+            return true;
+    if (ends[0] != 0 || ends[2] != 1 || ends[1] == QN_ONNX_UNKNOWN)
+        return false;
+    qn_attr axis = QN_ATTR_I("axis", 0);
+    qn_value one = qn_onnx_scalar(call, dtype, 1);
+    qn_value ones = spread(call, one, &QN_SHAPE(QN_ONNX_SYMBOL(ends[1])));
+    qn_value places = qn_onnx_emit(call, "CumSum", &ones, 1, &axis, 1);
+    qn_onnx_out(call, 0, qn_onnx_emit2(call, "Sub", places, one));
+    return true;
+}
+
 static void map_range(qn_onnx_call *call)
 {
     double start, limit, delta;
+    if (map_open_range(call))
+        return;
     if (!qn_onnx_const_number(call, 0, &start) || !qn_onnx_const_number(call, 1, &limit) ||
         !qn_onnx_const_number(call, 2, &delta))
         return;
@@ -675,7 +698,7 @@ static void map_one_hot(qn_onnx_call *call)
         qn_onnx_fail(call, QN_ERR_DATA, "expected a depth of at least 1 and two values");
         return;
     }
-    places = wrap_places(call, places, (int64_t)depth);
+    places = qn_onnx_cast(call, places, QN_DTYPE_I64);
     qn_attr attrs[] = {QN_ATTR_I("depth", (int64_t)depth), QN_ATTR_S("dtype", "f32")};
     qn_value hot = qn_onnx_emit(call, "OneHot", &places, 1, attrs, 2);
     int64_t perm[QN_RANK_MAX];
@@ -708,7 +731,7 @@ const qn_onnx_row qn_onnx_rows_shape[] = {
     QN_ONNX_NOTED("Split", 2, map_split, FORM),
     QN_ONNX_NOTED("Tile", 6, map_tile, "at most 64 repeats, constant"),
     QN_ONNX_NOTED("Pad", 1, map_pad, FORM),
-    QN_ONNX_NOTED("Range", 11, map_range, "of constants"),
+    QN_ONNX_NOTED("Range", 11, map_range, "of constants, or from 0 to an open size by 1"),
     QN_ONNX_ROW("EyeLike", 9, map_eye_like),
     QN_ONNX_NOTED("Trilu", 14, map_trilu, "matrices of known sizes"),
     QN_ONNX_ROW("Gather", 1, map_gather),

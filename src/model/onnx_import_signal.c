@@ -11,14 +11,17 @@ static void map_einsum(qn_onnx_call *call)
     enum { MANY = 16 };
     qn_value inputs[MANY];
     int count = call->node->inputs_count;
+    qn_dtype dtype = qn_onnx_type(call, qn_onnx_in(call, 0))->dtype;
+    bool half = dtype == QN_DTYPE_F16 || dtype == QN_DTYPE_BF16;
     if (count > MANY)
         qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "%d inputs, at most %d are read", count, (int)MANY);
     for (int i = 0; i < count && call->status == QN_OK; i++)
-        inputs[i] = qn_onnx_in(call, i);
-    if (call->status == QN_OK)
-        qn_onnx_out(
-            call, 0,
-            qn_graph_einsum(call->graph, qn_onnx_attr_s(call, "equation", ""), inputs, count));
+        inputs[i] =
+            half ? qn_onnx_cast(call, qn_onnx_in(call, i), QN_DTYPE_F32) : qn_onnx_in(call, i);
+    if (call->status != QN_OK)
+        return;
+    qn_value y = qn_graph_einsum(call->graph, qn_onnx_attr_s(call, "equation", ""), inputs, count);
+    qn_onnx_out(call, 0, y == QN_NONE ? y : qn_onnx_cast(call, y, dtype));
 }
 
 /* Before opset 20 the axis is an attribute, 1 by default; later an input, -2 by default. */

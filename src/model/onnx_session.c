@@ -102,7 +102,74 @@ static bool has_whole_inputs(const qn_onnx_session *session)
     return false;
 }
 
-/* With symbols; else with every open size 1, to see that it can be built at all. A model whose shapes follow from the
+/* --- sizes to try --- */
+
+enum { SIZES_MAX = 32 };
+typedef struct {
+    int64_t sizes[SIZES_MAX];
+    int count;
+} trial_sizes;
+
+static void add_size(trial_sizes *trial, int64_t size)
+{
+    static const int64_t largest = 4096; /* of lengths that exporters have baked in */
+    bool known = size < 2 || size > largest || trial->count == SIZES_MAX;
+    for (int i = 0; i < trial->count && !known; i++)
+        known = trial->sizes[i] == size;
+    if (!known)
+        trial->sizes[trial->count++] = size;
+}
+
+static void add_constant(trial_sizes *trial, const qn_tensor *tensor)
+{
+    bool whole = tensor->dtype == QN_DTYPE_I64 && tensor->data && tensor->shape.rank <= 1;
+    int64_t count = whole ? qn_shape_count(&tensor->shape) : 0;
+    for (int64_t i = 0; i < count && count <= QN_RANK_MAX; i++)
+        add_size(trial, ((const int64_t *)tensor->data)[i]);
+}
+
+/* PyTorch's older exporter writes some lengths that are declared open as the numbers that they were, in constants of
+ * shapes; windows need more than one place. */
+static void find_sizes(const qn_onnx_model *model, trial_sizes *ret)
+{
+    ret->sizes[0] = 1;
+    ret->count = 1;
+    add_size(ret, 64);
+    add_size(ret, 256);
+    for (int i = 0; i < model->initializers_count; i++)
+        add_constant(ret, &model->initializers[i].tensor);
+    for (int i = 0; i < model->nodes_count; i++)
+        for (int k = 0; k < model->nodes[i].attrs_count; k++)
+            if (model->nodes[i].attrs[k].kind == QN_ONNX_ATTR_TENSOR)
+                add_constant(ret, &model->nodes[i].attrs[k].tensor.tensor);
+}
+
+/* The first of the sizes with which the model can be built; the error of the first when there is none. */
+static qn_status try_sizes(qn_onnx_session *session, qn_error *err)
+{
+    trial_sizes trial;
+    qn_error first = {0};
+    find_sizes(&session->model, &trial);
+    for (int i = 0; i < trial.count; i++) {
+        qn_graph *graph;
+        qn_state *state;
+        qn_onnx_import_options one = {.open_size = trial.sizes[i]};
+        qn_error each = {0};
+        if (qn_onnx_import(&session->model, &one, &graph, &state, &each) == QN_OK) {
+            refine_outputs(session, graph, false);
+            qn_graph_destroy(graph);
+            qn_state_destroy(state);
+            return QN_OK;
+        }
+        first = i == 0 ? each : first;
+        if (each.code == QN_ERR_UNSUPPORTED) /* whatever the sizes */
+            break;
+    }
+    *err = first;
+    return first.code;
+}
+
+/* With symbols; else with numbers for open sizes, to see that it can be built at all. A model whose shapes follow from the
  * elements of inputs is only known to work when they come. */
 static qn_status try_graph(qn_onnx_session *session, qn_error *err)
 {
@@ -115,16 +182,9 @@ static qn_status try_graph(qn_onnx_session *session, qn_error *err)
     }
     session->graph = NULL;
     session->state = NULL;
-    qn_graph *graph;
-    qn_state *state;
-    qn_onnx_import_options one = {.open_size = 1};
     qn_error second = {0};
-    if (qn_onnx_import(&session->model, &one, &graph, &state, &second) == QN_OK) {
-        refine_outputs(session, graph, false);
-        qn_graph_destroy(graph);
-        qn_state_destroy(state);
+    if (try_sizes(session, &second) == QN_OK)
         return QN_OK;
-    }
     if (status == QN_ERR_UNSUPPORTED && has_whole_inputs(session) &&
         strstr(first.text, "must be a constant")) {
         session->fix = QN_ONNX_FIX_WHOLE_NUMBERS;

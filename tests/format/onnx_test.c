@@ -35,7 +35,7 @@ static void onnx_reads_back_what_it_writes(void **state)
         {.name = "alpha", .kind = QN_ONNX_ATTR_FLOAT, .f = 0.5F},
         {.name = "mode", .kind = QN_ONNX_ATTR_STRING, .s = "edge"},
     };
-    qn_onnx_node node = {"Pad", "", "n", inputs, outputs, attrs, 2, 1, 3};
+    qn_onnx_node node = {"Pad", "", "n", "", inputs, outputs, attrs, 2, 1, 3};
     qn_onnx_tensor weight = {
         "w", QN_ONNX_FLOAT, qn_tensor_of((void *)(uintptr_t)numbers, QN_DTYPE_F32, QN_SHAPE(2, 3))};
     qn_onnx_info input = {"x", QN_ONNX_FLOAT, 2, {-1, 3}, {"batch", ""}};
