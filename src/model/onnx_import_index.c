@@ -145,6 +145,28 @@ static bool read_numbers(qn_onnx_call *call, int input, double *dst, int64_t cou
     return call->status == QN_OK;
 }
 
+/* Sizes of the result; of an open dimension only its own, which becomes -HUGE_VAL. */
+static bool read_sizes(qn_onnx_call *call, int input, const qn_shape *x, const int64_t *axes,
+                       double *dst, int count)
+{
+    int64_t sizes[QN_RANK_MAX];
+    int given = 0;
+    if (!qn_onnx_const_ints(call, input, sizes, QN_RANK_MAX, &given))
+        return false;
+    if (given != count)
+        qn_onnx_fail(call, QN_ERR_DATA, "%d sizes, expected %d", given, count);
+    for (int i = 0; i < count && call->status == QN_OK; i++) {
+        bool open = qn_onnx_is_symbol(sizes[i]);
+        if (open && (sizes[i] == QN_ONNX_UNKNOWN || QN_ONNX_SYMBOL(sizes[i]) != x->dims[axes[i]]))
+            qn_onnx_fail(
+                call, QN_ERR_UNSUPPORTED,
+                "an open size of dimension %lld that is not its own; give the inputs' sizes",
+                (long long)axes[i]);
+        dst[i] = open ? -HUGE_VAL : (double)sizes[i];
+    }
+    return call->status == QN_OK;
+}
+
 static bool is_empty_input(qn_onnx_call *call, int input)
 {
     return !qn_onnx_has(call, input) ||
@@ -183,7 +205,7 @@ static bool read_resizing(qn_onnx_call *call, const qn_shape *x, resizing *r)
         r->roi[i] = 0;
         r->roi[x->rank + i] = 1;
     }
-    if (by_sizes ? !read_numbers(call, 3, sizes, count)
+    if (by_sizes ? !read_sizes(call, 3, x, axes, sizes, count)
                  : !read_numbers(call, scales_at, scales, count))
         return false;
     if (by_sizes && count > 0)
@@ -196,8 +218,8 @@ static bool read_resizing(qn_onnx_call *call, const qn_shape *x, resizing *r)
                         "tf_crop_and_resize") == 0;
     for (int i = 0; i < count; i++) {
         double size = (double)x->dims[axes[i]];
-        /* An open dimension stays as it is; as a size it is a symbol, far below any number. */
-        if (size < 0 && (by_sizes ? sizes[i] < -9e18 : scales[i] == 1))
+        /* An open dimension stays as it is. */
+        if (size < 0 && (by_sizes ? sizes[i] < 0 : scales[i] == 1))
             continue;
         if (r->has_roi) {
             r->roi[axes[i]] = roi[i];

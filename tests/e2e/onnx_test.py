@@ -78,7 +78,9 @@ ROWS = 128
 RUNTIME = """
 import sys
 import numpy
+import onnx
 import onnxruntime
+onnx.checker.check_model(sys.argv[1], full_check=True)
 session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
 given = numpy.load(sys.argv[2])
 expected = numpy.load(sys.argv[3])
@@ -117,13 +119,13 @@ def close(one, other, bound):
 
 
 def runtime():
-    """A Python with ONNX Runtime, made once in the build folder."""
-    folder = BUILD / "onnx-venv"
+    """A Python with ONNX Runtime and ONNX's own checker, made once in the build folder."""
+    folder = BUILD / "onnx-runtime"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         try:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
-            subprocess.run([python, "-m", "pip", "install", "-q", "--retries", "1", "--timeout", "10", "onnxruntime", "numpy"], check=True,
+            subprocess.run([python, "-m", "pip", "install", "-q", "--retries", "1", "--timeout", "10", "onnxruntime", "onnx", "numpy"], check=True,
                            capture_output=True)
         except (OSError, subprocess.CalledProcessError) as problem:
             raise Skip("ONNX Runtime cannot be installed from PyPI") from problem
@@ -154,7 +156,7 @@ def _():
         assert close(npz_floats(answers, output), npz_floats(WORK / "again.npz", output), 1e-5), name
 
 
-@case("onnx_runtime_gives_the_same_answers")
+@case("onnx_accepts_the_files_and_its_runtime_gives_the_same_answers")
 def _():
     python = runtime()
     script = write("runtime.py", RUNTIME)

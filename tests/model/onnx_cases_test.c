@@ -1,6 +1,7 @@
 /*
  * Models of a few nodes (tests/model/onnx/cases, by cases.py): what once went wrong, and what ONNX's own cases do not cover.
- * Each is opened as a served file is and gives the outputs beside it.
+ * Each is opened as a served file is and gives the outputs beside it. One called open_... keeps its batch open: its requests
+ * may be joined.
  */
 #include "testing.h"
 
@@ -52,6 +53,8 @@ static void run_case(onnx_case *c)
     if (qn_onnx_session_open(c->path, NULL, 0, &session, &err) != QN_OK)
         fail_msg("%s: %s", c->path, err.text);
     qn_onnx_session_describe(session, &signature);
+    if (strstr(c->path, "/open_") && signature.apart)
+        fail_msg("%s: its batch did not stay open", c->path);
     for (int64_t i = 0; i < c->count; i++)
         if (!is_expected(c->arrays[i].name))
             inputs[count++] = c->arrays[i];

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes cases/: a model of a few nodes for each thing that once went wrong or that no case of ONNX's own covers, and its inputs and
-outputs ("expected NAME") by NumPy. Needs the onnx package (1.23 made these).
+outputs ("expected NAME") by NumPy. The batch of a model called open_... stays open. Needs the onnx package (1.23 made these).
 """
 import pathlib
 
@@ -39,7 +39,7 @@ def body(name, nodes, inputs, outputs, tensors=()):
 x = chance.normal(size=(2, 3)).astype(np.float32)
 
 # A branch that a size decides, as exporters write squeezes: its graph sees the values around it.
-save("if_of_a_size", [
+save("open_if_of_a_size", [
     node("Shape", ["x"], ["s"], start=1, end=2), node("Equal", ["s", "one"], ["is_one"]),
     node("If", ["is_one"], ["y"], then_branch=body("t", [node("Squeeze", ["x", "axis"], ["a"])], [], ["a"]),
          else_branch=body("e", [node("Neg", ["x"], ["n"]), node("Add", ["n", "half"], ["b"])], [], ["b"], [tensor("half", 0.5, np.float32)])),
@@ -67,7 +67,7 @@ save("flex_score", [node("FlexAttention", ["q", "k", "v"], ["y"], domain="ai.onn
      {"q": q, "k": k, "v": v}, {"y": (weights @ v).astype(np.float32)}, [tensor("outside", 0.5, np.float32)], opset=26, domains=["ai.onnx.preview"])
 
 # Rows counted up to an open batch; sizes that decide a shape in a way that no symbol has.
-save("range_of_the_batch", [node("Shape", ["x"], ["s"], end=1), node("Squeeze", ["s"], ["b"]), node("Range", ["zero", "b", "one"], ["r"]),
+save("open_range_of_the_batch", [node("Shape", ["x"], ["s"], end=1), node("Squeeze", ["s"], ["b"]), node("Range", ["zero", "b", "one"], ["r"]),
                             node("Gather", ["x", "r"], ["y"])],
      {"x": x}, {"y": x}, [tensor("zero", 0), tensor("one", 1)], {"x": ["batch", 3], "y": ["batch", 3]})
 save("range_by_two", [node("Shape", ["x"], ["s"], end=1), node("Squeeze", ["s"], ["b"]), node("Range", ["zero", "b", "two"], ["r"]),
@@ -108,3 +108,8 @@ for kind, dtype, end in (("bool", bool, False), ("i16", np.int16, -32768), ("u8"
 save("min_of_none_u8", [node("ReduceMin", ["x", "axes"], ["y"], keepdims=0)], {"x": np.zeros((2, 0), np.uint8)}, {"y": np.full(2, 255, np.uint8)}, [tensor("axes", [1])])
 save("einsum_f16", [node("Cast", ["x"], ["h"], to=10), node("Einsum", ["h", "h"], ["z"], equation="ij,kj->ik"), node("Cast", ["z"], ["y"], to=1)],
      {"x": x}, {"y": np.einsum("ij,kj->ik", *[x.astype(np.float16).astype(np.float32)] * 2).astype(np.float16).astype(np.float32)}, opset=28)
+
+# A size of the result that is the batch's own, beside one that is not.
+save("open_resize_by_sizes", [node("Shape", ["x"], ["s"], end=2), node("Concat", ["s", "hw"], ["sizes"], axis=0),
+                         node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest")],
+     {"x": image}, {"y": image.repeat(2, 2).repeat(2, 3)}, [tensor("hw", [8, 8])], {"x": ["batch", 2, 4, 4], "y": ["batch", 2, 8, 8]})
