@@ -446,6 +446,53 @@ static void gradient_of_a_tied_table_is_one_buffer(void **unused)
     qn_graph_destroy(graph);
 }
 
+/* x [B, 3, 1] to five rows by a given scale, which is not 5 / 3; y beside the reference's. */
+static bool resize_agrees(bool constant)
+{
+    float factors[] = {1, 1.75F, 1}, *y[2], x[] = {1, -2, 5, 4, 0, 3};
+    qn_plan *plans[2];
+    qn_graph *graph = qn_graph_create();
+    qn_state *state = new_state();
+    qn_tensor scales = qn_tensor_of(factors, QN_DTYPE_F32, QN_SHAPE(3));
+    qn_attr attrs[] = {
+        {.name = "sizes", .kind = QN_ATTR_INTS, .count = 3, .ints = {QN_DIM_BATCH, 5, 1}},
+        QN_ATTR_S("mode", "linear")};
+    qn_value inputs[] = {qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 3, 1)),
+                         QN_NONE,
+                         constant ? qn_graph_const(graph, &scales)
+                                  : qn_graph_input(graph, "scales", QN_DTYPE_F32, QN_SHAPE(3))};
+    qn_buf text;
+    qn_graph_output(graph, "y", qn_graph_node(graph, "Resize", inputs, 3, attrs, 2));
+    for (int i = 0; i < 2; i++) {
+        qn_plan_options options = {.batch = 2, .reference = i == 1};
+        assert_ok(qn_plan_create(graph, state, &options, &plans[i], &err), &err);
+        memcpy(qn_plan_input(plans[i], "x")->data, x, sizeof x);
+        if (!constant)
+            memcpy(qn_plan_input(plans[i], "scales")->data, factors, sizeof factors);
+        qn_plan_run(plans[i], 0);
+        y[i] = qn_plan_output(plans[i], "y")->data;
+    }
+    for (int i = 0; i < 10; i++)
+        assert_true(fabsf(y[0][i] - y[1][i]) < 1e-6F);
+    qn_buf_init(&text, 0);
+    qn_plan_print(plans[0], &text);
+    qn_buf_byte(&text, 0);
+    bool bound = strstr(text.data, "reference") == NULL;
+    qn_buf_deinit(&text);
+    for (int i = 0; i < 2; i++)
+        qn_plan_destroy(plans[i]);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+    return bound;
+}
+
+static void given_scales_of_a_resize_are_bound_where_they_are_known(void **unused)
+{
+    (void)unused;
+    assert_true(resize_agrees(true));
+    assert_false(resize_agrees(false));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +507,7 @@ int main(void)
         cmocka_unit_test(layouts_do_not_overlap),
         cmocka_unit_test(plan_refuses_beyond_its_budget_and_prints),
         cmocka_unit_test(gradient_of_a_tied_table_is_one_buffer),
+        cmocka_unit_test(given_scales_of_a_resize_are_bound_where_they_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

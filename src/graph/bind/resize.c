@@ -1,6 +1,6 @@
 /*
- * Binding of Resize: one pass for each axis that changes, with its taps worked out when the plan is made. A crop that is read
- * from data (roi) and given scales run the reference, which looks at them.
+ * Binding of Resize: one pass for each axis that changes, with its taps worked out when the plan is made, from scales that are
+ * constant or follow from the sizes. A crop that is read from data (roi), and scales that are, run the reference.
  */
 #include <string.h>
 
@@ -25,14 +25,18 @@ static qn_resize read(const qn_bind *bind)
 {
     qn_resize resize;
     const qn_shape *a = &bind->types->inputs[0].shape, *b = &bind->types->outputs[0].shape;
-    qn_resize_read(bind->types, is_grad(bind) ? b : a, is_grad(bind) ? a : b, NULL, NULL, &resize);
+    bool given = bind->types->inputs_count == 3 && bind->inputs && bind->inputs[2].data;
+    qn_resize_read(bind->types, is_grad(bind) ? b : a, is_grad(bind) ? a : b, NULL,
+                   given ? &bind->inputs[2] : NULL, &resize);
     return resize;
 }
 
 static bool is_plain(const qn_bind *bind, const qn_resize *resize)
 {
-    return bind->types->inputs_count == 1 && bind->types->inputs[0].dtype == QN_DTYPE_F32 &&
-           !resize->crops && qn_shape_count(&bind->types->inputs[0].shape) > 0;
+    bool known = bind->types->inputs_count == 1 ||
+                 (bind->types->inputs_count == 3 && bind->fixed && bind->fixed[2]);
+    return known && bind->types->inputs[0].dtype == QN_DTYPE_F32 && !resize->crops &&
+           qn_shape_count(&bind->types->inputs[0].shape) > 0;
 }
 
 /* Elements between passes: at most those of the larger of the two sizes of every axis. */
