@@ -57,7 +57,7 @@ typedef struct {
     double low, high;    /* INT and FLOAT: inclusive range (both 0: any) */
     double value;        /* default of INT and FLOAT */
     const char *choices; /* STRING: "none relu sigmoid"; the first is the default */
-    bool symbolic;       /* INTS that are a shape: its symbols are replaced when a plan is made */
+    bool symbolic; /* INTS that are a shape, INT that is a size: symbols become numbers in a plan */
 } qn_attr_spec;
 
 /* What infer, vjp and ref see of a node. Attributes are complete: defaults are filled in. */

@@ -446,6 +446,31 @@ static void gradient_of_a_tied_table_is_one_buffer(void **unused)
     qn_graph_destroy(graph);
 }
 
+/* The sum of rows 1, 1 and 0 of x [B, 2]. */
+static void rows_of_the_batch_have_a_gradient(void **unused)
+{
+    (void)unused;
+    enum { BATCH = 3 };
+    static int64_t rows[] = {1, 1, 0};
+    static const float right[] = {1, 1, 2, 2, 0, 0};
+    qn_plan *plan;
+    qn_graph *graph = qn_graph_create();
+    qn_state *state = new_state();
+    qn_tensor places = qn_tensor_of(rows, QN_DTYPE_I64, QN_SHAPE(3));
+    qn_attr all = QN_ATTR_I("keepdims", 0);
+    qn_value x = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(QN_DIM_BATCH, 2)), dx;
+    qn_value y = qn_graph_op2(graph, "Gather", x, qn_graph_const(graph, &places));
+    y = qn_graph_node(graph, "ReduceSum", &y, 1, &all, 1);
+    assert_ok(qn_graph_grad(graph, y, &x, 1, &dx, &err), &err);
+    qn_graph_output(graph, "dx", dx);
+    assert_ok(qn_plan_create(graph, state, &(qn_plan_options){.batch = BATCH}, &plan, &err), &err);
+    qn_plan_run(plan, 0);
+    assert_memory_equal(qn_plan_output(plan, "dx")->data, right, sizeof right);
+    qn_plan_destroy(plan);
+    qn_state_destroy(state);
+    qn_graph_destroy(graph);
+}
+
 /* x [B, 3, 1] to five rows by a given scale, which is not 5 / 3; y beside the reference's. */
 static bool resize_agrees(bool constant)
 {
@@ -507,6 +532,7 @@ int main(void)
         cmocka_unit_test(layouts_do_not_overlap),
         cmocka_unit_test(plan_refuses_beyond_its_budget_and_prints),
         cmocka_unit_test(gradient_of_a_tied_table_is_one_buffer),
+        cmocka_unit_test(rows_of_the_batch_have_a_gradient),
         cmocka_unit_test(given_scales_of_a_resize_are_bound_where_they_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

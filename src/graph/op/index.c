@@ -262,7 +262,12 @@ static const qn_attr_spec gather_attrs[] = {
     {0},
 };
 static const qn_attr_spec rows_attrs[] = {
-    {.name = "rows", .kind = QN_ATTR_INT, .required = true, .low = 0, .high = 1e15},
+    {.name = "rows",
+     .kind = QN_ATTR_INT,
+     .required = true,
+     .low = -QN_DIM_SYMBOLS,
+     .high = 1e15,
+     .symbolic = true},
     {.name = "axis", .kind = QN_ATTR_INT, .high = QN_RANK_MAX - 1},
     {0},
 };

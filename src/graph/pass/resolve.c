@@ -67,9 +67,13 @@ static void copy_with_sizes(resolving *at, const qn_node *node)
         count++;
     QN_ASSERT(count <= QN_OP_ATTRS_MAX);
     memcpy(attrs, node->attrs, (size_t)count * sizeof *attrs);
-    for (int i = 0; i < count; i++)
-        for (int d = 0; node->op->attrs[i].symbolic && d < attrs[i].count; d++)
+    for (int i = 0; i < count; i++) {
+        bool symbolic = node->op->attrs[i].symbolic;
+        for (int d = 0; symbolic && d < attrs[i].count; d++)
             attrs[i].ints[d] = resolve_dim(at, attrs[i].ints[d]);
+        if (symbolic && attrs[i].kind == QN_ATTR_INT)
+            attrs[i].i = resolve_dim(at, attrs[i].i);
+    }
     qn_node sized = *node;
     sized.attrs = attrs;
     qn_rewrite_copy_as(&at->rewrite, &sized);
