@@ -14,8 +14,9 @@
 
 static const int64_t CONSTANTS_DEFAULT = (int64_t)1 << 30;
 
-/* Nodes that bodies may put in the places of nodes: functions that call one another twice each grow without end. */
-static const int64_t INLINED_MAX = (int64_t)1 << 20;
+/* Nodes that bodies may put in the places of nodes, ten times those of the largest networks that people export: functions
+ * that call one another twice each grow without end. */
+static const int64_t INLINED_MAX = (int64_t)1 << 18;
 
 /* --- names --- */
 

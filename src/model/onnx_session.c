@@ -162,7 +162,7 @@ static qn_status try_sizes(qn_onnx_session *session, qn_error *err)
             return QN_OK;
         }
         first = i == 0 ? each : first;
-        if (each.code == QN_ERR_UNSUPPORTED) /* whatever the sizes */
+        if (each.code != QN_ERR_ARG && each.code != QN_ERR_DATA) /* whatever the sizes */
             break;
     }
     *err = first;

@@ -34,6 +34,30 @@ static void computed_constants_are_bounded(void **state)
     qn_arena_deinit(&arena);
 }
 
+/* A function that calls itself twice, and fifteen that each call the next four times: files of 154 and 1,700 bytes. */
+static void functions_without_end_are_refused(void **state)
+{
+    static const char *const files[] = {"function_of_itself", "functions_without_end"};
+    static const char *const texts[] = {"nest deeper than", "too many nodes"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        char path[256];
+        qn_arena arena;
+        qn_onnx_model model;
+        qn_error err = {0};
+        qn_graph *graph;
+        qn_state *weights;
+        (void)snprintf(path, sizeof path, "%s/tests/fuzz/corpus/onnx/%s", QN_TEST_SOURCE_ROOT,
+                       files[i]);
+        qn_arena_init(&arena, 0);
+        assert_int_equal(qn_onnx_open(path, &arena, &model, &err), QN_OK);
+        assert_int_not_equal(qn_onnx_import(&model, NULL, &graph, &weights, &err), QN_OK);
+        assert_non_null(strstr(err.text, texts[i]));
+        qn_onnx_close(&model);
+        qn_arena_deinit(&arena);
+    }
+}
+
 /* x [B, 8] -> y [B, 8], or [4 B, 2] where rows are `split`; may requests of several callers run as one? */
 static bool runs_apart(bool split)
 {
@@ -74,6 +98,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(computed_constants_are_bounded),
+        cmocka_unit_test(functions_without_end_are_refused),
         cmocka_unit_test(requests_join_only_where_a_row_gives_a_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
