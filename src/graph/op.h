@@ -122,7 +122,15 @@ typedef struct qn_op {
     /* Bit i: input i is a factor of the row's products, so plans of bf16 may store it in bf16 (pass/bf16.c). Such a
      * node is f32 in all else: infer, ref and bindings without a way of their own see that input as f32. */
     unsigned factors;
+    /* Bit i: output i is work space of the reference that kernels do without. Where nobody reads it, it has no memory in a
+     * plan; a step that runs its reference finds it in scratch. */
+    unsigned spare;
 } qn_op;
+
+static inline bool qn_op_is_spare(const qn_op *op, int output)
+{
+    return op->spare >> output & 1;
+}
 
 const qn_op *qn_op_find(const char *name); /* NULL = unknown */
 const qn_op *qn_op_at(int index);          /* NULL past the end: tests walk all rows */

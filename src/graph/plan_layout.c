@@ -144,10 +144,14 @@ static void make_buffers(layout_work *work)
         const qn_node *node = &graph->nodes[layout->order[p]];
         for (int k = 0; k < node->inputs_count; k++)
             read_at(layout, node->inputs[k], p);
-        for (int k = 0; k < node->op->outputs_count; k++)
-            layout->buffer_of[node->first + k] =
-                is_view(node) ? layout->buffer_of[node->inputs[0]]
-                              : add_buffer(layout, QN_BUFFER_ARENA, node->first + k, p);
+        for (int k = 0; k < node->op->outputs_count; k++) {
+            qn_value value = node->first + k;
+            layout->buffer_of[value] = is_view(node)
+                                           ? layout->buffer_of[node->inputs[0]]
+                                           : add_buffer(layout, QN_BUFFER_ARENA, value, p);
+            if (qn_op_is_spare(node->op, k) && layout->uses[value] == 0)
+                layout->buffers[layout->buffer_of[value]].bytes = 0;
+        }
     }
     for (int i = 0; i < graph->outputs_count; i++)
         read_at(layout, graph->outputs[i].value, layout->order_count);

@@ -216,8 +216,9 @@ static void push_node(step_work *work, const qn_node *node)
         step->fixed[i] = work->layout->buffers[buffer].fixed;
     }
     for (int i = 0; i < node->op->outputs_count; i++) {
-        step->outputs[i].data = work->input_data[work->layout->buffer_of[node->first + i]];
         step->wanted[i] = work->layout->uses[node->first + i] > 0;
+        if (step->wanted[i] || !qn_op_is_spare(node->op, i))
+            step->outputs[i].data = work->input_data[work->layout->buffer_of[node->first + i]];
     }
 }
 
@@ -466,9 +467,8 @@ static size_t find_scratch(qn_plan *plan)
         qn_bind bind = make_bind(plan, &plan->steps[i]);
         const qn_binding *binding = find_binding(plan, &plan->steps[i]);
         bool widened = is_widened(plan, &bind, &plan->steps[i]);
-        size_t bytes = binding && binding->scratch_bytes ? binding->scratch_bytes(&bind) : 0;
-        if (widened)
-            bytes = qn_bind_widened_scratch_bytes(&bind, binding);
+        size_t bytes = widened ? qn_bind_widened_scratch_bytes(&bind, binding)
+                               : qn_bind_scratch_bytes(&bind, binding);
         plan->steps[i].scratch_bytes = bytes;
         most = bytes > most ? bytes : most;
     }

@@ -281,7 +281,7 @@ static void check_recurrence(qn_rnn shape)
         void *scratch = scratch_of(qn_rnn_scratch_bytes(&io, 1));
         qn_rnn_f32(pool, &io, &(qn_rnn_result){o[0].at, o[1].at, o[2].at, o[3].at}, scratch);
         free(scratch);
-        scratch = scratch_of(qn_rnn_grad_scratch_bytes(&io, false, 1));
+        scratch = scratch_of(qn_rnn_grad_scratch_bytes(&io, 1));
         qn_rnn_grad grad = {.y = o[0].at,
                             .kept = o[3].at,
                             .dy = o[0].at,

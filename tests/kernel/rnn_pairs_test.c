@@ -102,7 +102,7 @@ static bench bench_run(const net *n, const qn_pairs_kernels *pairs, int threads)
                &(qn_rnn_result){b.found[Y].at, b.found[H].at, b.found[C].at, b.found[KEPT].at},
                scratch);
     free(scratch);
-    scratch = scratch_of(qn_rnn_grad_scratch_bytes(&b.io, false, threads));
+    scratch = scratch_of(qn_rnn_grad_scratch_bytes(&b.io, threads));
     qn_rnn_grad_f32(pool, &b.io,
                     &(qn_rnn_grad){.y = b.found[Y].at,
                                    .kept = b.found[KEPT].at,

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "kernel/carve.h"
+
 static const qn_binding *const families[] = {
     qn_bindings_conv,      qn_bindings_elementwise, qn_bindings_index,  qn_bindings_layer_norm,
     qn_bindings_attention, qn_bindings_position,    qn_bindings_ctc,    qn_bindings_loss,
@@ -82,6 +84,31 @@ typedef struct {
     qn_tensor outputs[QN_OP_OUTPUTS_MAX];
 } reference_args;
 
+/* The outputs without memory get theirs; the bytes of all. */
+static size_t place_spares(const qn_bind *bind, qn_tensor *outputs, char *memory)
+{
+    qn_carve carve = {.base = memory};
+    for (int i = 0; i < bind->types->outputs_count; i++)
+        if (qn_op_is_spare(bind->types->op, i) && !bind->wanted[i])
+            outputs[i].data = qn_carve_take(&carve, qn_tensor_bytes(&outputs[i]));
+    return carve.used;
+}
+
+size_t qn_bind_reference_scratch_bytes(const qn_bind *bind)
+{
+    qn_tensor outputs[QN_OP_OUTPUTS_MAX];
+    for (int i = 0; i < bind->types->outputs_count; i++)
+        outputs[i] = bind->outputs[i];
+    return place_spares(bind, outputs, NULL);
+}
+
+size_t qn_bind_scratch_bytes(const qn_bind *bind, const qn_binding *binding)
+{
+    if (!binding)
+        return qn_bind_reference_scratch_bytes(bind);
+    return binding->scratch_bytes ? binding->scratch_bytes(bind) : 0;
+}
+
 bool qn_bind_reference(const qn_bind *bind)
 {
     reference_args *args = qn_bind_args(bind, sizeof *args);
@@ -89,6 +116,7 @@ bool qn_bind_reference(const qn_bind *bind)
         return false;
     for (int i = 0; i < bind->types->outputs_count; i++)
         args->outputs[i] = bind->outputs[i];
+    place_spares(bind, args->outputs, bind->scratch);
     args->run = (qn_op_run){.types = bind->types,
                             .inputs = bind->inputs,
                             .outputs = args->outputs,

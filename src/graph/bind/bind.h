@@ -64,7 +64,8 @@ void *qn_bind_keep(const qn_bind *bind, size_t bytes, bool *ret_fresh);
 /* Sets the call; returns true. */
 bool qn_bind_to(const qn_bind *bind, qn_call_fn fn, const char *kernel);
 
-/* One op's binding. `bind` false: this case has no kernel. `scratch_bytes` may be NULL; tensors have no data then. */
+/* One op's binding. `bind` false: this case has no kernel. `scratch_bytes` may be NULL; tensors have no data then. Of a row
+ * with spare outputs it gives what the reference wants for a case without kernel. */
 typedef struct {
     const char *op;
     bool (*bind)(const qn_bind *bind);
@@ -75,6 +76,10 @@ typedef struct {
 const qn_binding *qn_binding_find(const char *op);
 /* The row's reference; false = memory is short. */
 bool qn_bind_reference(const qn_bind *bind);
+/* What the reference wants: outputs that have no memory (qn_op.spare). */
+size_t qn_bind_reference_scratch_bytes(const qn_bind *bind);
+/* What the binding wants, or the reference where there is none. */
+size_t qn_bind_scratch_bytes(const qn_bind *bind, const qn_binding *binding);
 
 /* A narrow step. Whether its own kernel reads the factors as they are stored: */
 bool qn_bind_takes_bf16(const qn_bind *bind);

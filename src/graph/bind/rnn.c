@@ -60,6 +60,12 @@ static bool describe(const qn_bind *bind, int lengths, qn_rnn *io)
     return usual && bind->types->inputs[0].dtype == QN_DTYPE_F32;
 }
 
+/* Of the backward; gradients of peepholes are the reference's. */
+static bool describe_grad(const qn_bind *bind, qn_rnn *io)
+{
+    return describe(bind, 8, io) && !(bind->types->op->name[0] == 'L' && bind->wanted[7]);
+}
+
 bool qn_bind_recurrent_takes_bf16(const qn_bind *bind)
 {
     qn_rnn io;
@@ -67,8 +73,7 @@ bool qn_bind_recurrent_takes_bf16(const qn_bind *bind)
     for (int i = 0; i < 3; i++)
         wide = wide && bind->types->inputs[i].dtype == QN_DTYPE_F32;
     bool grad = strstr(bind->types->op->name, "Grad") != NULL;
-    bool peeps = grad && bind->types->op->name[0] == 'L' && bind->wanted[7];
-    return wide && !peeps && describe(bind, grad ? 8 : 4, &io) && io.pairs;
+    return wide && (grad ? describe_grad(bind, &io) : describe(bind, 4, &io)) && io.pairs;
 }
 
 typedef struct {
@@ -125,17 +130,15 @@ static void run_grad(const void *args, qn_pool *pool, uint32_t step)
 static size_t grad_scratch(const qn_bind *bind)
 {
     qn_rnn io;
-    int slopes = bind->types->op->name[0] == 'L' ? 6 : 5;
-    return describe(bind, 8, &io)
-               ? qn_rnn_grad_scratch_bytes(&io, bind->wanted[slopes], bind->context->threads)
-               : 0;
+    return describe_grad(bind, &io) ? qn_rnn_grad_scratch_bytes(&io, bind->context->threads)
+                                    : qn_bind_reference_scratch_bytes(bind);
 }
 
 static bool bind_grad(const qn_bind *bind)
 {
     qn_rnn io;
     bool lstm = bind->types->op->name[0] == 'L';
-    if (!describe(bind, 8, &io) || (lstm && bind->wanted[7]))
+    if (!describe_grad(bind, &io))
         return false;
     grad_args *args = qn_bind_args(bind, sizeof *args);
     if (!args)
@@ -152,8 +155,7 @@ static bool bind_grad(const qn_bind *bind)
                                .dbias = wanted(bind, 3),
                                .dh0 = bind->outputs[4].data,
                                .dc0 = lstm ? bind->outputs[5].data : NULL,
-                               .slopes = bind->outputs[lstm ? 6 : 5].data,
-                               .slopes_wanted = bind->wanted[lstm ? 6 : 5]};
+                               .slopes = wanted(bind, lstm ? 6 : 5)};
     args->scratch = bind->scratch;
     return qn_bind_to(bind, run_grad, io.pairs ? "recurrent gradient bf16" : "recurrent gradient");
 }

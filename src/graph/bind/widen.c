@@ -113,5 +113,5 @@ size_t qn_bind_widened_scratch_bytes(const qn_bind *bind, const qn_binding *bind
     widened_args args = {0};
     qn_carve carve = {0};
     qn_bind f32 = widen(bind, &args, &carve);
-    return carve.used + (binding && binding->scratch_bytes ? binding->scratch_bytes(&f32) : 0);
+    return carve.used + qn_bind_scratch_bytes(&f32, binding);
 }

@@ -378,19 +378,19 @@ static const qn_op_sample rnn_grad_samples[] = {{GRAD_ONE(1, 1)}};
         .factors = 7, .attrs = (list), .infer = rnn_infer, .vjp = rnn_vjp, .ref = rnn_ref,         \
         .flops = rnn_flops, OP_SAMPLES(table)                                                      \
     }
-#define BACKWARD(op_name, high, outputs, list, table)                                              \
+#define BACKWARD(op_name, high, outputs, slopes, list, table)                                      \
     {                                                                                              \
         .name = (op_name), .inputs_min = 5, .inputs_max = (high), .outputs_count = (outputs),      \
-        .factors = 7, .flags = QN_OP_NO_GRADIENT, .attrs = (list), .infer = grad_infer,            \
-        .ref = grad_ref, .flops = rnn_flops, OP_SAMPLES(table)                                     \
+        .factors = 7, .spare = 1U << (slopes), .flags = QN_OP_NO_GRADIENT, .attrs = (list),        \
+        .infer = grad_infer, .ref = grad_ref, .flops = rnn_flops, OP_SAMPLES(table)                \
     }
 
 const qn_op qn_ops_rnn[] = {
     FORWARD("LSTM", 8, 4, lstm_attrs, lstm_samples),
     FORWARD("GRU", 6, 3, gru_attrs, gru_samples),
     FORWARD("RNN", 6, 3, rnn_attrs, rnn_samples),
-    BACKWARD("LSTMGrad", 12, 8, lstm_attrs, lstm_grad_samples),
-    BACKWARD("GRUGrad", 10, 6, gru_attrs, gru_grad_samples),
-    BACKWARD("RNNGrad", 10, 6, rnn_attrs, rnn_grad_samples),
+    BACKWARD("LSTMGrad", 12, 8, 6, lstm_attrs, lstm_grad_samples),
+    BACKWARD("GRUGrad", 10, 6, 5, gru_attrs, gru_grad_samples),
+    BACKWARD("RNNGrad", 10, 6, 5, rnn_attrs, rnn_grad_samples),
     {0},
 };

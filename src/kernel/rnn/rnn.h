@@ -42,14 +42,12 @@ size_t qn_rnn_scratch_bytes(const qn_rnn *io, int threads);
 void qn_rnn_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_result *result, void *scratch);
 
 /* From dy, dh and dc (each NULL = 0) and what the forward gave. slopes, like kept with S = 1 or 4, are the gradients of
- * the gates' sums, or work space of their size where they are not wanted; dx, dweight, drecurrent and dbias may be
- * NULL. */
+ * the gates' sums. dx, dweight, drecurrent, dbias and slopes may be NULL. */
 typedef struct {
     const float *y, *kept, *dy, *dh, *dc;
     float *dx, *dweight, *drecurrent, *dbias, *dh0, *dc0, *slopes;
-    bool slopes_wanted;
 } qn_rnn_grad;
-size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, bool slopes_wanted, int threads);
+size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, int threads);
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch);
 
 #endif

@@ -67,7 +67,7 @@ static void crew_carve(crew *w, const job *j, qn_carve *carve)
     }
 }
 
-static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
+static void job_carve(job *j, qn_carve *carve, int threads)
 {
     const qn_rnn *io = j->common.io;
     int64_t n = io->hidden, slopes = j->common.slopes * n, last = io->batch % QN_RNN_ROWS;
@@ -92,26 +92,17 @@ static void job_carve(job *j, qn_carve *carve, bool slopes_wanted, int threads)
     size_t words = j->near ? 0 : (size_t)j->words * sizeof(float);
     size_t sums = (size_t)(j->near ? j->pieces : 1);
     j->behind = qn_carve_take(carve, words * (size_t)j->behind_cols);
-    j->slopes = qn_carve_take(carve, slopes_wanted ? words * (size_t)slopes : 0);
+    j->slopes = qn_carve_take(carve, words * (size_t)slopes);
     j->sum = qn_carve_take(carve, sums * (size_t)j->sum_floats * sizeof(float));
     j->workers = qn_carve_take(carve, j->worker_bytes * (size_t)threads);
 }
 
-/* Where nobody reads the slopes and no words go to their memory, all of the scratch may lie there. */
-static bool lies_in_slopes(const job *j, bool slopes_wanted, size_t bytes)
-{
-    const qn_rnn *io = j->common.io;
-    int64_t rows = io->dirs * io->steps * io->batch;
-    return !slopes_wanted && j->near &&
-           bytes <= (size_t)(rows * j->common.slopes * io->hidden) * sizeof(float);
-}
-
-size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, bool slopes_wanted, int threads)
+size_t qn_rnn_grad_scratch_bytes(const qn_rnn *io, int threads)
 {
     job j = {.common = qn_rnn_job_make(io)};
     qn_carve carve = {0};
-    job_carve(&j, &carve, slopes_wanted, threads);
-    return lies_in_slopes(&j, slopes_wanted, carve.used) ? 0 : carve.used;
+    job_carve(&j, &carve, threads);
+    return carve.used;
 }
 
 /* Words of a row of slopes that the state sees, but for a GRU's candidate behind them. */
@@ -335,7 +326,7 @@ static void store_step(const crew *w, int64_t t, int64_t s)
     if (j->common.pairs)
         qn_rnn_words_stack(&j->common, w->kept_behind + at * j->behind_cols, w->behind,
                            j->behind_cols, w->count, j->behind_cols);
-    for (int64_t i = 0; j->grad->slopes_wanted && i < w->count; i++)
+    for (int64_t i = 0; j->grad->slopes && i < w->count; i++)
         memcpy(j->grad->slopes + qn_rnn_kept(io, j->d, t, w->b + i) * wide, w->slopes + i * wide,
                (size_t)wide * sizeof(float));
 }
@@ -435,12 +426,7 @@ static void join_row(void *context, int64_t row, int worker)
 void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, void *scratch)
 {
     job j = {.common = qn_rnn_job_make(io), .grad = grad};
-    qn_carve sizes = {0};
-    job_carve(&j, &sizes, grad->slopes_wanted, qn_pool_threads(pool));
-    bool inside = lies_in_slopes(&j, grad->slopes_wanted, sizes.used);
-    job_carve(&j, &(qn_carve){.base = inside ? (char *)grad->slopes : scratch}, grad->slopes_wanted,
-              qn_pool_threads(pool));
-    j.slopes = grad->slopes_wanted ? j.slopes : grad->slopes;
+    job_carve(&j, &(qn_carve){.base = scratch}, qn_pool_threads(pool));
     memset(j.zeros, 0, (size_t)io->hidden * sizeof *j.zeros);
     int64_t panels = qn_tile_panels(j.common.tile, io->hidden) +
                      (grad->dx ? qn_tile_panels(j.common.tile, io->input) : 0);
