@@ -4,8 +4,8 @@
  * torch_step.py, which has the same networks.
  *
  * usage: step_bench CASE[_bf16] THREADS [SECONDS | memory]
- * One line of JSON: median and least microseconds of a step; or by how many bytes the peak of resident memory grows from before any
- * weight exists to after some steps, and how many were stated: weights, the optimiser's, and the plan's.
+ * One line of JSON: median and least microseconds of a step; or by how many bytes the peak of resident memory during some steps is
+ * above what it was before any weight existed, and how many were stated: weights, the optimiser's, and the plan's.
  */
 #include <malloc.h>
 #include <math.h>
@@ -301,6 +301,8 @@ static qn_status measure_steps(const bench_case *chosen, bool bf16, qn_pool *poo
     reset_peak();
     int64_t before = peak_bytes(), weights = 0;
     QN_TRY(prepare(&chosen->size, bf16, pool, s, err));
+    malloc_trim(0); /* the passes that made the plan are no part of a step */
+    reset_peak();
     for (uint32_t step = 0; step < WARM; step++)
         qn_plan_run(s->plan, step);
     int64_t grown = peak_bytes() - before;

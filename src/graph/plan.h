@@ -69,7 +69,8 @@ bool qn_plan_stopped(const qn_plan *plan);
  * Re-runs node by node on the same inputs and step, without assigns. False = all finite. */
 bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size);
 
-int64_t qn_plan_bytes(const qn_plan *plan); /* arena; 0 when it is another plan's */
+/* What the plan holds: its memory, unless that is another plan's, what kernels keep, and its tables. */
+int64_t qn_plan_bytes(const qn_plan *plan);
 int64_t qn_plan_flops(const qn_plan *plan); /* estimate per run */
 int qn_plan_calls(const qn_plan *plan);
 /* For people: nodes, shapes, bytes, kernel chosen, one line a call. */

@@ -24,7 +24,7 @@ typedef struct {
     int64_t batch;
 } network;
 
-/* 2 %, and at most 1 MiB for the graph and its tables, which are not of the step. */
+/* 2 %, and at most 1 MiB for the graph and the passes over it, which are not of the step. */
 static bool fits(int64_t grown, int64_t stated)
 {
     return grown <= stated + stated / 50 + 1048576 && grown >= stated - stated / 50;
@@ -136,6 +136,7 @@ static void plans_of_two_batches_share_memory(void **unused)
     training.optimizer.clip_norm = 0.1; /* reads the zeros between gradients */
     assert_ok(qn_nn_training_add(graph, y, &training, NULL, &err), &err);
     float *ends[2];
+    int64_t bytes[2];
     qn_state *states[2];
     for (int shared = 0; shared < 2; shared++) {
         qn_plan *large = NULL, *small = NULL;
@@ -146,7 +147,7 @@ static void plans_of_two_batches_share_memory(void **unused)
         options.batch = 2;
         options.memory_of = shared ? large : NULL;
         assert_ok(qn_plan_create(graph, states[shared], &options, &small, &err), &err);
-        assert_int_equal(qn_plan_bytes(small) == 0, shared);
+        bytes[shared] = qn_plan_bytes(small);
         for (uint32_t step = 0; step < 6; step++) {
             qn_plan *plan = step % 2 ? small : large;
             float *in = qn_plan_input(plan, "x")->data;
@@ -162,6 +163,7 @@ static void plans_of_two_batches_share_memory(void **unused)
         qn_plan_destroy(small);
         qn_plan_destroy(large);
     }
+    assert_true(bytes[1] < bytes[0]); /* tables alone */
     assert_memory_equal(ends[0], ends[1], 15 * sizeof(float));
     qn_state_destroy(states[0]);
     qn_state_destroy(states[1]);
