@@ -183,6 +183,16 @@ static qn_status predict_table(prediction_run *run, const char *path, qn_error *
     return status;
 }
 
+/* The file that the model was trained on holds the target too; a prediction does not look at it. */
+static int64_t without_target(const qn_signature *signature, qn_named_tensor *inputs, int64_t count)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!signature->target || strcmp(inputs[i].name, signature->target) != 0)
+            inputs[kept++] = inputs[i];
+    return kept;
+}
+
 /* The tensor signature: arrays of an NPZ by name in, the outputs by name out. */
 static qn_status predict_tensors(prediction_run *run, const char *path, qn_error *err)
 {
@@ -197,6 +207,8 @@ static qn_status predict_tensors(prediction_run *run, const char *path, qn_error
     QN_TRY(qn_map_open(path, &map, err));
     qn_status status =
         qn_npz_read((qn_str){map.data, map.size}, path, 0, arena, &inputs, &count, err);
+    if (status == QN_OK)
+        count = without_target(signature, inputs, count);
     if (status == QN_OK)
         status = qn_predictor_tensors(run->predictor, inputs, (int)count, arena, outputs, err);
     qn_map_close(&map);
@@ -213,6 +225,12 @@ static qn_status predict(prediction_run *run, qn_error *err)
 {
     const char *path = run->cli->arguments_count > 1 ? run->cli->arguments[1] : "-";
     bool tensors = qn_str_ends(qn_str_from(path), ".npz") && run->format == FORMAT_NPZ;
+    const qn_signature *signature = qn_predictor_signature(run->predictor);
+    if (!tensors && !signature->has_rows) {
+        (void)qn_error_set(err, QN_ERR_ARG, NULL, "model '%s' takes tensors, not rows of columns",
+                           signature->name);
+        return qn_error_hint(err, QN_ERR_ARG, "give it an .npz, and --out FILE.npz");
+    }
     if (run->format == FORMAT_NPZ && !tensors)
         QN_FAIL(err, QN_ERR_ARG, "output as .npz needs input as .npz, got '%s'", path);
     QN_TRY(tensors ? predict_tensors(run, path, err) : predict_table(run, path, err));

@@ -85,10 +85,34 @@ static qn_status pack_output(packing *in, int64_t output, qn_packed_tensor *ret,
     return ret->data ? QN_OK : no_memory(in->count, err);
 }
 
+/* An array a row: numbers scaled like any others, labels as they are. */
+static qn_status pack_array(const packing *in, qn_packed_tensor *ret, qn_error *err)
+{
+    const qn_transforms *t = in->transforms;
+    bool labels = t->task == QN_TASK_TRANSCRIBE;
+    ret->shape = t->target_array.shape;
+    ret->count = qn_shape_count(&ret->shape);
+    ret->stored = ret->dtype = labels ? QN_DTYPE_I64 : QN_DTYPE_F32;
+    int64_t all;
+    void *data = NULL;
+    if (qn_mul_i64(in->count, ret->count, &all))
+        data = qn_arena_zero(in->arena, all, qn_dtype_size(ret->stored));
+    if (!data)
+        return no_memory(in->count, err);
+    ret->data = data;
+    QN_TRY(qn_transforms_arrays(t, in->frame, in->rows, in->count, data, err));
+    float *numbers = data;
+    for (int64_t i = 0; !labels && i < all; i++)
+        numbers[i] = (float)(((double)numbers[i] - t->target_mean) / t->target_deviation);
+    return QN_OK;
+}
+
 static qn_status pack_target(const packing *in, qn_packed_tensor *ret, qn_error *err)
 {
     const qn_transforms *transforms = in->transforms;
     *ret = (qn_packed_tensor){.name = QN_STR("target"), .scale = 1, .count = 1};
+    if (qn_transforms_target_array(transforms))
+        return pack_array(in, ret, err);
     if (transforms->task != QN_TASK_REGRESSION) {
         int64_t *classes = QN_NEW(in->arena, int64_t, in->count);
         ret->stored = ret->dtype = QN_DTYPE_I64;

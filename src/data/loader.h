@@ -21,8 +21,7 @@ typedef struct {
 } qn_packed_tensor;
 
 /* The tensors of qn_transforms_outputs in their order, then "target": i64 [B] for classes, f32 [B,
- * 1] for numbers
- * ((y - mean) / deviation). */
+ * 1] for numbers ((y - mean) / deviation), an array of either a row where the target is one. */
 typedef struct {
     qn_packed_tensor *tensors;
     int64_t tensors_count;

@@ -25,7 +25,13 @@ typedef enum {
 const char *qn_type_name(qn_column_type type); /* "number" */
 bool qn_type_find(qn_str name, qn_column_type *ret);
 
-typedef enum { QN_TASK_AUTO, QN_TASK_BINARY, QN_TASK_MULTICLASS, QN_TASK_REGRESSION } qn_task;
+typedef enum {
+    QN_TASK_AUTO,
+    QN_TASK_BINARY,
+    QN_TASK_MULTICLASS,
+    QN_TASK_REGRESSION, /* a number a row, or an array of them */
+    QN_TASK_TRANSCRIBE, /* a sequence of labels a row: an array of whole numbers, filled up with -1 */
+} qn_task;
 const char *qn_task_name(qn_task task);
 bool qn_task_find(qn_str name, qn_task *ret);
 

@@ -13,7 +13,8 @@ static const char *const type_names[QN_TYPES] = {
     [QN_TYPE_BINARY] = "binary", [QN_TYPE_DATE] = "date",     [QN_TYPE_IMAGE] = "image",
     [QN_TYPE_TEXT] = "text",     [QN_TYPE_TENSOR] = "tensor", [QN_TYPE_DROP] = "drop",
 };
-static const char *const task_names[] = {"auto", "binary", "multiclass", "regression"};
+static const char *const task_names[] = {"auto", "binary", "multiclass", "regression",
+                                         "transcribe"};
 
 const char *qn_type_name(qn_column_type type)
 {
@@ -37,7 +38,7 @@ const char *qn_task_name(qn_task task)
 
 bool qn_task_find(qn_str name, qn_task *ret)
 {
-    for (int i = 0; i <= QN_TASK_REGRESSION; i++)
+    for (int i = 0; i <= QN_TASK_TRANSCRIBE; i++)
         if (qn_str_is(name, task_names[i])) {
             *ret = (qn_task)i;
             return true;

@@ -190,14 +190,58 @@ static qn_status measure_amounts(const qn_column *column, const int64_t *rows, i
     return status;
 }
 
+/* Arrays of an NPZ: numbers, or sequences of labels when that is asked for. */
+static qn_status infer_array(qn_schema *schema, const qn_column *column, qn_task asked,
+                             qn_arena *arena, qn_error *err)
+{
+    char text[128];
+    qn_shape shape = {.rank = column->array.shape.rank - 1};
+    memcpy(shape.dims, column->array.shape.dims + 1, (size_t)shape.rank * sizeof *shape.dims);
+    (void)qn_shape_text(&shape, text);
+    if (asked == QN_TASK_BINARY || asked == QN_TASK_MULTICLASS)
+        QN_FAIL(err, QN_ERR_DATA,
+                "the target '%.*s' holds an array %s a row; task %s learns one label a row",
+                QN_STR_ARG(column->name), text, qn_task_name(asked));
+    if (asked == QN_TASK_TRANSCRIBE && shape.rank != 1)
+        QN_FAIL(err, QN_ERR_DATA,
+                "the target '%.*s' holds an array %s a row; task transcribe (loss ctc) learns "
+                "sequences [S] of labels, filled up with -1",
+                QN_STR_ARG(column->name), text);
+    if (schema->rows == 0 || qn_shape_count(&shape) == 0)
+        QN_FAIL(err, QN_ERR_DATA, "there are no rows to learn '%.*s' from",
+                QN_STR_ARG(column->name));
+    schema->task = asked == QN_TASK_TRANSCRIBE ? asked : QN_TASK_REGRESSION;
+    bool labels = schema->task == QN_TASK_TRANSCRIBE;
+    bool whole = column->array.dtype == QN_DTYPE_I64 || column->array.dtype == QN_DTYPE_I32;
+    schema->task_reason = qn_arena_printf(arena, "%san array %s of %s in each row%s",
+                                          asked == QN_TASK_AUTO ? "" : "the recipe says so; ", text,
+                                          labels ? "labels" : "numbers",
+                                          whole && shape.rank == 1 && asked == QN_TASK_AUTO
+                                              ? "; --set train.loss=ctc makes them labels"
+                                              : "");
+    if (!schema->task_reason)
+        return no_memory(err);
+    schema->columns[schema->target].reason = schema->task_reason;
+    schema->columns[schema->target].type = QN_TYPE_TENSOR;
+    return QN_OK;
+}
+
 qn_status qn_schema_infer_target(qn_schema *schema, const qn_frame *frame, const int64_t *rows,
                                  int64_t rows_count, qn_task asked, qn_arena *arena, qn_error *err)
 {
     const qn_column *column = &frame->columns[schema->target];
     qn_schema_column *out = &schema->columns[schema->target];
     target_view view = {0};
-    if (column->kind == QN_COLUMN_ARRAY || column->kind == QN_COLUMN_BYTES)
-        QN_FAIL(err, QN_ERR_DATA, "the target '%.*s' is an array, expected one value per row",
+    if (column->kind == QN_COLUMN_ARRAY)
+        return infer_array(schema, column, asked, arena, err);
+    if (column->kind == QN_COLUMN_BYTES)
+        QN_FAIL(err, QN_ERR_DATA, "the target '%.*s' holds files, expected one value per row",
+                QN_STR_ARG(column->name));
+    if (asked == QN_TASK_TRANSCRIBE)
+        QN_FAIL(err, QN_ERR_DATA,
+                "the target '%.*s' holds one value a row; task transcribe (loss ctc) learns "
+                "sequences: an NPZ whose target is an array [rows, S] of whole numbers, filled up "
+                "with -1",
                 QN_STR_ARG(column->name));
     QN_TRY(view_target(column, rows, rows_count, arena, &view, err));
     schema->task = asked != QN_TASK_AUTO ? asked : choose_task(&view);

@@ -257,6 +257,11 @@ void qn_transforms_target_scale(const qn_transforms *transforms, double *ret_mea
     *ret_deviation = transforms->target_deviation;
 }
 
+const qn_target_array *qn_transforms_target_array(const qn_transforms *transforms)
+{
+    return transforms->target_array.shape.rank > 0 ? &transforms->target_array : NULL;
+}
+
 static bool is_known(const qn_transforms *t, qn_str name)
 {
     for (int64_t i = 0; i < t->encoders_count; i++)

@@ -50,6 +50,8 @@ typedef struct qn_transforms qn_transforms;
 typedef struct {
     int64_t onehot_levels_max; /* more levels become an embedding index; 0 = 64. Linear models pass
                                   INT64_MAX: all one-hot */
+    const char *target_loss; /* an array is learned as it is, by this loss: qn_target_array.loss */
+    int64_t target_blank;
     const char *const *labels_ignored; /* labels of the target that count as missing */
     int64_t labels_ignored_count;
 } qn_transform_options;
@@ -79,6 +81,20 @@ const double *qn_transforms_shares(const qn_transforms *transforms);
 /* Regression: networks learn (y - mean) / deviation and answers are turned back with these. */
 void qn_transforms_target_scale(const qn_transforms *transforms, double *ret_mean,
                                 double *ret_deviation);
+
+/* A target that is an array a row, of an NPZ. */
+typedef struct {
+    qn_shape shape;   /* of one row */
+    const char *loss; /* bce, kl or ctc: the numbers are learned as they are; NULL = scaled */
+    int64_t blank;    /* ctc: the class that is no label */
+} qn_target_array;
+const qn_target_array *
+qn_transforms_target_array(const qn_transforms *transforms); /* NULL = one value a row */
+/* Those rows, raw: f32, or i64 for task transcribe; `dst` holds [count, numbers of a row]. Errors: ERR_DATA for an array of
+ * another shape, and naming the row whose numbers are not finite. */
+QN_MUST_USE qn_status qn_transforms_arrays(const qn_transforms *transforms, const qn_frame *frame,
+                                           const int64_t *rows, int64_t count, void *dst,
+                                           qn_error *err);
 
 /* Are the frame's columns usable? Unknown columns are ERR_ARG with the nearest name unless
  * `ignore_unknown`; the target and dropped columns of the training file are known. Missing columns

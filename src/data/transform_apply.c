@@ -553,3 +553,43 @@ qn_status qn_transforms_numbers(const qn_transforms *transforms, const qn_frame 
     }
     return QN_OK;
 }
+
+static qn_status bad_number(const qn_frame *frame, const qn_column *column, int64_t row,
+                            double number, qn_error *err)
+{
+    char where[160];
+    qn_frame_where(frame, column, row, where);
+    return qn_error_set(err, QN_ERR_DATA, where, "the target holds %g", number);
+}
+
+qn_status qn_transforms_arrays(const qn_transforms *transforms, const qn_frame *frame,
+                               const int64_t *rows, int64_t count, void *dst, qn_error *err)
+{
+    const qn_column *column;
+    const qn_shape *want = &transforms->target_array.shape;
+    int64_t width = qn_shape_count(want);
+    qn_dtype dtype = transforms->task == QN_TASK_TRANSCRIBE ? QN_DTYPE_I64 : QN_DTYPE_F32;
+    char expected[128], received[128] = "one value";
+    QN_TRY(find_target(transforms, frame, &column, err));
+    qn_shape shape = {0};
+    if (column->kind == QN_COLUMN_ARRAY) {
+        shape.rank = column->array.shape.rank - 1;
+        memcpy(shape.dims, column->array.shape.dims + 1, (size_t)shape.rank * sizeof *shape.dims);
+        (void)qn_shape_text(&shape, received);
+    }
+    if (!qn_shape_equal(&shape, want))
+        QN_FAIL(err, QN_ERR_DATA, "the target '%.*s' holds %s a row, expected %s",
+                QN_STR_ARG(transforms->target), received, qn_shape_text(want, expected));
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = qn_row_at(rows, i);
+        qn_tensor from = qn_tensor_rows(&column->array, row, row + 1);
+        for (int64_t k = 0; k < width; k++) {
+            double number = qn_tensor_f64_at(&from, k);
+            bool whole = dtype == QN_DTYPE_F32 || number == floor(number);
+            if (!isfinite(number) || !whole)
+                return bad_number(frame, column, row, number, err);
+        }
+        qn_tensor_convert((char *)dst + (size_t)(i * width) * qn_dtype_size(dtype), dtype, &from);
+    }
+    return QN_OK;
+}

@@ -378,6 +378,42 @@ static qn_status keep_ignored(fitting *in, qn_transforms *out, qn_error *err)
     return QN_OK;
 }
 
+/* The mean over all numbers of all rows, or that of their squares about `centre`. */
+static double array_mean(const fitting *in, const qn_tensor *array, bool squares, double centre)
+{
+    int64_t width = qn_shape_count(&array->shape) / array->shape.dims[0];
+    double sum = 0;
+    for (int64_t i = 0; i < in->rows_count * width; i++) {
+        int64_t row = qn_row_at(in->rows, i / width);
+        double off = qn_tensor_f64_at(array, row * width + i % width) - centre;
+        sum += squares ? off * off : off;
+    }
+    return sum / (double)(in->rows_count * width);
+}
+
+static qn_status fit_array(const fitting *in, const qn_tensor *array, qn_transforms *out,
+                           qn_error *err)
+{
+    qn_target_array *target = &out->target_array;
+    target->shape.rank = array->shape.rank - 1;
+    memcpy(target->shape.dims, array->shape.dims + 1,
+           (size_t)target->shape.rank * sizeof *target->shape.dims);
+    target->blank = in->options.target_blank;
+    if (in->options.target_loss) {
+        target->loss =
+            qn_arena_strndup(in->arena, in->options.target_loss, strlen(in->options.target_loss));
+        return target->loss ? QN_OK : no_memory(err);
+    }
+    /* One unit for all, so that the loss weighs them as they are. */
+    double mean = array_mean(in, array, false, 0);
+    double deviation = sqrt(array_mean(in, array, true, mean));
+    if (!isfinite(mean) || !isfinite(deviation))
+        return QN_OK; /* where the numbers are read, the row is named */
+    out->target_mean = mean;
+    out->target_deviation = deviation > 0 ? deviation : 1;
+    return QN_OK;
+}
+
 static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
 {
     const qn_schema *schema = in->schema;
@@ -395,13 +431,16 @@ static qn_status fit_target(fitting *in, qn_transforms *out, qn_error *err)
         if (!keep_text(in->arena, &out->labels[i]))
             return no_memory(err);
     }
+    const qn_column *column = &in->frame->columns[schema->target];
+    if (column->kind == QN_COLUMN_ARRAY)
+        return fit_array(in, &column->array, out, err);
     QN_TRY(keep_ignored(in, out, err));
     if (schema->task != QN_TASK_REGRESSION)
         return fit_shares(in, out, err);
     qn_column_stats s;
     qn_arena_reset(&in->scratch);
-    QN_TRY(qn_measure_numbers(&in->frame->columns[schema->target], false, QN_DATE_ISO, in->rows,
-                              in->rows_count, &in->scratch, &in->scratch, &s, NULL, err));
+    QN_TRY(qn_measure_numbers(column, false, QN_DATE_ISO, in->rows, in->rows_count, &in->scratch,
+                              &in->scratch, &s, NULL, err));
     out->target_mean = s.mean;
     out->target_deviation = s.deviation > 0 ? s.deviation : 1;
     return QN_OK;

@@ -121,6 +121,19 @@ static void write_shares(qn_json_writer *w, const qn_transforms *transforms)
     qn_json_array_end(w);
 }
 
+static void write_array(qn_json_writer *w, const qn_target_array *array)
+{
+    if (array->shape.rank == 0)
+        return;
+    qn_json_key(w, "target_array");
+    qn_json_object_begin(w);
+    write_shape(w, &array->shape);
+    if (array->loss)
+        qn_json_put_text(w, "loss", array->loss);
+    qn_json_put_i64(w, "blank", array->blank);
+    qn_json_object_end(w);
+}
+
 void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w)
 {
     qn_json_object_begin(w);
@@ -135,6 +148,7 @@ void qn_transforms_write_json(const qn_transforms *transforms, qn_json_writer *w
     write_shares(w, transforms);
     qn_json_put_f64(w, "target_mean", transforms->target_mean);
     qn_json_put_f64(w, "target_deviation", transforms->target_deviation);
+    write_array(w, &transforms->target_array);
     write_texts(w, "ignored", transforms->ignored, transforms->ignored_count);
     write_texts(w, "file_columns", transforms->columns, transforms->columns_count);
     qn_json_key(w, "columns");
@@ -399,6 +413,33 @@ static qn_status read_shares(const qn_json *json, qn_arena *arena, qn_transforms
     return QN_OK;
 }
 
+static qn_status read_array(const qn_json *json, qn_arena *arena, qn_transforms *ret, qn_error *err)
+{
+    const qn_json *array = qn_json_find(json, "target_array");
+    qn_target_array *target = &ret->target_array;
+    if (!array)
+        return ret->task == QN_TASK_TRANSCRIBE ? bad_value("target_array", "there", err) : QN_OK;
+    const qn_json *loss = qn_json_find(array, "loss");
+    bool labels = ret->task == QN_TASK_TRANSCRIBE;
+    if (!labels && ret->task != QN_TASK_REGRESSION)
+        return bad_value("target_array", "only there for tasks regression and transcribe", err);
+    QN_TRY(read_shape(array, QN_DTYPE_I64, &target->shape, err));
+    if (target->shape.rank < 1 || (labels && target->shape.rank > 1))
+        return bad_value("target_array.shape", labels ? "one size" : "1 to 7 sizes", err);
+    QN_TRY(qn_json_get_i64(array, "blank", true, &target->blank, err));
+    if (target->blank < 0)
+        return bad_value("target_array.blank", "a class", err);
+    if (!loss)
+        return labels ? bad_value("target_array.loss", "ctc", err) : QN_OK;
+    bool known = loss->kind == QN_JSON_STRING &&
+                 (labels ? qn_str_is(loss->string, "ctc")
+                         : qn_str_is(loss->string, "bce") || qn_str_is(loss->string, "kl"));
+    if (!known)
+        return bad_value("target_array.loss", "bce, kl or, of task transcribe, ctc", err);
+    target->loss = qn_arena_strndup(arena, loss->string.data, loss->string.size);
+    return target->loss ? QN_OK : no_memory(err);
+}
+
 static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *ret, qn_error *err)
 {
     int64_t version;
@@ -418,6 +459,7 @@ static qn_status read_head(const qn_json *json, qn_arena *arena, qn_transforms *
     QN_TRY(read_shares(json, arena, ret, err));
     QN_TRY(read_f64(json, "target_mean", &ret->target_mean, err));
     QN_TRY(read_f64(json, "target_deviation", &ret->target_deviation, err));
+    QN_TRY(read_array(json, arena, ret, err));
     QN_TRY(read_texts(json, "ignored", LEVELS_MAX, arena, &ignored, &ret->ignored_count, err));
     ret->ignored = ignored;
     QN_TRY(read_texts(json, "file_columns", LEVELS_MAX, arena, &columns, &ret->columns_count, err));

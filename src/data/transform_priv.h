@@ -92,6 +92,7 @@ struct qn_transforms {
     int64_t labels_ignored_count;
     const double *shares; /* of the labels in the training part; NULL = not known */
     double target_mean, target_deviation;
+    qn_target_array target_array; /* shape of rank 0: one value a row */
 };
 
 /* Counts widths, places features and makes outputs, inputs and names from the encoders: the same after fitting and after

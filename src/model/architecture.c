@@ -155,6 +155,20 @@ static qn_status write_cnn(qn_json_writer *w, const qn_architecture *architectur
     return QN_OK;
 }
 
+static void write_reshape(qn_json_writer *w, const int64_t *dims, int rank)
+{
+    qn_json_object_begin(w);
+    qn_json_key(w, "reshape");
+    qn_json_object_begin(w);
+    qn_json_key(w, "shape");
+    qn_json_array_begin(w);
+    for (int i = 0; i < rank; i++)
+        qn_json_i64(w, dims[i]);
+    qn_json_array_end(w);
+    qn_json_object_end(w);
+    qn_json_object_end(w);
+}
+
 /* The steps of the only source: an array [T, features], the rows of an image from above, or the numbers of a row of an
  * array one by one. */
 static qn_status write_steps(qn_json_writer *w, const qn_architecture *architecture, qn_error *err)
@@ -174,16 +188,7 @@ static qn_status write_steps(qn_json_writer *w, const qn_architecture *architect
     if (source->shape.rank == 2)
         return QN_OK;
     int64_t steps = source->shape.dims[0];
-    qn_json_object_begin(w);
-    qn_json_key(w, "reshape");
-    qn_json_object_begin(w);
-    qn_json_key(w, "shape");
-    qn_json_array_begin(w);
-    qn_json_i64(w, steps);
-    qn_json_i64(w, source->count / steps);
-    qn_json_array_end(w);
-    qn_json_object_end(w);
-    qn_json_object_end(w);
+    write_reshape(w, (int64_t[]){steps, source->count / steps}, 2);
     return QN_OK;
 }
 
@@ -193,12 +198,14 @@ static void write_recurrent(qn_json_writer *w, const qn_architecture *architectu
     qn_json_key(w, type_names[architecture->type]);
     qn_json_object_begin(w);
     qn_json_put_i64(w, "units", 128);
+    if (architecture->task == QN_TASK_TRANSCRIBE)
+        qn_json_put_bool(w, "return_sequences", true);
     qn_json_object_end(w);
     qn_json_object_end(w);
 }
 
 /* Two blocks of an encoder, and the mean over its positions (Vaswani et al., 2017, in a small size). */
-static void write_transformer(qn_json_writer *w)
+static void write_transformer(qn_json_writer *w, const qn_architecture *architecture)
 {
     write_dense(w, 64, NULL);
     qn_json_text(w, "positions");
@@ -209,7 +216,8 @@ static void write_transformer(qn_json_writer *w)
     qn_json_put_i64(w, "blocks", 2);
     qn_json_object_end(w);
     qn_json_object_end(w);
-    qn_json_text(w, "global_avg_pool1d");
+    if (architecture->task != QN_TASK_TRANSCRIBE)
+        qn_json_text(w, "global_avg_pool1d");
 }
 
 static qn_status write_sequence(qn_json_writer *w, const qn_architecture *architecture,
@@ -217,11 +225,21 @@ static qn_status write_sequence(qn_json_writer *w, const qn_architecture *archit
 {
     QN_TRY(write_steps(w, architecture, err));
     if (architecture->type == QN_MODEL_TRANSFORMER)
-        write_transformer(w);
+        write_transformer(w, architecture);
     else
         write_recurrent(w, architecture);
     write_dropout(w, architecture->dropout);
     return QN_OK;
+}
+
+/* As many outputs as the task wants, in the shape of the target. */
+static void write_head(qn_json_writer *w, const qn_architecture *architecture)
+{
+    const qn_shape *target = &architecture->target;
+    bool array = target->rank > 0 && architecture->task == QN_TASK_REGRESSION;
+    write_dense(w, array ? qn_shape_count(target) : 0, NULL);
+    if (array && target->rank > 1)
+        write_reshape(w, target->dims, target->rank);
 }
 
 static qn_status write_layers(qn_buf *text, const qn_architecture *architecture, qn_error *err)
@@ -235,7 +253,7 @@ static qn_status write_layers(qn_buf *text, const qn_architecture *architecture,
         QN_TRY(write_cnn(&w, architecture, err));
     if (architecture->type >= QN_MODEL_RNN)
         QN_TRY(write_sequence(&w, architecture, err));
-    write_dense(&w, 0, NULL);
+    write_head(&w, architecture);
     qn_json_array_end(&w);
     if (text->failed)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
@@ -370,6 +388,28 @@ static qn_value both_classes(qn_graph *graph, qn_value scores)
     return qn_graph_node(graph, "Concat", pair, 2, &axis, 1);
 }
 
+/* Scores of an array: of its shape, but for dimensions of 1 at the end; of a transcription [T, classes]. */
+static qn_status check_array(const qn_architecture *architecture, const qn_shape *sample,
+                             qn_error *err)
+{
+    char got[128], want[128];
+    const qn_shape *target = &architecture->target;
+    bool steps = architecture->task == QN_TASK_TRANSCRIBE;
+    if (steps && sample->rank != 2)
+        QN_FAIL(err, QN_ERR_ARG,
+                "the last layer gives %s; ctc takes [T, classes], the scores of each step (a "
+                "recurrent layer with return_sequences: true, then dense)",
+                qn_shape_text(sample, got));
+    for (int i = 0; !steps && (i < sample->rank || i < target->rank); i++) {
+        int64_t have = i < sample->rank ? sample->dims[i] : 1;
+        int64_t expected = i < target->rank ? target->dims[i] : 1;
+        if (have != expected)
+            QN_FAIL(err, QN_ERR_ARG, "the last layer gives %s, but the target is %s",
+                    qn_shape_text(sample, got), qn_shape_text(target, want));
+    }
+    return QN_OK;
+}
+
 static qn_status check_scores(const qn_architecture *architecture, const qn_graph *graph,
                               qn_value scores, qn_error *err)
 {
@@ -383,6 +423,8 @@ static qn_status check_scores(const qn_architecture *architecture, const qn_grap
                 qn_dtype_name(dtype));
     qn_shape sample = {.rank = shape->rank - 1}; /* users count without the batch */
     memcpy(sample.dims, shape->dims + 1, sizeof sample.dims - sizeof sample.dims[0]);
+    if (architecture->target.rank > 0)
+        return check_array(architecture, &sample, err);
     if (shape->rank != 2)
         QN_FAIL(err, QN_ERR_ARG,
                 "the last layer gives %s; one row of scores for each sample is expected (end with "
@@ -410,6 +452,8 @@ static void add_answer(const qn_architecture *architecture, qn_graph *graph, qn_
                               : qn_nn_activation(&at, scores, network->closing);
     } else if (architecture->counts) {
         network->answer = qn_graph_op1(graph, "Exp", scores);
+    } else if (architecture->closing) {
+        network->answer = qn_nn_activation(&at, scores, architecture->closing);
     } else if (architecture->task == QN_TASK_REGRESSION) {
         qn_value scale = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_deviation);
         qn_value mean = qn_graph_scalar(graph, QN_DTYPE_F32, architecture->target_mean);
@@ -462,7 +506,12 @@ static void describe_layer(qn_buf *text, const qn_json *layer, int64_t units)
 /* What `units: auto` stands for. */
 static int64_t units_auto(const qn_architecture *architecture)
 {
-    return architecture->task == QN_TASK_MULTICLASS ? architecture->classes : 1;
+    const qn_shape *target = &architecture->target;
+    if (architecture->task == QN_TASK_REGRESSION && target->rank > 0)
+        return target->dims[target->rank - 1];
+    bool classes =
+        architecture->task == QN_TASK_MULTICLASS || architecture->task == QN_TASK_TRANSCRIBE;
+    return classes ? architecture->classes : 1;
 }
 
 static const char *describe(const qn_architecture *architecture, const qn_json *layers,
@@ -487,11 +536,12 @@ static const char *describe(const qn_architecture *architecture, const qn_json *
     return copy;
 }
 
-static const char *output_name(qn_task task)
+static const char *output_name(const qn_architecture *architecture)
 {
-    if (task == QN_TASK_AUTO)
+    if (architecture->task == QN_TASK_AUTO)
         return "output";
-    return task == QN_TASK_REGRESSION ? "prediction" : "probability";
+    bool number = architecture->task == QN_TASK_REGRESSION && !architecture->closing;
+    return number ? "prediction" : "probability";
 }
 
 static qn_status build_layers(const qn_architecture *architecture, qn_graph *graph, qn_value input,
@@ -533,14 +583,26 @@ static qn_status build_network(const qn_architecture *architecture, qn_graph *gr
     return QN_OK;
 }
 
+/* [B, 28, 28, 1] -> [B, 28, 28], as the target has it. */
+static qn_value as_target(const qn_architecture *architecture, qn_graph *graph, qn_value scores)
+{
+    const qn_shape *target = &architecture->target;
+    qn_nn_scope at = {graph, "target", NULL};
+    bool same = qn_graph_type(graph, scores)->shape.rank == target->rank + 1;
+    return target->rank == 0 || same ? scores
+                                     : qn_nn_reshape(&at, scores, target->dims, target->rank);
+}
+
 qn_status qn_architecture_build(const qn_architecture *architecture, qn_graph *graph,
                                 bool with_answer, qn_arena *arena, qn_network *ret, qn_error *err)
 {
     qn_network network = {.closing = "linear", .answer = QN_NONE};
-    network.output = output_name(architecture->task);
+    network.output = output_name(architecture);
     qn_json layers;
     QN_TRY(qn_architecture_layers(architecture, arena, &layers, err));
     qn_status status = build_network(architecture, graph, arena, &layers, &network, err);
+    if (status == QN_OK && architecture->task == QN_TASK_REGRESSION)
+        network.scores = as_target(architecture, graph, network.scores);
     if (status == QN_OK && architecture->counts) {
         qn_value usual = qn_graph_scalar(graph, QN_DTYPE_F32, log(architecture->target_mean));
         network.scores = qn_graph_op2(graph, "Add", network.scores, usual);

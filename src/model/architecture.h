@@ -50,18 +50,23 @@ typedef struct {
     int hidden_count;              /* 0 = chosen from rows */
     double dropout;                /* MLP, CNN and those of sequences, before the last layer */
     qn_task task;                  /* AUTO: the last layer stands as it is (quern/net.h) */
-    int64_t classes;               /* of BINARY (2) and MULTICLASS */
+    int64_t classes;               /* of BINARY (2), MULTICLASS and TRANSCRIBE */
+    qn_shape target;               /* of one row, where it is an array; rank 0 = one value */
     const qn_feature_tensor *sources;
     int64_t sources_count;
     double target_mean, target_deviation; /* REGRESSION: raw = score * deviation + mean */
     /* REGRESSION: raw = exp(score), and scores begin at the logarithm of target_mean */
     bool counts;
+    /* REGRESSION of arrays: answers are the softmax or the sigmoid of the scores; NULL = as above */
+    const char *closing;
     bool keep_closing; /* the loss works on the last activation itself (pointwise losses) */
     int64_t rows;      /* training rows: sizes are chosen from them */
 } qn_architecture;
 
 typedef struct {
-    qn_value scores;     /* [B, K]: K = 1 for regression and for binary tasks with one score */
+    qn_value
+        scores; /* [B, K]: K = 1 for regression and for binary tasks with one score; [B, target...] of
+                            arrays, [B, T, classes] of TRANSCRIBE */
     qn_value answer;     /* QN_NONE unless asked for; then the graph's output `output` */
     const char *output;  /* "probability" [B, C], "prediction" [B, 1], or "output" (task AUTO) */
     const char *closing; /* activation between scores and answer of a task AUTO: "softmax", ... */

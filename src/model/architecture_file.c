@@ -298,12 +298,14 @@ static qn_value scores_of(const file_network *n, qn_value x)
 {
     const qn_architecture *a = n->architecture;
     qn_graph *graph = n->graph;
-    if (a->task != QN_TASK_REGRESSION)
+    bool scaled = a->task == QN_TASK_REGRESSION && !a->closing;
+    if (!scaled)
         x = without_closing(graph, x);
     if (a->layers->count > 0)
         return x;
-    x = as_rows(graph, x);
-    if (a->task != QN_TASK_REGRESSION || qn_graph_check(graph, NULL) != QN_OK)
+    if (a->target.rank == 0)
+        x = as_rows(graph, x);
+    if (!scaled || qn_graph_check(graph, NULL) != QN_OK)
         return x;
     qn_value mean = qn_graph_scalar(graph, QN_DTYPE_F32, a->target_mean);
     qn_value deviation = qn_graph_scalar(graph, QN_DTYPE_F32, a->target_deviation);

@@ -400,7 +400,7 @@ static qn_status allocate_predictions(const qn_signature *signature, int64_t row
 qn_status qn_predictor_rows(qn_predictor *predictor, const qn_frame *rows, bool ignore_unknown,
                             qn_arena *request, qn_predictions *ret, qn_error *err)
 {
-    if (!predictor->transforms || predictor->signature.task == QN_TASK_AUTO)
+    if (!predictor->signature.has_rows)
         QN_FAIL(err, QN_ERR_ARG, "model '%s' takes tensors, not rows of columns",
                 predictor->signature.name);
     QN_TRY(qn_transforms_check(predictor->transforms, rows, ignore_unknown, err));

@@ -48,7 +48,8 @@ typedef struct {
     int outputs_count;
     const qn_str *labels; /* classes in the order of "probability" */
     int64_t labels_count;
-    bool apart; /* some tensor has no batch in front: requests cannot be joined */
+    bool has_rows; /* answers single cells to rows of columns, beside tensors to tensors */
+    bool apart;    /* some tensor has no batch in front: requests cannot be joined */
 } qn_signature;
 
 typedef struct {

@@ -52,6 +52,8 @@ typedef enum {
     QN_RECIPE_QUANTILE,
     QN_RECIPE_POISSON,
     QN_RECIPE_FOCAL,
+    QN_RECIPE_KL, /* this and the following: of arrays */
+    QN_RECIPE_CTC,
 } qn_recipe_loss;
 
 typedef struct {
@@ -169,6 +171,7 @@ typedef struct qn_recipe {
         double quantile; /* loss quantile */
         double focus;    /* loss focal */
         double margin;   /* losses hinge and squared_hinge */
+        int64_t blank;   /* loss ctc */
         qn_recipe_weights class_weight;
         const char *precision; /* "f32" or "bf16" */
         int64_t seed;

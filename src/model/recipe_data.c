@@ -57,12 +57,13 @@ qn_status qn_recipe_open_data(const qn_recipe *recipe, int64_t memory_max, qn_ar
 
 qn_schema_options qn_recipe_schema_options(const qn_recipe *recipe, const qn_dataset *dataset)
 {
+    bool labels = recipe->train.loss == QN_RECIPE_CTC;
     return (qn_schema_options){
         .target = dataset->target,
         .id = recipe->data.id,
         .time = recipe->data.time,
         .group = recipe->split.by == QN_SPLIT_GROUP ? recipe->split.key : NULL,
-        .task = recipe->task,
+        .task = labels && recipe->task == QN_TASK_AUTO ? QN_TASK_TRANSCRIBE : recipe->task,
         .columns = recipe->columns,
         .columns_count = recipe->columns_count,
     };

@@ -20,13 +20,8 @@ const qn_recipe_section qn_recipe_sections[] = {
     {NULL, NULL},
 };
 
-/* Losses of quern/net.h that need other targets than a column. */
+/* Losses of quern/net.h that compare answers with each other: a model of pairs is not what one would use. */
 static const qn_recipe_refusal losses[] = {
-    {"ctc", "whose targets are sequences of labels, and a column of a table holds one value a row; "
-            "in C it is QN_LOSS_CTC (quern/net.h)"},
-    {"kl",
-     "whose targets are whole distributions, and a column of a table holds one value a row; in "
-     "C it is QN_LOSS_KL (quern/net.h)"},
     {"cosine", "which compares pairs of answers; in C it is QN_LOSS_COSINE (quern/net.h)"},
     {"triplet", "which compares three answers; in C it is QN_LOSS_TRIPLET (quern/net.h)"},
     {NULL, NULL},
@@ -37,9 +32,8 @@ const qn_recipe_key qn_recipe_keys[] = {
      .doc = "version of the recipe's format"},
     {"name", QN_KEY_TEXT, FIELD(name),
      .doc = "name of the model; from the data's file name if absent"},
-    {"task", QN_KEY_CHOICE, FIELD(task), "auto", "auto binary multiclass regression",
-     "forecast tag language-model translate transcribe",
-     .doc = "what is learned; auto looks at the target"},
+    {"task", QN_KEY_CHOICE, FIELD(task), "auto", "auto binary multiclass regression transcribe",
+     "forecast tag language-model translate", .doc = "what is learned; auto looks at the target"},
 
     {"data.path", QN_KEY_TEXTS, FIELD(data.path),
      .doc = "file, folder, pattern (*.csv) or a list of them"},
@@ -131,11 +125,12 @@ const qn_recipe_key qn_recipe_keys[] = {
     {"train.metric", QN_KEY_WORD, FIELD(train.metric), "auto",
      "auto accuracy balanced_accuracy auroc auprc log_loss brier ece f1 f1_macro mcc top5 rmse mae "
      "r2 "
-     "mape smape mse",
-     .doc = "what validation judges by; auto: auroc, accuracy or rmse"},
+     "mape smape mse loss cer",
+     .doc = "what validation judges by; auto: auroc, accuracy, rmse or, of bce, kl and ctc over "
+            "arrays, loss"},
     {"train.loss", QN_KEY_CHOICE, FIELD(train.loss), "auto",
-     "auto mse mae huber bce ce nll hinge squared_hinge quantile poisson focal", .refusals = losses,
-     .doc = "auto follows the task"},
+     "auto mse mae huber bce ce nll hinge squared_hinge quantile poisson focal kl ctc",
+     .refusals = losses, .doc = "auto follows the task"},
     {"train.label_smoothing", QN_KEY_FLOAT, FIELD(train.label_smoothing), "0", .high = 0.99,
      .doc = "losses ce and bce: probability spread over the other classes"},
     {"train.quantile", QN_KEY_FLOAT, FIELD(train.quantile), "0.5", .low = 0.001, .high = 0.999,
@@ -144,6 +139,8 @@ const qn_recipe_key qn_recipe_keys[] = {
      .doc = "loss focal: how little what is right already counts; 0: as in ce"},
     {"train.margin", QN_KEY_FLOAT, FIELD(train.margin), "1", .high = 1e6,
      .doc = "losses hinge and squared_hinge: score from which an answer is right enough"},
+    {"train.blank", QN_KEY_INT, FIELD(train.blank), "0", .high = 1e6,
+     .doc = "loss ctc: the class that is no label"},
     {"train.class_weight", QN_KEY_WEIGHTS, FIELD(train.class_weight), "none", "none balanced",
      .high = 1e6, .doc = "balanced: rare classes weigh more; or {label: weight, ...}, others 1"},
     {"train.precision", QN_KEY_WORD, FIELD(train.precision), "f32", "f32 bf16",

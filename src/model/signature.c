@@ -68,6 +68,24 @@ static qn_status find_output(const qn_graph *graph, qn_arena *arena, qn_signatur
             "batch dimension");
 }
 
+/* Numbers in the shape of the target; of a transcription the classes of each step. */
+static qn_status check_answer(const qn_signature *signature, const qn_target_array *array,
+                              qn_error *err)
+{
+    const qn_tensor_spec *answer = &signature->outputs[0];
+    char text[128];
+    bool fits = answer->dtype == QN_DTYPE_F32 && answer->shape.rank == 3 &&
+                answer->shape.dims[1] > 0 && answer->shape.dims[2] > 0;
+    if (signature->task != QN_TASK_TRANSCRIBE)
+        fits = answer->dtype == QN_DTYPE_F32 && answer->shape.rank == array->shape.rank + 1 &&
+               memcmp(answer->shape.dims + 1, array->shape.dims,
+                      (size_t)array->shape.rank * sizeof(int64_t)) == 0;
+    if (!fits)
+        QN_FAIL(err, QN_ERR_DATA, "the graph's output is not f32 of the target's shape %s",
+                qn_shape_text(&array->shape, text));
+    return QN_OK;
+}
+
 /* A table's model: every graph input is filled by a transform of the same name, type and shape, and
  * the answer has a place for every label. */
 static qn_status check_against(const qn_signature *signature, const qn_transforms *transforms,
@@ -90,6 +108,9 @@ static qn_status check_against(const qn_signature *signature, const qn_transform
                     input->name);
     }
     const qn_shape *answer = &signature->outputs[0].shape;
+    const qn_target_array *array = qn_transforms_target_array(transforms);
+    if (array)
+        return check_answer(signature, array, err);
     int64_t expected = signature->labels_count > 0 ? signature->labels_count : 1;
     bool known = signature->task != QN_TASK_AUTO;
     if (known && (answer->rank != 2 || answer->dims[1] != expected ||
@@ -116,6 +137,7 @@ qn_status qn_signature_make(const qn_graph *graph, const qn_transforms *transfor
                 QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
         }
         QN_TRY(check_against(&signature, transforms, err));
+        signature.has_rows = task != QN_TASK_AUTO && !qn_transforms_target_array(transforms);
     }
     *ret = signature;
     return QN_OK;

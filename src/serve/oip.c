@@ -116,7 +116,7 @@ qn_status qn_oip_read_raw(qn_oip_tensor *tensor, qn_str bytes, qn_arena *arena, 
 
 bool qn_signature_has_rows(const qn_signature *signature)
 {
-    return signature->columns_count > 0 && signature->task != QN_TASK_AUTO;
+    return signature->has_rows;
 }
 
 qn_status qn_signature_choose(qn_str asked, const qn_signature *signature, bool *ret_tensors,

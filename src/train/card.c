@@ -25,8 +25,10 @@ static void yaml_text(qn_buf *dst, const char *text)
     qn_buf_byte(dst, '"');
 }
 
-static const char *hub_task(qn_task task, bool images)
+static const char *hub_task(qn_task task, bool images, bool array)
 {
+    if (array)
+        return "other";
     if (images)
         return "image-classification";
     return task == QN_TASK_REGRESSION ? "tabular-regression" : "tabular-classification";
@@ -45,7 +47,7 @@ static bool takes_images(const qn_result *result)
 static void write_front(const qn_result *result, qn_buf *dst)
 {
     const qn_fit *fit = result->fit;
-    const char *task = hub_task(fit->task, takes_images(result));
+    const char *task = hub_task(fit->task, takes_images(result), fit->array != NULL);
     qn_buf_printf(dst, "---\nlibrary_name: quern\npipeline_tag: %s\ntags: [quern, %s]\n", task,
                   result->winner->name);
     qn_buf_text(dst, "model-index:\n- name: ");
@@ -166,7 +168,8 @@ void qn_card_write(const qn_result *result, qn_buf *dst)
     write_inputs(result, dst);
     write_training(result, dst);
     write_limits(result, dst);
-    qn_buf_text(dst,
-                "## How to use it\n\n    quern predict FOLDER rows.csv\n    quern serve FOLDER "
-                "--port 8080\n");
+    qn_buf_printf(dst,
+                  "## How to use it\n\n    quern predict FOLDER %s\n    quern serve FOLDER "
+                  "--port 8080\n",
+                  fit->array ? "arrays.npz --out answers.npz" : "rows.csv");
 }

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "data/loader.h"
+#include "train/arrays.h"
 
 enum { CHUNK_ROWS = 4096, BOOTSTRAP_ROUNDS = 200 };
 
@@ -156,6 +158,86 @@ static qn_status label_shares(const evaluation *e, const qn_outcome *outcome, co
     return QN_OK;
 }
 
+/* --- targets that are arrays: in tensor terms --- */
+
+/* Features of frame rows [first, first + count), and the model's answers to them. */
+static qn_status answer_chunk(const evaluation *e, int64_t first, int64_t count, float *dst,
+                              qn_arena *request, qn_error *err)
+{
+    qn_frame part;
+    qn_packed packed;
+    qn_named_tensor answer;
+    QN_TRY(qn_frame_rows(e->frame, first, count, request, &part, err));
+    QN_TRY(qn_transforms_check(e->transforms, &part, e->options->ignore_unknown, err));
+    QN_TRY(qn_pack(e->transforms, &part, NULL, count, false, NULL, request, &packed, err));
+    qn_named_tensor *inputs = QN_NEW(request, qn_named_tensor, packed.tensors_count);
+    if (!inputs)
+        return fail_memory(e, err);
+    for (int64_t i = 0; i < packed.tensors_count; i++) {
+        const qn_packed_tensor *from = &packed.tensors[i];
+        union {
+            const void *from;
+            void *to; /* a view of what is only read */
+        } data = {.from = from->data};
+        qn_shape shape = {.rank = from->shape.rank + 1, .dims = {count}};
+        memcpy(shape.dims + 1, from->shape.dims, (size_t)from->shape.rank * sizeof(int64_t));
+        inputs[i].name = qn_arena_strndup(request, from->name.data, from->name.size);
+        inputs[i].tensor = qn_tensor_of(data.to, from->stored, shape);
+        if (!inputs[i].name)
+            return fail_memory(e, err);
+    }
+    QN_TRY(qn_predictor_tensors(e->predictor, inputs, (int)packed.tensors_count, request, &answer,
+                                err));
+    memcpy(dst, answer.tensor.data, qn_tensor_bytes(&answer.tensor));
+    return QN_OK;
+}
+
+static qn_status answer_all(const evaluation *e, float *dst, int64_t each, qn_error *err)
+{
+    qn_arena request;
+    qn_status status = QN_OK;
+    qn_arena_init(&request, 0);
+    for (int64_t first = 0; status == QN_OK && first < e->frame->rows; first += CHUNK_ROWS) {
+        qn_arena_reset(&request);
+        status = answer_chunk(e, first, qn_min_i64(CHUNK_ROWS, e->frame->rows - first),
+                              dst + first * each, &request, err);
+    }
+    qn_arena_deinit(&request);
+    return status;
+}
+
+/* The trivial answer is the best constant of these rows: the folder does not keep that of the training part. */
+static qn_status evaluate_arrays(const evaluation *e, const qn_target_array *target, qn_eval *ret,
+                                 qn_error *err)
+{
+    const qn_shape *answer = &e->signature->outputs[0].shape;
+    qn_array_rows rows = {.target = target,
+                          .task = e->signature->task,
+                          .rows = e->frame->rows,
+                          .answer = {.rank = answer->rank - 1}};
+    memcpy(rows.answer.dims, answer->dims + 1, (size_t)rows.answer.rank * sizeof(int64_t));
+    int64_t each = qn_shape_count(&rows.answer);
+    int64_t *truth = qn_arena_zero(e->arena, rows.rows * qn_shape_count(&target->shape), 8);
+    float *answers = qn_arena_zero(e->arena, rows.rows * each, sizeof *answers);
+    if (!truth || !answers)
+        return fail_memory(e, err);
+    QN_TRY(qn_transforms_arrays(e->transforms, e->frame, NULL, rows.rows, truth, err));
+    rows.truth = truth;
+    rows.answers = answers;
+    if (rows.task == QN_TASK_TRANSCRIBE)
+        QN_TRY(qn_arrays_check_labels(&rows, qn_str_from(e->signature->target), NULL, err));
+    QN_TRY(answer_all(e, answers, each, err));
+    const float *constant = qn_arrays_constant(&rows, e->arena);
+    qn_outcome outcome;
+    if (!constant)
+        return fail_memory(e, err);
+    QN_TRY(qn_arrays_outcome(&rows, constant, e->arena, &outcome, err));
+    QN_TRY(
+        qn_metrics_of(&outcome, BOOTSTRAP_ROUNDS, e->options->seed, e->arena, &ret->metrics, err));
+    ret->rows = rows.rows;
+    return qn_metrics_baseline(&outcome, NULL, 0, e->arena, &ret->baseline, err);
+}
+
 static qn_status add_baseline(const evaluation *e, const qn_outcome *outcome, qn_metric_set *ret,
                               qn_error *err)
 {
@@ -179,6 +261,12 @@ qn_status qn_eval_run(qn_predictor *predictor, const qn_frame *frame,
     qn_eval eval = {.task = e.signature->task};
     e.classes = e.signature->task != QN_TASK_REGRESSION;
     QN_TRY(check_target(&e, err));
+    const qn_target_array *array = qn_transforms_target_array(e.transforms);
+    if (array && frame->rows > 0) {
+        QN_TRY(evaluate_arrays(&e, array, &eval, err));
+        *ret = eval;
+        return QN_OK;
+    }
     if (!allocate(&e))
         return fail_memory(&e, err);
     QN_TRY(e.classes ? read_classes(&e, err) : read_numbers(&e, err));

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "os/clock.h"
 #include "train/fit_priv.h"
 
@@ -91,7 +92,7 @@ qn_status qn_fit_open_data(qn_fit *fit, qn_error *err)
     QN_TRY(qn_schema_infer(&dataset->frame, NULL, dataset->frame.rows, &options, &fit->load,
                            &fit->schema, err));
     fit->task = fit->schema.task;
-    fit->classes = fit->task == QN_TASK_REGRESSION ? 0 : fit->schema.labels_count;
+    fit->classes = fit->schema.labels_count;
     qn_fit_note(fit, QN_FIT_NOTE, "%lld rows, %lld columns; task %s: %s",
                 (long long)dataset->frame.rows, (long long)fit->schema.columns_count,
                 qn_task_name(fit->task), fit->schema.task_reason);
@@ -236,6 +237,8 @@ static qn_status prepare_for(qn_fit *fit, qn_prepared_data *data, int64_t onehot
                              qn_error *err)
 {
     qn_transform_options options = {.onehot_levels_max = onehot_levels_max,
+                                    .target_loss = qn_fit_array_loss(fit),
+                                    .target_blank = fit->recipe.train.blank,
                                     .labels_ignored = fit->recipe.data.ignore.items,
                                     .labels_ignored_count = fit->recipe.data.ignore.count};
     QN_TRY(qn_transforms_fit(&fit->schema, &fit->dataset->frame, fit->split.train,
@@ -256,11 +259,36 @@ static bool has_embeddings(const qn_transforms *transforms)
     return false;
 }
 
+/* Rows of arrays, and how many classes their labels tell of: the blank and all up to the largest. */
+static qn_status read_arrays(qn_fit *fit, qn_error *err)
+{
+    bool labels = fit->task == QN_TASK_TRANSCRIBE;
+    int64_t width = qn_shape_count(&fit->array->shape);
+    size_t size = qn_dtype_size(labels ? QN_DTYPE_I64 : QN_DTYPE_F32);
+    fit->array_classes = fit->recipe.train.blank + 1;
+    for (int part = 0; part < QN_PARTS; part++) {
+        int64_t count;
+        const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
+        fit->arrays[part] = qn_arena_zero(&fit->load, count * width, size);
+        if (!fit->arrays[part])
+            QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+        QN_TRY(qn_transforms_arrays(fit->data[0].transforms, &fit->dataset->frame, rows, count,
+                                    fit->arrays[part], err));
+        const int64_t *label = fit->arrays[part];
+        for (int64_t i = 0; labels && i < count * width; i++)
+            fit->array_classes = qn_max_i64(fit->array_classes, label[i] + 1);
+    }
+    return QN_OK;
+}
+
 /* Truth of every part in raw terms, and what the trivial answer needs. */
 static qn_status read_truth(qn_fit *fit, qn_error *err)
 {
     const qn_transforms *transforms = fit->data[0].transforms;
     const qn_frame *frame = &fit->dataset->frame;
+    fit->array = qn_transforms_target_array(transforms);
+    if (fit->array)
+        return read_arrays(fit, err);
     for (int part = 0; part < QN_PARTS; part++) {
         int64_t count;
         const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
@@ -288,7 +316,7 @@ static qn_status find_trivial_answer(qn_fit *fit, qn_error *err)
     fit->shares = QN_NEW(&fit->load, double, fit->classes + 1);
     if (!fit->shares)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count && !fit->array; i++) {
         if (fit->classes > 0)
             fit->shares[fit->labels[QN_PART_TRAIN][i]] += 1 / (double)count;
         else

@@ -60,6 +60,8 @@ static qn_recipe_loss decide_loss(qn_task task)
 {
     if (task == QN_TASK_REGRESSION)
         return QN_RECIPE_MSE;
+    if (task == QN_TASK_TRANSCRIBE)
+        return QN_RECIPE_CTC;
     return task == QN_TASK_BINARY ? QN_RECIPE_BCE : QN_RECIPE_CE;
 }
 
@@ -107,12 +109,28 @@ static void decide_numbers(const qn_fit *fit, qn_model_type type, qn_recipe *rec
     }
 }
 
+const char *qn_fit_array_loss(const qn_fit *fit)
+{
+    qn_recipe_loss loss = fit->recipe.train.loss;
+    if (fit->task == QN_TASK_TRANSCRIBE)
+        return "ctc";
+    if (fit->dataset->frame.columns[fit->schema.target].kind != QN_COLUMN_ARRAY)
+        return NULL;
+    return loss == QN_RECIPE_BCE ? "bce" : loss == QN_RECIPE_KL ? "kl" : NULL;
+}
+
+static bool metric_fits(const qn_fit *fit, qn_metric metric)
+{
+    return qn_metric_applies(metric, fit->task, fit->classes) ||
+           (metric == QN_METRIC_LOSS && qn_fit_array_loss(fit));
+}
+
 static qn_status fail_metric(const qn_fit *fit, const char *name, qn_error *err)
 {
     char fitting[200] = "";
     size_t used = 0;
     for (int i = 0; i < QN_METRIC_COUNT && used < sizeof fitting - 32; i++)
-        if (qn_metric_applies((qn_metric)i, fit->task, fit->classes))
+        if (metric_fits(fit, (qn_metric)i))
             used += (size_t)snprintf(fitting + used, sizeof fitting - used, "%s%s",
                                      used ? ", " : "", qn_metric_name((qn_metric)i));
     (void)qn_error_set(err, QN_ERR_ARG, "train.metric",
@@ -125,13 +143,13 @@ static qn_status decide_metric(qn_fit *fit, qn_error *err)
 {
     qn_recipe *recipe = &fit->recipe;
     if (!recipe->train.metric || strcmp(recipe->train.metric, "auto") == 0) {
-        fit->metric = qn_metric_default(fit->task);
+        fit->metric = qn_fit_array_loss(fit) ? QN_METRIC_LOSS : qn_metric_default(fit->task);
         recipe->train.metric = qn_metric_name(fit->metric);
         qn_recipe_decided(recipe, "train.metric");
         return QN_OK;
     }
     if (!qn_metric_find(qn_str_from(recipe->train.metric), &fit->metric) ||
-        !qn_metric_applies(fit->metric, fit->task, fit->classes))
+        !metric_fits(fit, fit->metric))
         return fail_metric(fit, recipe->train.metric, err);
     return QN_OK;
 }
@@ -159,19 +177,33 @@ static void decide_task(qn_fit *fit)
 
 /* --- candidates --- */
 
+/* Number i of a part's targets, of which a row has `width`. */
+static double target_at(const qn_fit *fit, int part, int64_t i)
+{
+    return fit->array ? (double)((const float *)fit->arrays[part])[i] : fit->truth[part][i];
+}
+
+static qn_status fail_target(const qn_fit *fit, const char *expects, double number, int64_t row,
+                             qn_error *err)
+{
+    return qn_error_set(err, QN_ERR_DATA, "train.loss", "%s; '%s' %s %g in row %lld", expects,
+                        fit->dataset->target, fit->array ? "holds" : "is", number,
+                        (long long)row + 1);
+}
+
 /* Counts are not below 0, and some are above. */
 static qn_status check_counts(const qn_fit *fit, qn_error *err)
 {
     double sum = 0;
+    int64_t width = fit->array ? qn_shape_count(&fit->array->shape) : 1;
     for (int part = 0; part < QN_PARTS; part++) {
         int64_t count;
         const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
-        for (int64_t i = 0; i < count; i++) {
-            if (fit->truth[part][i] < 0)
-                return qn_error_set(
-                    err, QN_ERR_DATA, "train.loss", "poisson is for counts; '%s' is %g in row %lld",
-                    fit->dataset->target, fit->truth[part][i], (long long)rows[i] + 1);
-            sum += part == QN_PART_TRAIN ? fit->truth[part][i] : 0;
+        for (int64_t i = 0; i < count * width; i++) {
+            double number = target_at(fit, part, i);
+            if (number < 0)
+                return fail_target(fit, "poisson is for counts", number, rows[i / width], err);
+            sum += part == QN_PART_TRAIN ? number : 0;
         }
     }
     if (sum > 0)
@@ -181,12 +213,59 @@ static qn_status check_counts(const qn_fit *fit, qn_error *err)
                         fit->dataset->target);
 }
 
-static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error *err)
+/* bce: numbers from 0 to 1; kl: rows of them (along the last dimension) that add up to 1. */
+static qn_status check_shares(const qn_fit *fit, bool rows_of_one, qn_error *err)
 {
-    qn_recipe_loss loss = recipe->train.loss;
+    const qn_shape *shape = &fit->array->shape;
+    int64_t width = qn_shape_count(shape), last = shape->dims[shape->rank - 1];
+    for (int part = 0; part < QN_PARTS; part++) {
+        int64_t count;
+        double sum = 0;
+        const int64_t *rows = qn_fit_part_rows(fit, (qn_part)part, &count);
+        for (int64_t i = 0; i < count * width; i++) {
+            double number = target_at(fit, part, i);
+            sum = i % last ? sum + number : number;
+            if (!(number >= 0 && number <= 1))
+                return fail_target(fit, "bce and kl take numbers from 0 to 1", number,
+                                   rows[i / width], err);
+            if (rows_of_one && i % last == last - 1 && fabs(sum - 1) > 1e-3)
+                return fail_target(fit, "kl takes distributions, whose numbers add up to 1", number,
+                                   rows[i / width], err);
+        }
+    }
+    return QN_OK;
+}
+
+static qn_status check_array_loss(const qn_fit *fit, qn_recipe_loss loss, qn_error *err)
+{
+    bool labels = fit->task == QN_TASK_TRANSCRIBE;
+    bool numbers = loss == QN_RECIPE_MSE || loss == QN_RECIPE_MAE || loss == QN_RECIPE_HUBER ||
+                   loss == QN_RECIPE_QUANTILE || loss == QN_RECIPE_POISSON ||
+                   loss == QN_RECIPE_BCE || loss == QN_RECIPE_KL;
+    if (labels && loss != QN_RECIPE_CTC)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss", "the loss of task transcribe is ctc");
+    if (!labels && !numbers)
+        return qn_error_set(
+            err, QN_ERR_ARG, "train.loss",
+            "'%s' holds an array a row, whose losses are mse, mae, huber, quantile, poisson, bce "
+            "(numbers from 0 to 1), kl (distributions) and ctc (labels, task transcribe)",
+            fit->dataset->target);
+    if (loss == QN_RECIPE_BCE || loss == QN_RECIPE_KL)
+        return check_shares(fit, loss == QN_RECIPE_KL, err);
+    return QN_OK;
+}
+
+static qn_status check_task_loss(const qn_fit *fit, qn_recipe_loss loss, qn_error *err)
+{
     bool two = loss == QN_RECIPE_BCE || loss == QN_RECIPE_HINGE || loss == QN_RECIPE_SQUARED_HINGE;
-    bool smooth = loss == QN_RECIPE_BCE || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL;
-    bool classes = two || smooth || loss == QN_RECIPE_FOCAL;
+    bool classes = two || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL || loss == QN_RECIPE_FOCAL;
+    if (fit->array)
+        return check_array_loss(fit, loss, err);
+    if (loss == QN_RECIPE_KL)
+        return qn_error_set(err, QN_ERR_ARG, "train.loss",
+                            "kl learns distributions: an NPZ whose target is an array [rows, "
+                            "classes]; '%s' holds one value a row",
+                            fit->dataset->target);
     if (fit->task == QN_TASK_REGRESSION && classes)
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce, ce, nll, focal and the hinges are losses of classes; the task is "
@@ -203,6 +282,14 @@ static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error
         return qn_error_set(err, QN_ERR_ARG, "train.loss",
                             "bce and the hinges are for two classes; here are %lld",
                             (long long)fit->classes);
+    return QN_OK;
+}
+
+static qn_status check_loss(const qn_fit *fit, const qn_recipe *recipe, qn_error *err)
+{
+    qn_recipe_loss loss = recipe->train.loss;
+    bool smooth = loss == QN_RECIPE_BCE || loss == QN_RECIPE_CE || loss == QN_RECIPE_NLL;
+    QN_TRY(check_task_loss(fit, loss, err));
     if (recipe->train.label_smoothing > 0 && !smooth)
         return qn_error_set(err, QN_ERR_ARG, "train.label_smoothing",
                             "only the losses bce, ce and nll have labels to smooth");
@@ -260,12 +347,28 @@ static qn_status add_candidate(qn_fit *fit, qn_model_type type, qn_error *err)
     return QN_OK;
 }
 
+/* Only networks that answer at each step. */
+static qn_status choose_transcriber(qn_fit *fit, qn_error *err)
+{
+    qn_model_type type = fit->recipe.model.type;
+    if (type == QN_MODEL_AUTO)
+        return add_candidate(fit, QN_MODEL_GRU, err);
+    if (type >= QN_MODEL_LAYERS)
+        return add_candidate(fit, type, err);
+    return qn_error_set(err, QN_ERR_ARG, "model.type",
+                        "%s gives one answer a row; ctc wants one for each step: rnn, lstm, gru, "
+                        "transformer or layers",
+                        qn_model_type_name(type));
+}
+
 qn_status qn_fit_choose_candidates(qn_fit *fit, qn_error *err)
 {
     qn_model_type type = fit->recipe.model.type;
     bool classes = fit->task != QN_TASK_REGRESSION;
     decide_task(fit);
     QN_TRY(decide_metric(fit, err));
+    if (fit->task == QN_TASK_TRANSCRIBE)
+        return choose_transcriber(fit, err);
     if (type == QN_MODEL_LINEAR && classes)
         return qn_error_set(err, QN_ERR_ARG, "model.type",
                             "linear predicts numbers; for task %s say logistic",
@@ -305,6 +408,10 @@ static qn_nn_loss_kind loss_kind(qn_recipe_loss loss)
         return QN_NN_LOSS_QUANTILE;
     case QN_RECIPE_POISSON:
         return QN_NN_LOSS_POISSON;
+    case QN_RECIPE_KL:
+        return QN_NN_LOSS_KL;
+    case QN_RECIPE_CTC:
+        return QN_NN_LOSS_CTC;
     default:
         return QN_NN_LOSS_MSE;
     }
@@ -444,7 +551,8 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
                  .quantile = recipe->train.quantile,
                  .focus = recipe->train.focus,
                  .has_margin = true,
-                 .margin = recipe->train.margin},
+                 .margin = recipe->train.margin,
+                 .blank = recipe->train.blank},
         .accumulate = (int)recipe->train.accumulate,
         .lbfgs = recipe->train.optimizer == QN_RECIPE_LBFGS,
         .recompute = recipe->train.recompute,
@@ -470,7 +578,15 @@ qn_status qn_fit_learner_options(const qn_fit *fit, const qn_candidate *candidat
     architecture->task = fit->task;
     architecture->classes = fit->classes;
     architecture->sources = qn_transforms_outputs(transforms, &architecture->sources_count);
-    architecture->keep_closing = fit->task == QN_TASK_REGRESSION;
+    if (fit->array) {
+        qn_nn_loss loss;
+        architecture->target = fit->array->shape;
+        options.loss.labels_max = fit->array->shape.dims[0];
+        (void)qn_arrays_loss(fit->array, &loss, &architecture->closing);
+    }
+    if (fit->task == QN_TASK_TRANSCRIBE)
+        architecture->classes = fit->array_classes;
+    architecture->keep_closing = fit->task == QN_TASK_REGRESSION && !architecture->closing;
     architecture->rows = fit->split.train_count;
     architecture->counts = recipe->train.loss == QN_RECIPE_POISSON;
     qn_transforms_target_scale(transforms, &architecture->target_mean,

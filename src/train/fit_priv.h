@@ -12,6 +12,7 @@
 #include "model/recipe.h"
 #include "nn/schedules.h"
 #include "os/pool.h"
+#include "train/arrays.h"
 #include "train/fit.h"
 #include "train/learner.h"
 #include "train/metrics.h"
@@ -67,7 +68,13 @@ typedef struct {
     bool data_differs;
     int64_t *labels[QN_PARTS]; /* class of each row, in the order of the split */
     double *truth[QN_PARTS];   /* or number */
-    double *shares;            /* class shares of the training part */
+    /* Where the target is an array; NULL = one value a row. Its rows, f32 or i64 for task transcribe, the number of classes
+     * that the labels tell of, and the trivial answer once there is a network. */
+    const qn_target_array *array;
+    void *arrays[QN_PARTS];
+    int64_t array_classes;
+    const float *array_constant;
+    double *shares; /* class shares of the training part */
     double train_mean;
     qn_candidate candidates[QN_CANDIDATES_MAX];
     int candidates_count;
@@ -97,6 +104,8 @@ const int64_t *qn_fit_part_rows(const qn_fit *fit, qn_part part, int64_t *ret_co
 QN_MUST_USE qn_status qn_fit_prepare(qn_fit *fit, qn_error *err);
 
 /* --- fit_decide.c --- */
+/* The loss by which an array is learned as it is, which also judges it: bce, kl or ctc. NULL = another. */
+const char *qn_fit_array_loss(const qn_fit *fit);
 /* Fills the candidates from the recipe's model section. */
 QN_MUST_USE qn_status qn_fit_choose_candidates(qn_fit *fit, qn_error *err);
 /* What the learner of a candidate is made from. */
@@ -134,9 +143,13 @@ QN_MUST_USE qn_status qn_fit_train_candidate(qn_fit *fit, int index,
                                              const struct qn_checkpoint *resume, qn_error *err);
 /* Everything of a candidate but its steps: the network, its plans, the memory they need. */
 QN_MUST_USE qn_status qn_fit_check_candidate(qn_fit *fit, int index, qn_error *err);
-/* The outcome of a part for answers [rows, answer_count]. Memory: `arena`. */
-QN_MUST_USE qn_status qn_fit_outcome(const qn_fit *fit, qn_part part, const float *answers,
-                                     qn_arena *arena, qn_outcome *ret, qn_error *err);
+/* The outcome of a part for answers [rows, answer_count] of `learner`. Memory: `arena`. */
+QN_MUST_USE qn_status qn_fit_outcome(const qn_fit *fit, const qn_learner *learner, qn_part part,
+                                     const float *answers, qn_arena *arena, qn_outcome *ret,
+                                     qn_error *err);
+/* A part's arrays beside answers of `learner`. */
+qn_array_rows qn_fit_arrays(const qn_fit *fit, const qn_learner *learner, qn_part part,
+                            const float *answers);
 
 /* --- checkpoint.c --- */
 typedef struct qn_checkpoint {

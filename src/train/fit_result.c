@@ -40,13 +40,19 @@ static qn_status measure_part(qn_fit *fit, qn_result *result, qn_part part, qn_a
     if (!answers)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory for answers of %lld rows", (long long)count);
     QN_TRY(qn_learner_answer(&fit->best, &packed, answers, err));
-    QN_TRY(qn_fit_outcome(fit, part, answers, &fit->load, &result->outcome[part], err));
+    QN_TRY(qn_fit_outcome(fit, &fit->best, part, answers, &fit->load, &result->outcome[part], err));
     return qn_metrics_of(&result->outcome[part], QN_BOOTSTRAP_ROUNDS,
                          (uint64_t)fit->recipe.train.seed, scratch, &result->metrics[part], err);
 }
 
 static qn_status measure(qn_fit *fit, qn_result *result, qn_arena *scratch, qn_error *err)
 {
+    if (fit->array) {
+        qn_array_rows rows = qn_fit_arrays(fit, &fit->best, QN_PART_TRAIN, NULL);
+        fit->array_constant = qn_arrays_constant(&rows, &fit->load);
+        if (!fit->array_constant)
+            QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the trivial answer");
+    }
     QN_TRY(measure_part(fit, result, QN_PART_VALID, scratch, err));
     QN_TRY(measure_part(fit, result, QN_PART_TEST, scratch, err));
     result->shown = result->outcome[QN_PART_TEST].rows > 0    ? QN_PART_TEST
@@ -59,6 +65,8 @@ static qn_status measure(qn_fit *fit, qn_result *result, qn_arena *scratch, qn_e
                                err));
     int64_t count;
     const int64_t *rows = qn_fit_part_rows(fit, result->shown, &count);
+    if (fit->array)
+        return QN_OK; /* slices are for tables */
     return qn_slices_of(outcome, &fit->dataset->frame, rows, result->winner->data->transforms,
                         fit->metric, &fit->load, &result->slices, err);
 }

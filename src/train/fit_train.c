@@ -60,6 +60,19 @@ static qn_status check_disk(const qn_candidate_run *run, qn_error *err)
         (long long)(needed >> 10), fit->out, (long long)(room >> 10));
 }
 
+/* Sequences of labels fit the steps and classes of the network. */
+static qn_status check_labels(const qn_candidate_run *run, qn_error *err)
+{
+    const qn_fit *fit = run->fit;
+    for (int part = 0; fit->task == QN_TASK_TRANSCRIBE && part < QN_PARTS; part++) {
+        int64_t count;
+        qn_array_rows rows = qn_fit_arrays(fit, &run->learner, (qn_part)part, NULL);
+        const int64_t *from = qn_fit_part_rows(fit, (qn_part)part, &count);
+        QN_TRY(qn_arrays_check_labels(&rows, qn_str_from(fit->dataset->target), from, err));
+    }
+    return QN_OK;
+}
+
 static qn_status start_learner(qn_candidate_run *run, qn_error *err)
 {
     qn_fit *fit = run->fit;
@@ -76,6 +89,7 @@ static qn_status start_learner(qn_candidate_run *run, qn_error *err)
         if (candidate->data->parts[part].rows > 0)
             QN_TRY(qn_learner_adapt(&run->learner, &candidate->data->parts[part], &run->arena,
                                     &run->parts[part], err));
+    QN_TRY(check_labels(run, err));
     qn_part watched = run->parts[QN_PART_VALID].rows > 0 ? QN_PART_VALID : QN_PART_TRAIN;
     QN_TRY(check_disk(run, err));
     run->answers = qn_arena_zero(&run->arena, run->parts[watched].rows * run->learner.answer_count,
@@ -128,10 +142,26 @@ static qn_status start_steps(qn_candidate_run *run, qn_error *err)
 
 /* --- validation --- */
 
-qn_status qn_fit_outcome(const qn_fit *fit, qn_part part, const float *answers, qn_arena *arena,
-                         qn_outcome *ret, qn_error *err)
+qn_array_rows qn_fit_arrays(const qn_fit *fit, const qn_learner *learner, qn_part part,
+                            const float *answers)
+{
+    qn_array_rows rows = {.target = fit->array,
+                          .task = fit->task,
+                          .truth = fit->arrays[part],
+                          .answers = answers,
+                          .answer = learner->answer};
+    (void)qn_fit_part_rows(fit, part, &rows.rows);
+    return rows;
+}
+
+qn_status qn_fit_outcome(const qn_fit *fit, const qn_learner *learner, qn_part part,
+                         const float *answers, qn_arena *arena, qn_outcome *ret, qn_error *err)
 {
     int64_t count;
+    if (fit->array) {
+        qn_array_rows rows = qn_fit_arrays(fit, learner, part, answers);
+        return qn_arrays_outcome(&rows, fit->array_constant, arena, ret, err);
+    }
     (void)qn_fit_part_rows(fit, part, &count);
     qn_outcome outcome = {.task = fit->task, .rows = count, .classes = fit->classes};
     outcome.labels = fit->labels[part];
@@ -156,7 +186,8 @@ static qn_status metric_of_part(qn_candidate_run *run, qn_part part, float *answ
     qn_arena scratch;
     qn_outcome outcome;
     qn_arena_init(&scratch, 0);
-    qn_status status = qn_fit_outcome(run->fit, part, answers, &scratch, &outcome, err);
+    qn_status status =
+        qn_fit_outcome(run->fit, &run->learner, part, answers, &scratch, &outcome, err);
     if (status == QN_OK)
         status = qn_metric_of(run->fit->metric, &outcome, &scratch, ret, err);
     qn_arena_deinit(&scratch);

@@ -84,9 +84,10 @@ static qn_status build_inference(qn_learner *learner, qn_error *err)
     if (network.weights)
         qn_state_destroy(network.weights); /* those of the training graph count */
     const qn_type *answer = qn_graph_type(learner->inference, network.answer);
-    learner->answer_count = 1;
-    for (int i = 1; i < answer->shape.rank; i++)
-        learner->answer_count *= answer->shape.dims[i];
+    learner->answer.rank = answer->shape.rank - 1;
+    memcpy(learner->answer.dims, answer->shape.dims + 1,
+           (size_t)learner->answer.rank * sizeof(int64_t));
+    learner->answer_count = qn_shape_count(&learner->answer);
     return QN_OK;
 }
 
@@ -204,12 +205,12 @@ static qn_status restore_counts(const qn_learner *learner, qn_packed_tensor *tar
 {
     const qn_architecture *architecture = &learner->options.architecture;
     const float *scaled = target->data;
-    float *counts = QN_NEW(arena, float, rows);
+    float *counts = QN_NEW(arena, float, rows * target->count);
     if (!counts)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    for (int64_t row = 0; row < rows; row++)
-        counts[row] = (float)fmax(0, (double)scaled[row] * architecture->target_deviation +
-                                         architecture->target_mean);
+    for (int64_t i = 0; i < rows * target->count; i++)
+        counts[i] = (float)fmax(0, (double)scaled[i] * architecture->target_deviation +
+                                       architecture->target_mean);
     target->data = counts;
     return QN_OK;
 }

@@ -52,6 +52,7 @@ typedef struct {
     qn_state *state;
     qn_network network;   /* of the training graph */
     int64_t score_count;  /* K */
+    qn_shape answer;      /* of one row */
     int64_t answer_count; /* numbers in one row's answer */
     qn_learner_plan full, tail, answers;
     qn_plan *apply_plan;

@@ -48,6 +48,8 @@ static const struct {
     [QN_METRIC_MAPE] = {"mape", false, false, false, 0},
     [QN_METRIC_SMAPE] = {"smape", false, false, false, 0},
     [QN_METRIC_MSE] = {"mse", false, false, false, 0},
+    [QN_METRIC_LOSS] = {"loss", false, false, false, 0},
+    [QN_METRIC_CER] = {"cer", false, false, false, 0},
 };
 
 const char *qn_metric_name(qn_metric metric)
@@ -73,6 +75,9 @@ bool qn_metric_higher_is_better(qn_metric metric)
 
 bool qn_metric_applies(qn_metric metric, qn_task task, int64_t classes)
 {
+    bool labels = metric == QN_METRIC_LOSS || metric == QN_METRIC_CER;
+    if (task == QN_TASK_TRANSCRIBE || labels)
+        return task == QN_TASK_TRANSCRIBE && labels;
     if (task == QN_TASK_REGRESSION)
         return !table[metric].classes;
     return table[metric].classes && classes >= table[metric].classes_min &&
@@ -105,6 +110,8 @@ qn_metric qn_metric_default(qn_task task)
 {
     if (task == QN_TASK_BINARY)
         return QN_METRIC_AUROC;
+    if (task == QN_TASK_TRANSCRIBE)
+        return QN_METRIC_LOSS;
     return task == QN_TASK_REGRESSION ? QN_METRIC_RMSE : QN_METRIC_ACCURACY;
 }
 
@@ -193,6 +200,8 @@ static qn_status prepare(const qn_outcome *outcome, const int32_t *subset, int64
 {
     *p = (qn_prepared){
         .rows = rows, .classes = outcome->classes, .source = outcome, .subset = subset};
+    if (outcome->sums)
+        return QN_OK;
     if (outcome->task == QN_TASK_REGRESSION) {
         p->truth = QN_NEW(scratch, double, rows);
         p->error = QN_NEW(scratch, double, rows);
@@ -358,13 +367,45 @@ static void set_regression(const qn_prepared *p, const uint16_t *weights, double
     values[QN_METRIC_R2] = variance > 0 ? 1 - square / variance : (double)NAN;
 }
 
+/* The same over the numbers of arrays; R2 beside the mean of each place, whose squares are added up (scikit-learn's
+ * variance_weighted). A bootstrap sample keeps those means. */
+static void set_arrays(const qn_prepared *p, const uint16_t *weights, double *values)
+{
+    qn_row_sums sum = {0};
+    double rows = 0;
+    for (int64_t row = 0; row < p->rows; row++) {
+        const qn_row_sums *of = &p->source->sums[source_row(p, row)];
+        double weight = weight_of(weights, row);
+        rows += weight;
+        sum.square += weight * of->square;
+        sum.absolute += weight * of->absolute;
+        sum.relative += weight * of->relative;
+        sum.symmetric += weight * of->symmetric;
+        sum.spread += weight * of->spread;
+        sum.loss += weight * of->loss;
+        sum.edits += weight * of->edits;
+        sum.labels += weight * of->labels;
+    }
+    double count = rows * (double)p->source->width;
+    values[QN_METRIC_LOSS] = sum.loss / rows;
+    values[QN_METRIC_CER] = sum.labels > 0 ? sum.edits / sum.labels : (double)NAN;
+    values[QN_METRIC_MSE] = sum.square / count;
+    values[QN_METRIC_RMSE] = sqrt(sum.square / count);
+    values[QN_METRIC_MAE] = sum.absolute / count;
+    values[QN_METRIC_MAPE] = isfinite(sum.relative) ? 100 * sum.relative / count : (double)NAN;
+    values[QN_METRIC_SMAPE] = 100 * sum.symmetric / count;
+    values[QN_METRIC_R2] = sum.spread > 0 ? 1 - sum.square / sum.spread : (double)NAN;
+}
+
 static void pass(qn_prepared *p, const uint16_t *weights, double *values)
 {
     for (int i = 0; i < QN_METRIC_COUNT; i++)
         values[i] = NAN;
     if (p->rows == 0)
         return;
-    if (p->source->task == QN_TASK_REGRESSION)
+    if (p->source->sums)
+        set_arrays(p, weights, values);
+    else if (p->source->task == QN_TASK_REGRESSION)
         set_regression(p, weights, values);
     else
         set_classes(p, weights, values);
@@ -476,8 +517,10 @@ qn_status qn_metric_of(qn_metric metric, const qn_outcome *outcome, qn_arena *sc
     QN_TRY(check_rows(outcome, err));
     QN_TRY(prepare(outcome, NULL, outcome->rows, ranks, scratch, &p, err));
     pass(&p, NULL, values);
-    bool numbers = outcome->task == QN_TASK_REGRESSION;
-    *ret = (qn_score){values[metric], values[numbers ? QN_METRIC_MSE : QN_METRIC_LOG_LOSS]};
+    qn_metric loss = outcome->has_loss                     ? QN_METRIC_LOSS
+                     : outcome->task == QN_TASK_REGRESSION ? QN_METRIC_MSE
+                                                           : QN_METRIC_LOG_LOSS;
+    *ret = (qn_score){values[metric], values[loss]};
     return QN_OK;
 }
 
@@ -491,7 +534,8 @@ qn_status qn_metrics_of(const qn_outcome *outcome, int rounds, uint64_t seed, qn
     QN_TRY(prepare(outcome, NULL, outcome->rows, true, scratch, &p, err));
     pass(&p, NULL, values);
     for (int i = 0; i < QN_METRIC_COUNT; i++) {
-        if (!qn_metric_applies((qn_metric)i, outcome->task, outcome->classes))
+        bool loss = i == QN_METRIC_LOSS && outcome->has_loss;
+        if (!loss && !qn_metric_applies((qn_metric)i, outcome->task, outcome->classes))
             continue;
         set.items[set.count++] = (qn_metric_value){(qn_metric)i, values[i], values[i], values[i]};
     }
@@ -506,7 +550,10 @@ qn_status qn_metrics_baseline(const qn_outcome *outcome, const double *train_sha
                               qn_error *err)
 {
     qn_outcome trivial = *outcome;
-    if (outcome->task == QN_TASK_REGRESSION) {
+    if (outcome->sums) {
+        QN_ASSERT(outcome->trivial);
+        trivial.sums = outcome->trivial;
+    } else if (outcome->task == QN_TASK_REGRESSION) {
         double *number = QN_NEW(scratch, double, outcome->rows);
         if (!number)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory for the baseline");

@@ -34,6 +34,8 @@ typedef enum {
     QN_METRIC_MAPE,
     QN_METRIC_SMAPE,
     QN_METRIC_MSE,
+    QN_METRIC_LOSS, /* the loss itself: bce, kl and ctc of arrays */
+    QN_METRIC_CER, /* labels wrong, missing or too many among those there are; best path of each step */
     QN_METRIC_COUNT
 } qn_metric;
 
@@ -41,7 +43,15 @@ const char *qn_metric_name(qn_metric metric); /* "auroc" */
 bool qn_metric_find(qn_str name, qn_metric *ret);
 bool qn_metric_higher_is_better(qn_metric metric);
 bool qn_metric_applies(qn_metric metric, qn_task task, int64_t classes);
-qn_metric qn_metric_default(qn_task task); /* auroc, accuracy, rmse */
+qn_metric qn_metric_default(qn_task task); /* auroc, accuracy, rmse, loss */
+
+/* Targets that are arrays: what one row adds up to. */
+typedef struct {
+    double square, absolute, relative, symmetric; /* of errors, over the row's numbers */
+    double spread;        /* squares of the truth about the mean of each place in the array */
+    double loss;          /* by train.loss, where the metric `loss` applies */
+    double edits, labels; /* task transcribe: the edit distance, and how many labels there are */
+} qn_row_sums;
 
 /* Truth and answers of `rows` rows. */
 typedef struct {
@@ -52,6 +62,11 @@ typedef struct {
     const float *probability; /* [rows, classes] */
     const double *truth;      /* [rows] regression */
     const double *number;     /* [rows] regression */
+    /* Arrays (train/arrays.h) have these instead: */
+    const qn_row_sums *sums;    /* [rows]; NULL = one value a row */
+    const qn_row_sums *trivial; /* [rows] of the trivial answer; NULL = not asked for */
+    int64_t width;              /* numbers in one row */
+    bool has_loss;
 } qn_outcome;
 
 typedef struct {

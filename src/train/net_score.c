@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "train/loss_probe.h"
 #include "train/net_priv.h"
 
 /* -log softmax(scores)[label], and the place of the largest score. */
@@ -52,74 +53,21 @@ static float target_at(const qn_packed_tensor *target, int64_t index)
                                          : ((const float *)target->data)[index];
 }
 
-/* Scores that give these probabilities: logarithms are logits of the same softmax, and their difference of a sigmoid. */
-static qn_value scores_of(qn_graph *graph, qn_value x, const char *closing)
-{
-    qn_attr bounds[] = {QN_ATTR_F("min", 1e-30), QN_ATTR_F("max", 1)};
-    bool sigmoid = strcmp(closing, "sigmoid") == 0;
-    if (!sigmoid && strcmp(closing, "softmax") != 0)
-        return x;
-    qn_value yes = qn_graph_op1(graph, "Log", qn_graph_node(graph, "Clip", &x, 1, bounds, 2));
-    if (!sigmoid)
-        return yes;
-    qn_value no = qn_graph_op2(graph, "Sub", qn_graph_scalar(graph, QN_DTYPE_F32, 1), x);
-    no = qn_graph_op1(graph, "Log", qn_graph_node(graph, "Clip", &no, 1, bounds, 2));
-    return qn_graph_op2(graph, "Sub", yes, no);
-}
-
-/* The loss as training computes it. */
-static qn_value add_loss(qn_graph *graph, const qn_nn_loss *loss, const qn_type *answers,
-                         const char *closing)
-{
-    qn_value x = qn_graph_input(graph, "answers", answers->dtype, answers->shape);
-    qn_value t = QN_NONE;
-    if (qn_nn_loss_has_target(loss->kind)) {
-        qn_type type = qn_nn_loss_target(loss, answers);
-        t = qn_graph_input(graph, "target", type.dtype, type.shape);
-    }
-    x = scores_of(graph, x, qn_nn_loss_takes_logits(loss->kind) ? closing : "linear");
-    qn_value value = qn_nn_loss_add(graph, loss, x, t, QN_NONE);
-    if (value != QN_NONE)
-        qn_graph_output(graph, "loss", value);
-    return value;
-}
-
-/* Runs the graph over the answers and the packed target. */
-static qn_status run_loss(const qn_graph *graph, const qn_packed *packed, const qn_tensor *answers,
-                          double *ret, qn_error *err)
-{
-    qn_plan *plan = NULL;
-    qn_state *state = NULL;
-    qn_plan_options options = {.batch = packed->rows};
-    QN_TRY(qn_state_create(&state, err));
-    qn_status status = qn_plan_create(graph, state, &options, &plan, err);
-    if (status == QN_OK) {
-        const qn_tensor *target = qn_plan_input(plan, "target");
-        memcpy(qn_plan_input(plan, "answers")->data, answers->data, qn_tensor_bytes(answers));
-        if (target) {
-            void *inputs[2] = {NULL, target->data};
-            qn_packed_gather(packed, NULL, 0, packed->rows, inputs);
-        }
-        qn_plan_run(plan, 0);
-        *ret = qn_tensor_f64_at(qn_plan_output(plan, "loss"), 0);
-    }
-    qn_plan_destroy(plan);
-    qn_state_destroy(state);
-    return status;
-}
-
+/* The loss as training computes it, over all answers at once. */
 static qn_status loss_by_graph(const qn_nn_loss *loss, const char *closing, const qn_packed *packed,
                                const qn_tensor *answers, double *ret, qn_error *err)
 {
-    qn_graph *graph = qn_graph_create();
-    if (!graph)
-        QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
+    qn_loss_probe probe;
     qn_type type = {answers->dtype, answers->shape};
-    (void)add_loss(graph, loss, &type, closing);
-    qn_status status = qn_graph_check(graph, err);
-    if (status == QN_OK)
-        status = run_loss(graph, packed, answers, ret, err);
-    qn_graph_destroy(graph);
+    qn_status status = qn_loss_probe_open(&probe, loss, closing, &type, err);
+    if (status == QN_OK) {
+        void *inputs[2] = {NULL, probe.target};
+        memcpy(probe.answers, answers->data, qn_tensor_bytes(answers));
+        if (probe.target)
+            qn_packed_gather(packed, NULL, 0, packed->rows, inputs);
+        *ret = qn_loss_probe_run(&probe);
+    }
+    qn_loss_probe_close(&probe);
     return status;
 }
 

@@ -200,6 +200,13 @@ static void write_slices(qn_report *report)
     qn_buf_text(dst, "</table></div>\n");
 }
 
+static qn_status finish_report(qn_report *report, qn_error *err)
+{
+    QN_TRY(qn_report_data(report, err));
+    qn_buf_text(report->dst, "</main></body></html>\n");
+    return QN_OK;
+}
+
 qn_status qn_report_write(const qn_result *result, qn_arena *scratch, qn_buf *dst, qn_error *err)
 {
     qn_report report = {result, dst, scratch};
@@ -207,13 +214,13 @@ qn_status qn_report_write(const qn_result *result, qn_arena *scratch, qn_buf *ds
     write_metrics(&report);
     write_candidates(&report);
     QN_TRY(qn_report_learning(&report, err));
+    if (result->fit->array)
+        return finish_report(&report, err);
     if (result->fit->task == QN_TASK_REGRESSION)
         QN_TRY(qn_report_residuals(&report, err));
     else
         QN_TRY(qn_report_classes(&report, err));
     write_slices(&report);
     QN_TRY(qn_report_examples(&report, err));
-    QN_TRY(qn_report_data(&report, err));
-    qn_buf_text(dst, "</main></body></html>\n");
-    return QN_OK;
+    return finish_report(&report, err);
 }

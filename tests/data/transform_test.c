@@ -145,6 +145,10 @@ static void transform_refuses_json_that_lies(void **state)
     "{\"version\":1,\"task\":\"binary\",\"target\":\"y\",\"labels\":[\"a\",\"b\"],\"target_"       \
     "mean\":0,"                                                                                    \
     "\"target_deviation\":1,\"ignored\":[],\"file_columns\":[],\"columns\":["
+#define NUMBERS(shape, blank, loss)                                                                \
+    "{\"version\":1,\"task\":\"regression\",\"target\":\"y\",\"labels\":[],\"target_mean\":0,"     \
+    "\"target_deviation\":1,\"ignored\":[],\"file_columns\":[],\"columns\":[],"                    \
+    "\"target_array\":{\"shape\":" shape ",\"blank\":" blank ",\"loss\":" loss "}}"
     static const struct {
         const char *text, *says;
     } cases[] = {
@@ -181,6 +185,13 @@ static void transform_refuses_json_that_lies(void **state)
         {HEAD "{\"name\":\"a\",\"type\":\"tensor\",\"kind\":\"array\",\"dtype\":\"f99\",\"shape\":["
               "1]}]}",
          "'dtype'"},
+        {HEAD "],\"target_array\":{\"shape\":[3],\"blank\":0}}", "only there for tasks"},
+        {NUMBERS("[3]", "-1", "\"kl\""), "'target_array.blank'"},
+        {NUMBERS("[]", "0", "\"kl\""), "'target_array.shape'"},
+        {NUMBERS("[0]", "0", "\"kl\""), "'shape'"},
+        {NUMBERS("[3]", "0", "\"ce\""), "'target_array.loss'"},
+        {NUMBERS("[3]", "0", "\"ctc\""), "'target_array.loss'"},
+        {NUMBERS("[3]", "0", "7"), "'target_array.loss'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         qn_json tree;

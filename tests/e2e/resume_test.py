@@ -2,11 +2,13 @@
 """Same seed, same data, same bits: for any number of threads, and for a run stopped and resumed."""
 import json
 import os
+import random
 import signal
+import struct
 import subprocess
 import time
 
-from harness import QUERN, ROOT, WORK, bars_images, case, churn_table, finish, newest, ok, write
+from harness import QUERN, ROOT, WORK, bars_images, case, churn_table, finish, newest, npz, ok, write
 
 EPOCHS = 6
 
@@ -28,6 +30,21 @@ def recipes():
     yield write("file.yaml", f"quern: 1\nname: file\ndata: {{path: {small}}}\n"
                              f"model: {{file: {ROOT}/tests/model/onnx/cnn.onnx, output: e, freeze: conv.bias, layers: [{{dense: {{units: auto}}}}]}}\n"
                              f"train: {{epochs: {EPOCHS}, early_stop: 0}}\n")
+    yield write("ctc.yaml", f"quern: 1\nname: ctc\ndata: {{path: {spoken()}, target: y}}\n"
+                            "model: {layers: [{gru: {units: 32, return_sequences: true}}, {dropout: {rate: 0.2}}, {dense: {units: auto}}]}\n"
+                            f"train: {{epochs: {EPOCHS}, early_stop: 0, loss: ctc, metric: cer}}\n")
+
+
+def spoken(rows=1200, steps=12, most=4):
+    """Steps of noise, and labels 1 to 5 that have nothing to do with them."""
+    chance = random.Random(5)
+    x = [chance.random() for _ in range(rows * steps * 3)]
+    y = [chance.randint(1, 5) if chance.random() < 0.9 - 0.2 * (i % most) else -1 for i in range(rows * most)]
+    for row in range(rows):
+        said = sorted(y[row * most:(row + 1) * most], key=lambda label: label < 0)
+        y[row * most:(row + 1) * most] = said
+    return npz(WORK / "spoken.npz", {"x": ("<f4", (rows, steps, 3), struct.pack(f"<{len(x)}f", *x)),
+                                     "y": ("<i8", (rows, most), struct.pack(f"<{len(y)}q", *y))})
 
 
 def weights(folder):
