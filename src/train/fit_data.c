@@ -201,7 +201,7 @@ static qn_status check_finite(const qn_fit *fit, const qn_prepared_data *data, q
     return QN_OK;
 }
 
-/* Bytes of the packed features: known before any is made. Pictures count as bytes, which they are when packed best. */
+/* Bytes of the packed features and of arrays to learn: known before any is made. Pictures count as bytes, which they are when packed best. */
 static int64_t packed_bytes(const qn_fit *fit, const qn_transforms *transforms)
 {
     int64_t count, row = 0;
@@ -209,6 +209,10 @@ static int64_t packed_bytes(const qn_fit *fit, const qn_transforms *transforms)
     for (int64_t i = 0; i < count; i++)
         row += outputs[i].count *
                (outputs[i].shape.rank == 3 ? 1 : (int64_t)qn_dtype_size(outputs[i].dtype));
+    const qn_target_array *target = qn_transforms_target_array(transforms);
+    bool labels = fit->task == QN_TASK_TRANSCRIBE;
+    if (target) /* packed for the steps, and raw for the metrics */
+        row += 2 * qn_shape_count(&target->shape) * (labels ? 8 : 4);
     return row * (fit->split.train_count + fit->split.valid_count + fit->split.test_count);
 }
 
