@@ -150,7 +150,7 @@ qn_status qn_onnx_add_tensor(qn_onnx_importer *importer, const qn_onnx_tensor *t
                      !is_mask(&tensor->tensor);
     if (!qn_onnx_mark(importer, value, is_weight ? tensor->name : NULL, false))
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
-    if (importer->options->constants_max == 0)
+    if (importer->options->constants_max == 0 && importer->scope->depth == 0)
         importer->constants_left += 8 * (int64_t)qn_tensor_bytes(&tensor->tensor);
     return qn_onnx_name(importer, tensor->name,
                         (qn_onnx_value){.elem = tensor->elem, .plain = value, .last = QN_NONE},

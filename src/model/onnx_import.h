@@ -32,7 +32,8 @@ typedef struct {
     int given_count;
     qn_onnx_fix fix;
     int64_t open_size; /* what open sizes are instead of symbols; 0 = symbols */
-    /* bytes that computed constants may take; 0 = 1 GiB and 8 times the file's tensors */
+    /* bytes that computed constants and those of functions and branches may take; 0 = 1 GiB and 8 times the file's
+     * tensors */
     int64_t constants_max;
     const char *
         output; /* the one value to give, an inner one too, channels last where it is made so; NULL = the outputs */

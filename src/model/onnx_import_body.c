@@ -3,7 +3,8 @@
  * them. A branch whose condition is known is one too. Nothing is renamed: a body has a scope of its own, in which its names
  * are looked up; a graph in an attribute also sees the values around it, a function only its inputs.
  *
- * Bodies in bodies nest only so deep, and all nodes put in places are counted: both are a file's to choose.
+ * Bodies in bodies nest only so deep, and all nodes put in places and the bytes of their constants are counted: a short file
+ * can ask for any number of them.
  */
 #include <string.h>
 
@@ -54,6 +55,26 @@ static bool resolve_attrs(qn_onnx_importer *importer, qn_onnx_node *node)
 
 /* --- a body --- */
 
+void qn_onnx_spend(qn_onnx_call *call, size_t bytes)
+{
+    qn_onnx_importer *importer = call->importer;
+    if (importer->scope->depth == 0 || call->status != QN_OK)
+        return;
+    if ((int64_t)bytes > importer->constants_left)
+        qn_onnx_fail(call, QN_ERR_BUDGET,
+                     "functions and branches take %zu bytes more; %lld are left of what constants "
+                     "may take",
+                     bytes, (long long)importer->constants_left);
+    else
+        importer->constants_left -= (int64_t)bytes;
+}
+
+/* What was taken of the importer's memory since `used` bytes of it were. */
+static void spend_since(qn_onnx_call *call, size_t used)
+{
+    qn_onnx_spend(call, call->importer->arena.used_bytes - used);
+}
+
 static void enter(qn_onnx_call *call, qn_onnx_scope *scope)
 {
     qn_onnx_importer *importer = call->importer;
@@ -78,14 +99,19 @@ static void map_nodes(qn_onnx_call *call, const onnx_body *body)
     importer->inlined_left -= body->nodes_count;
     if (importer->inlined_left < 0)
         qn_onnx_fail(call, QN_ERR_BUDGET, "functions and branches put too many nodes in places");
-    for (int i = 0; i < body->initializers_count && call->status == QN_OK; i++)
-        call->status = qn_onnx_add_tensor(importer, &body->initializers[i], &call->err);
+    for (int i = 0; i < body->initializers_count && call->status == QN_OK; i++) {
+        qn_onnx_spend(call, qn_tensor_bytes(&body->initializers[i].tensor));
+        if (call->status == QN_OK)
+            call->status = qn_onnx_add_tensor(importer, &body->initializers[i], &call->err);
+    }
     for (int i = 0; i < body->nodes_count && call->status == QN_OK; i++) {
         qn_onnx_node node = body->nodes[i];
-        if (resolve_attrs(importer, &node))
-            call->status = qn_onnx_map_node(importer, &node, &call->err);
-        else
+        size_t used = importer->arena.used_bytes;
+        if (!resolve_attrs(importer, &node))
             qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+        spend_since(call, used);
+        if (call->status == QN_OK)
+            call->status = qn_onnx_map_node(importer, &node, &call->err);
     }
 }
 
@@ -143,6 +169,7 @@ void qn_onnx_map_function(qn_onnx_call *call, const qn_onnx_function *function)
 {
     qn_onnx_importer *importer = call->importer;
     const qn_onnx_scope *outer = importer->scope;
+    size_t used = importer->arena.used_bytes;
     qn_onnx_scope scope = {.opsets = function->opsets,
                            .opsets_count = function->opsets_count,
                            .attrs = join_attrs(call, function),
@@ -157,6 +184,7 @@ void qn_onnx_map_function(qn_onnx_call *call, const qn_onnx_function *function)
         if (qn_onnx_has(call, i))
             take(call, call->node->inputs[i], &values[i]);
     enter(call, &scope);
+    spend_since(call, used);
     for (int i = 0; i < inputs && call->status == QN_OK; i++)
         if (qn_onnx_has(call, i))
             bind(call, function->inputs[i], &values[i]);
@@ -177,6 +205,7 @@ static void map_graph(qn_onnx_call *call, const char *name, const qn_onnx_value 
     qn_onnx_importer *importer = call->importer;
     const qn_onnx_scope *outer = importer->scope;
     const qn_onnx_attr *attr = qn_onnx_attr_find(call, name);
+    size_t used = importer->arena.used_bytes;
     qn_onnx_scope scope = *outer;
     qn_onnx_model graph = {0};
     scope.outer = outer;
@@ -190,7 +219,8 @@ static void map_graph(qn_onnx_call *call, const char *name, const qn_onnx_value 
                      graph.inputs_count, graph.outputs_count, inputs_count, outputs_count);
     onnx_body body = {graph.nodes, graph.initializers, graph.nodes_count, graph.initializers_count};
     enter(call, &scope);
-    for (int i = 0; i < inputs_count; i++)
+    spend_since(call, used);
+    for (int i = 0; i < inputs_count && call->status == QN_OK; i++)
         bind(call, graph.inputs[i].name, &inputs[i]);
     if (call->status == QN_OK)
         map_nodes(call, &body);

@@ -98,6 +98,7 @@ static void map_constant(qn_onnx_call *call)
         elem = QN_ONNX_INT64;
     } else
         qn_onnx_fail(call, QN_ERR_UNSUPPORTED, "a constant of strings or of a sparse tensor");
+    qn_onnx_spend(call, qn_tensor_bytes(&tensor));
     qn_onnx_out_elem(call, 0, qn_onnx_constant(call, &tensor), elem);
 }
 
