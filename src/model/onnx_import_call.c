@@ -235,8 +235,11 @@ qn_attr qn_onnx_list(const char *name, const int64_t *numbers, int count)
 
 /* --- nodes over constants --- */
 
-/* Primes far apart, so that no sum or product of sizes meets the other's. */
-static const int64_t stand_ins[2][3] = {{1000003, 2000003, 3000017}, {5000011, 7000003, 9000011}};
+/* Batch, length and unknown of two trials and a check. Primes far apart, so that no sum or product of sizes meets the
+ * other's; and the smallest sizes, at which a comparison or a minimum says something else than at large ones. */
+enum { TRIALS = 3, SMALLEST = 2 };
+static const int64_t stand_ins[TRIALS][3] = {
+    {1000003, 2000003, 3000017}, {5000011, 7000003, 9000011}, {1, 1, 1}};
 
 static int64_t stand_in(int64_t element, int trial)
 {
@@ -291,6 +294,21 @@ static bool fill_trial(qn_onnx_call *call, const qn_value *inputs, int count, in
     return true;
 }
 
+/* Does the joined constant say of the smallest sizes what the node makes of them? */
+static bool holds_smallest(qn_onnx_call *call, const qn_tensor *joined, qn_value smallest)
+{
+    qn_tensor tensor;
+    if (!qn_graph_const_read(call->graph, smallest, &tensor))
+        return false;
+    if (joined->dtype != QN_DTYPE_I64)
+        return memcmp(joined->data, tensor.data, qn_tensor_bytes(joined)) == 0;
+    const int64_t *says = joined->data, *is = tensor.data;
+    for (int64_t i = 0; i < qn_shape_count(&joined->shape); i++)
+        if (says[i] != QN_ONNX_UNKNOWN && stand_in(says[i], SMALLEST) != is[i])
+            return false;
+    return true;
+}
+
 /* Elements of two results of the same node joined into one constant. */
 static qn_value join_results(qn_onnx_call *call, qn_value a, qn_value b)
 {
@@ -319,22 +337,25 @@ static qn_value fold_symbolic(qn_onnx_call *call, qn_value first, const qn_value
 {
     enum { BYTES = 1 << 16 };
     qn_arena scratch;
-    qn_tensor tensors[2][64];
-    qn_value results[2] = {QN_NONE, QN_NONE};
+    qn_tensor tensors[TRIALS][64], joined_tensor;
+    qn_value results[TRIALS] = {QN_NONE, QN_NONE, QN_NONE};
+    bool filled = true, folded = true;
     if (count > 64)
         return QN_NONE;
     qn_arena_init(&scratch, 0);
-    bool filled = fill_trial(call, inputs, count, 0, tensors[0], &scratch) &&
-                  fill_trial(call, inputs, count, 1, tensors[1], &scratch);
-    for (int trial = 0; trial < 2 && filled; trial++)
+    for (int trial = 0; trial < TRIALS; trial++)
+        filled = filled && fill_trial(call, inputs, count, trial, tensors[trial], &scratch);
+    for (int trial = 0; trial < TRIALS && filled; trial++) {
         results[trial] = qn_graph_fold(call->graph, first, tensors[trial], BYTES);
+        folded = folded && results[trial] != first;
+    }
     qn_arena_deinit(&scratch);
-    qn_value joined = results[0] != first && results[1] != first
-                          ? join_results(call, results[0], results[1])
-                          : QN_NONE;
-    if (joined == QN_NONE)
-        fail_open(call);
-    return joined;
+    qn_value joined = filled && folded ? join_results(call, results[0], results[1]) : QN_NONE;
+    if (joined != QN_NONE && qn_graph_const_read(call->graph, joined, &joined_tensor) &&
+        holds_smallest(call, &joined_tensor, results[SMALLEST]))
+        return joined;
+    fail_open(call);
+    return QN_NONE;
 }
 
 /* Of the inputs' weights the first names what is computed from them. */

@@ -113,3 +113,11 @@ save("einsum_f16", [node("Cast", ["x"], ["h"], to=10), node("Einsum", ["h", "h"]
 save("open_resize_by_sizes", [node("Shape", ["x"], ["s"], end=2), node("Concat", ["s", "hw"], ["sizes"], axis=0),
                          node("Resize", ["x", "", "", "sizes"], ["y"], mode="nearest")],
      {"x": image}, {"y": image.repeat(2, 2).repeat(2, 3)}, [tensor("hw", [8, 8])], {"x": ["batch", 2, 4, 4], "y": ["batch", 2, 8, 8]})
+
+# What holds of large batches and not of this one.
+double, triple = (body(f"{k}s", [node("Constant", [], [f"{k}n"], value_float=float(k)), node("Mul", ["x", f"{k}n"], [f"{k}x"])], [], [f"{k}x"])
+                  for k in (2, 3))
+save("if_of_the_batch", [node("Shape", ["x"], ["s"], end=1), node("Equal", ["s", "one"], ["c"]), node("If", ["c"], ["y"], then_branch=double, else_branch=triple)],
+     {"x": x[:1]}, {"y": x[:1] * 2}, [tensor("one", [1])], {"x": ["batch", 3], "y": ["batch", 3]})
+save("least_of_the_batch", [node("Shape", ["x"], ["s"], end=1), node("Min", ["s", "four"], ["m"]), node("Cast", ["m"], ["f"], to=1), node("Mul", ["x", "f"], ["y"])],
+     {"x": x}, {"y": x * 2}, [tensor("four", [4])], {"x": ["batch", 3], "y": ["batch", 3]})
