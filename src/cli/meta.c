@@ -22,7 +22,7 @@ static void print_layer(const qn_nn_layer *layer, qn_buf *dst)
     for (const qn_nn_attr *attr = layer->attrs; attr && attr->name; attr++) {
         qn_buf_printf(dst, "    %-20s %-16s %s", attr->name,
                       attr->required ? "(required)" : attr->fallback, attr->doc);
-        if (attr->choices)
+        if (attr->choices && strchr(attr->choices, ' ')) /* one alone is the default */
             qn_buf_printf(dst, ": %s", attr->choices);
         qn_buf_byte(dst, '\n');
     }

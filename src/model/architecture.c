@@ -482,7 +482,9 @@ static void describe_attr(qn_buf *text, qn_str key, const qn_json *value, int64_
     } else if (rows || qn_json_length(value) > QN_RANK_MAX) {
         qn_buf_printf(text, " %.*s", QN_STR_ARG(key));
     } else if (lists) {
-        qn_buf_printf(text, " (%lld layers)", (long long)value->count);
+        bool only = qn_str_is(key, "layers");
+        qn_buf_printf(text, " (%.*s%s%lld layers)", only ? 0 : (int)key.size, key.data,
+                      only ? "" : ": ", (long long)value->count);
     } else {
         qn_buf_byte(text, ' ');
         qn_json_write_init(&w, text);

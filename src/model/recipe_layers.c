@@ -10,6 +10,8 @@
 /* NUMBERS_MAX: in lists, of masks above all. A model stores its recipe as YAML, of which 2^18 values are read. */
 enum { NAMES_MAX = 128, LAYERS_MAX = 256, NUMBERS_MAX = 1 << 17 };
 
+static const char ROWS[] = "rows of 0 and 1: [[1, 0], [1, 1]]";
+
 static qn_status fail_memory(const qn_recipe_source *source)
 {
     return qn_error_set(source->err, QN_ERR_MEMORY, NULL, "no memory for model.layers");
@@ -74,7 +76,8 @@ static qn_status read_integers(const qn_recipe_source *source, const qn_yaml *no
         return fail_memory(source);
     for (int64_t i = 0; i < node->count; i++) {
         if (!read_integer(&node->items[i], truths, &ints[i]))
-            return qn_recipe_fail(source, &node->items[i], "%s takes a list of integers", label);
+            return qn_recipe_fail(source, &node->items[i], "%s takes %s", label,
+                                  truths ? ROWS : "a list of integers");
     }
     *ret = (qn_json){.kind = QN_JSON_NUMBERS, .all_int = true, .count = node->count, .ints = ints};
     if (node->count == 0)
@@ -92,7 +95,7 @@ static qn_status read_rows(const qn_recipe_source *source, const qn_yaml *node, 
     for (int64_t i = 0; i < node->count; i++) {
         const qn_yaml *row = &node->items[i];
         if (row->kind != QN_YAML_LIST || row->count < 1)
-            return qn_recipe_fail(source, row, "%s takes rows of 0 and 1: [[1, 0], [1, 1]]", label);
+            return qn_recipe_fail(source, row, "%s takes %s", label, ROWS);
         QN_TRY(read_integers(source, row, true, label, &rows[i]));
     }
     *ret = (qn_json){.kind = QN_JSON_ARRAY, .count = node->count, .items = rows};

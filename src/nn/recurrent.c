@@ -137,7 +137,7 @@ qn_value qn_nn_recurrent(const qn_nn_scope *at, qn_value x, qn_value lengths, qn
 static bool check_start(const qn_nn_scope *at, qn_value x, qn_value start, int64_t layers,
                         const qn_nn_recurrent_options *o)
 {
-    char came[128];
+    char came[128], each[80] = "";
     qn_shape shape = qn_nn_shape(at, start);
     qn_dtype dtype = qn_graph_type(at->graph, x)->dtype;
     int64_t dirs = o->bidirectional ? 2 : 1, states = o->kind == QN_NN_LSTM ? 2 : 1;
@@ -145,13 +145,14 @@ static bool check_start(const qn_nn_scope *at, qn_value x, qn_value start, int64
     if (qn_graph_type(at->graph, start)->dtype != dtype)
         qn_nn_fail(at, "begins from %s, expected %s",
                    qn_dtype_name(qn_graph_type(at->graph, start)->dtype), qn_dtype_name(dtype));
-    else if (shape.rank != 2 || shape.dims[1] != want)
-        qn_nn_fail(
-            at,
-            "begins from %s, expected [%lld]: %s of %lld numbers for each of %lld layers and "
-            "%lld directions",
-            qn_nn_sample_text(shape, came), (long long)want, states == 2 ? "h, then c," : "h",
-            (long long)o->units, (long long)layers, (long long)dirs);
+    else if (shape.rank != 2 || shape.dims[1] != want) {
+        if (layers * dirs > 1)
+            snprintf(each, sizeof each, " for each of %lld layers in %lld directions",
+                     (long long)layers, (long long)dirs);
+        qn_nn_fail(at, "begins from %s, expected [%lld]: %s of %lld numbers%s",
+                   qn_nn_sample_text(shape, came), (long long)want,
+                   states == 2 ? "h, then c," : "h", (long long)o->units, each);
+    }
     return qn_graph_check(at->graph, NULL) == QN_OK;
 }
 
@@ -209,9 +210,11 @@ static qn_value build(const qn_nn_scope *at, const qn_nn_building *b, qn_value x
     options.gate_activation = kind == QN_NN_RNN ? NULL : s[9].word;
     options.reset_first = kind == QN_NN_GRU && s[10].i;
     qn_value start = QN_NONE;
-    if (s[8].list.kind == QN_JSON_ARRAY &&
-        (start = qn_nn_list_build(at, b, "initial", &s[8].list, x, NULL)) == QN_NONE)
-        return QN_NONE;
+    if (s[8].list.kind == QN_JSON_ARRAY) {
+        start = qn_nn_list_build(at, b, "initial", &s[8].list, x, NULL);
+        if (start == QN_NONE)
+            return QN_NONE;
+    }
     return qn_nn_recurrent_stack(at, x, *b->lengths, start, &options);
 }
 

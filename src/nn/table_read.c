@@ -179,7 +179,8 @@ static void expectation(const qn_nn_attr *attr, char *dst, size_t size)
     if (attr->kind == QN_NN_ATTR_CHOICE)
         snprintf(dst, size, "one of %s", attr->choices);
     else if (attr->choices && attr->kind != QN_NN_ATTR_FLOAT)
-        snprintf(dst, size, "%s or one of %s", kind, attr->choices);
+        snprintf(dst, size, "%s or %s%s", kind, strchr(attr->choices, ' ') ? "one of " : "",
+                 attr->choices);
     else if (attr->low < attr->high && attr->kind != QN_NN_ATTR_PADDING)
         snprintf(dst, size, "%s from %.15g to %.15g", kind, attr->low, attr->high);
     else

@@ -246,7 +246,7 @@ static void recipe_refuses_and_says_where(void **state)
         {"data: {path: x}\nmodel: {layers: [{transformer: {mask: [1, 0]}}]}\n", "r.yaml:2:40",
          "mask takes rows of 0 and 1"},
         {"data: {path: x}\nmodel: {layers: [{transformer: {mask: [[1, yes]]}}]}\n", "r.yaml:2:44",
-         "mask takes a list of integers"},
+         "mask takes rows of 0 and 1"},
         {"data: {path: x}\nmodel: {layers: []}\n", "r.yaml:2:17", "1 to 256 layers"},
         {"data: {path: x}\nmodel: {type: mlp, layers: [flatten]}\n", "r.yaml", "give one of them"},
         {"data: {path: x}\nmodel: {type: layers}\n", "r.yaml", "model.layers is missing"},

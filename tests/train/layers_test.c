@@ -621,14 +621,14 @@ static void mistakes_are_named(void **state)
         {"model: {layers: [transformer: {heads: 2, mask: [1, 1]}]}\n",
          "mask takes rows of 0 and 1"},
         {"model: {layers: [transformer: {heads: 2, mask: all}]}\n",
-         "'mask' is \"all\", expected rows of 0 and 1, such as [[1, 0], [1, 1]] or one of none"},
+         "'mask' is \"all\", expected rows of 0 and 1, such as [[1, 0], [1, 1]] or none"},
         {"model: {layers: [lstm: {units: 3, initial: [flatten, dense: {units: 3}]}]}\n",
          "model.layers[0] lstm begins from [3], expected [6]: h, then c, of 3 numbers"},
         {"model: {layers: [gru: {units: 3, bidirectional: true, layers: 2, initial: [dense: "
          "{units: "
          "3}]}]}\n",
          "model.layers[0] gru begins from [6, 3], expected [12]: h of 3 numbers for each of 2 "
-         "layers and 2 directions"},
+         "layers in 2 directions"},
         {"model: {layers: [lstm: {units: 3, initial: learned}]}\n",
          "'initial' is \"learned\", expected a list of layers or one of zeros trained"},
         {"model: {layers: [max_unpool1d: {layers: [dense: {units: 3}]}]}\n",
