@@ -278,12 +278,14 @@ static int64_t version_of(const qn_onnx_opset *opsets, int count, const char *do
 qn_status qn_onnx_map_node(qn_onnx_importer *importer, const qn_onnx_node *node, qn_error *err)
 {
     const qn_onnx_scope *scope = importer->scope;
+    qn_onnx_node own = *node;
     qn_onnx_call call = {.importer = importer,
                          .graph = importer->graph,
-                         .node = node,
+                         .node = &own,
                          .version = version_of(scope->opsets, scope->opsets_count, node->domain)};
     if (call.version == 0 && node->domain[0] == 0)
         call.version = 1;
+    qn_onnx_resolve(&call, &own);
     call.row = qn_onnx_row_find(node->domain, node->op, call.version);
     const qn_onnx_function *function =
         call.row ? NULL : qn_onnx_function_find(importer->model, node);

@@ -28,29 +28,32 @@ static const qn_onnx_attr *attr_of(const qn_onnx_attr *attrs, int count, const c
     return NULL;
 }
 
-/* The node with what its attributes refer to; an attribute that the caller leaves out is left out. */
-static bool resolve_attrs(qn_onnx_importer *importer, qn_onnx_node *node)
+void qn_onnx_resolve(qn_onnx_call *call, qn_onnx_node *node)
 {
+    qn_onnx_importer *importer = call->importer;
     const qn_onnx_scope *scope = importer->scope;
+    size_t used = importer->arena.used_bytes;
     bool refers = false;
     for (int i = 0; i < node->attrs_count; i++)
         refers = refers || node->attrs[i].ref[0] != 0;
     if (!refers)
-        return true;
+        return;
     qn_onnx_attr *attrs = QN_NEW(&importer->arena, qn_onnx_attr, node->attrs_count);
     int kept = 0;
     for (int i = 0; attrs && i < node->attrs_count; i++) {
         const qn_onnx_attr *from = &node->attrs[i];
         if (from->ref[0] != 0)
             from = attr_of(scope->attrs, scope->attrs_count, from->ref);
-        if (!from)
+        if (!from || from->ref[0] != 0) /* a default refers to nothing */
             continue;
         attrs[kept] = *from;
         attrs[kept++].name = node->attrs[i].name;
     }
     node->attrs = attrs;
     node->attrs_count = kept;
-    return attrs != NULL;
+    if (!attrs)
+        qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
+    qn_onnx_spend(call, importer->arena.used_bytes - used);
 }
 
 /* --- a body --- */
@@ -104,15 +107,8 @@ static void map_nodes(qn_onnx_call *call, const onnx_body *body)
         if (call->status == QN_OK)
             call->status = qn_onnx_add_tensor(importer, &body->initializers[i], &call->err);
     }
-    for (int i = 0; i < body->nodes_count && call->status == QN_OK; i++) {
-        qn_onnx_node node = body->nodes[i];
-        size_t used = importer->arena.used_bytes;
-        if (!resolve_attrs(importer, &node))
-            qn_onnx_fail(call, QN_ERR_MEMORY, "out of memory");
-        spend_since(call, used);
-        if (call->status == QN_OK)
-            call->status = qn_onnx_map_node(importer, &node, &call->err);
-    }
+    for (int i = 0; i < body->nodes_count && call->status == QN_OK; i++)
+        call->status = qn_onnx_map_node(importer, &body->nodes[i], &call->err);
 }
 
 static void take(qn_onnx_call *call, const char *name, qn_onnx_value *ret)

@@ -166,6 +166,8 @@ qn_value qn_onnx_apply(qn_onnx_call *call, const char *attr, qn_value x);
 /* The function of the file that a node calls; NULL = none. */
 const qn_onnx_function *qn_onnx_function_find(const qn_onnx_model *model, const qn_onnx_node *node);
 void qn_onnx_map_function(qn_onnx_call *call, const qn_onnx_function *function);
+/* The node with what its attributes refer to, of the node that calls the function; what refers to nothing is left out. */
+void qn_onnx_resolve(qn_onnx_call *call, qn_onnx_node *node);
 /* Counts memory that a body takes in one of its places; that of the file's own graph is bounded by the file. */
 void qn_onnx_spend(qn_onnx_call *call, size_t bytes);
 

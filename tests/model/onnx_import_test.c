@@ -35,7 +35,7 @@ static void computed_constants_are_bounded(void **state)
 }
 
 /* Short files that ask for much: a function that calls itself twice, fifteen that each call the next four times, six that
- * bring 4 KiB of constants to 1,024 places; and a number where a graph is wanted. */
+ * bring 4 KiB of constants to 1,024 places; a number where a graph is wanted; and references to no attribute. */
 static void hostile_bodies_are_refused(void **state)
 {
     static const struct {
@@ -46,6 +46,8 @@ static void hostile_bodies_are_refused(void **state)
         {"functions_without_end", "too many nodes", 0},
         {"functions_of_constants", "functions and branches take 4096 bytes more", 1 << 20},
         {"score_mod_is_a_number", "attribute 'score_mod' is no graph", 0},
+        {"reference_of_the_graph", "expected one attribute with the value", 0},
+        {"reference_of_a_default", "expected one attribute with the value", 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
