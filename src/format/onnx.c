@@ -367,6 +367,7 @@ qn_status qn_onnx_read_body(const qn_onnx_attr *attr, qn_arena *arena, qn_onnx_m
 {
     const ProtobufCMessage *message = NULL;
     QN_TRY(unpack(&onnx__graph__descriptor, attr->graph, attr->name, arena, &message, err));
+    QN_ASSERT(message);
     qn_onnx_reader reader = {attr->name, NULL, arena, NULL};
     qn_onnx_model body = {0};
     QN_TRY(read_graph(&reader, (const Onnx__Graph *)(const void *)message, &body, err));

@@ -214,16 +214,18 @@ static void map_gradient(qn_onnx_call *call)
     const qn_onnx_attr *xs = qn_onnx_attr_find(call, "xs");
     const qn_onnx_value *y = qn_onnx_find(call->importer, qn_onnx_attr_s(call, "y", ""));
     bool named = xs && xs->kind == QN_ONNX_ATTR_STRINGS && xs->count >= 1 && xs->count <= MANY;
-    if (!named || !y)
+    if (!named || !y) {
         qn_onnx_fail(call, QN_ERR_DATA, "expected 1 to %d values in xs, and a value y", (int)MANY);
-    int count = call->status == QN_OK ? (int)xs->count : 0;
+        return;
+    }
+    int count = (int)xs->count;
     for (int i = 0; i < count; i++) {
         const qn_onnx_value *x = find_variable(call, xs, i);
         if (!x)
             return;
         wrt[i] = made_as(x);
     }
-    qn_value sum = count > 0 ? sum_of(call, made_as(y)) : QN_NONE;
+    qn_value sum = sum_of(call, made_as(y));
     if (call->status == QN_OK)
         call->status = qn_graph_grad(call->graph, sum, wrt, count, grads, &call->err);
     for (int i = 0; i < count && call->status == QN_OK; i++) {
