@@ -114,8 +114,9 @@ qn_status qn_step_bind(qn_plan *plan, int index, qn_error *err)
     qn_bind bind = make_bind(plan, step);
     const qn_binding *binding = find_binding(plan, step);
     bool widened = is_widened(plan, &bind, step);
-    bool bound = widened ? qn_bind_widened(&bind, binding) : binding && binding->bind(&bind);
-    if (!bound && !qn_bind_reference(&bind))
+    bool bound = widened ? qn_bind_widened(&bind, binding)
+                         : (binding && binding->bind(&bind)) || qn_bind_reference(&bind);
+    if (!bound)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
     int64_t by_flops = qn_step_flops(step) / FLOPS_PER_NS,
             by_bytes = qn_step_bytes(step) / BYTES_PER_NS;

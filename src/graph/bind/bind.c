@@ -24,11 +24,19 @@ const qn_binding *qn_binding_find(const char *op)
     return NULL;
 }
 
+/* Memory of the plan. */
+static void *take(const qn_bind *bind, size_t bytes, size_t alignment)
+{
+    void *memory = qn_arena_alloc_aligned(bind->context->arena, bytes, alignment);
+    bind->bound->failed = bind->bound->failed || !memory;
+    return memory;
+}
+
 void *qn_bind_args(const qn_bind *bind, size_t size)
 {
     qn_bound *bound = bind->bound;
     if (!bound->args || bound->args_bytes < size) {
-        bound->args = qn_arena_alloc(bind->context->arena, size);
+        bound->args = take(bind, size, 16);
         bound->args_bytes = size;
     }
     if (bound->args)
@@ -41,7 +49,7 @@ void *qn_bind_keep(const qn_bind *bind, size_t bytes, bool *ret_fresh)
     qn_bound *bound = bind->bound;
     *ret_fresh = !bound->kept;
     if (!bound->kept) {
-        bound->kept = qn_arena_alloc_aligned(bind->context->arena, bytes, 64);
+        bound->kept = take(bind, bytes, 64);
         bound->kept_bytes = bytes;
     }
     return bound->kept;
@@ -111,7 +119,7 @@ size_t qn_bind_scratch_bytes(const qn_bind *bind, const qn_binding *binding)
 
 bool qn_bind_reference(const qn_bind *bind)
 {
-    reference_args *args = qn_bind_args(bind, sizeof *args);
+    reference_args *args = bind->bound->failed ? NULL : qn_bind_args(bind, sizeof *args);
     if (!args)
         return false;
     for (int i = 0; i < bind->types->outputs_count; i++)

@@ -40,6 +40,7 @@ typedef struct {
     void *kept; /* what the kernel keeps of fixed inputs, in its own order */
     size_t kept_bytes;
     const char *kernel; /* for people */
+    bool failed;        /* memory was short: no other way of running the step is tried */
 } qn_bound;
 
 typedef struct {

@@ -65,7 +65,8 @@ static bool make_pass(const qn_bind *bind, const qn_resize *resize, int axis, qn
         pass->taps = qn_max_i64(pass->taps, qn_resize_taps_of(resize, a, o).count);
     int64_t *index = QN_NEW(bind->context->arena, int64_t, a->out * pass->taps);
     float *weight = QN_NEW(bind->context->arena, float, a->out * pass->taps);
-    if (!index || !weight)
+    bind->bound->failed = !index || !weight;
+    if (bind->bound->failed)
         return false;
     for (int64_t o = 0; o < a->out; o++) {
         qn_resize_taps taps = qn_resize_taps_of(resize, a, o);
