@@ -67,9 +67,8 @@ typedef struct {
     int64_t blocks_m, blocks_n, batches;
     bool copy_a, copy_b, general; /* general: alpha or beta is not 0 or 1 */
     bool share_a;                 /* all threads copy A of a pass for each other */
-    bool
-        down_first; /* chunks run down the rows, so that a core reads a part of B; else of A, ... */
-    bool large;     /* whose group of panels in a copy the worker keeps */
+    bool down_first; /* chunks run down the rows: a core reads a part of B, else a part of A */
+    bool large;      /* and the worker keeps its copy of a group of panels of B */
     size_t worker_bytes;
     float *shared_a; /* [tile][k][SHARED_ROWS] */
     char *scratch;
