@@ -163,8 +163,8 @@ static const net nets[] = {
 };
 enum { NETS = sizeof nets / sizeof *nets };
 
-/* A factor in bf16 is off by 2^-9 of itself, a product of two by 2^-8; of sums of this size, with gates between that are
- * no steeper than 1, few steps make no more of it than four times that. A unit of relu that changes sides takes all its
+/* A factor in bf16 is off by 2^-8 of itself at most, a product of two by 2^-7; of sums of this size, with gates between that
+ * are no steeper than 1, few steps make no more of it than twice that. A unit of relu that changes sides takes all its
  * slope with it. */
 static void pairs_match_f32(void **state)
 {
