@@ -194,25 +194,36 @@ void qn_onnx_map_function(qn_onnx_call *call, const qn_onnx_function *function)
 
 /* --- graphs in attributes --- */
 
-/* Maps the graph with `inputs` under its inputs' names, and finds its outputs, which are as many as `count`. */
+/* The graph in an attribute, which must have so many inputs, and outputs at least. */
+static bool read_graph(qn_onnx_call *call, const char *name, int inputs_count, int outputs_count,
+                       qn_onnx_model *ret)
+{
+    const qn_onnx_attr *attr = qn_onnx_attr_find(call, name);
+    if (!attr || attr->kind != QN_ONNX_ATTR_GRAPH) {
+        qn_onnx_fail(call, QN_ERR_DATA, "attribute '%s' is no graph", name);
+        return false;
+    }
+    if (call->status == QN_OK)
+        call->status = qn_onnx_read_body(attr, &call->importer->arena, ret, &call->err);
+    if (call->status == QN_OK &&
+        (ret->inputs_count != inputs_count || ret->outputs_count < outputs_count))
+        qn_onnx_fail(call, QN_ERR_DATA, "%s has %d inputs and %d outputs, expected %d and %d", name,
+                     ret->inputs_count, ret->outputs_count, inputs_count, outputs_count);
+    return call->status == QN_OK;
+}
+
+/* Maps the graph with `inputs` under its inputs' names, and finds the first of its outputs. */
 static void map_graph(qn_onnx_call *call, const char *name, const qn_onnx_value *inputs,
                       int inputs_count, qn_onnx_value *outputs, int outputs_count)
 {
     qn_onnx_importer *importer = call->importer;
     const qn_onnx_scope *outer = importer->scope;
-    const qn_onnx_attr *attr = qn_onnx_attr_find(call, name);
     size_t used = importer->arena.used_bytes;
     qn_onnx_scope scope = *outer;
     qn_onnx_model graph = {0};
     scope.outer = outer;
-    if (!attr || attr->kind != QN_ONNX_ATTR_GRAPH)
-        qn_onnx_fail(call, QN_ERR_DATA, "attribute '%s' is no graph", name);
-    if (call->status == QN_OK)
-        call->status = qn_onnx_read_body(attr, &importer->arena, &graph, &call->err);
-    if (call->status == QN_OK &&
-        (graph.inputs_count != inputs_count || graph.outputs_count < outputs_count))
-        qn_onnx_fail(call, QN_ERR_DATA, "%s has %d inputs and %d outputs, expected %d and %d", name,
-                     graph.inputs_count, graph.outputs_count, inputs_count, outputs_count);
+    if (!read_graph(call, name, inputs_count, outputs_count, &graph))
+        return;
     onnx_body body = {graph.nodes, graph.initializers, graph.nodes_count, graph.initializers_count};
     enter(call, &scope);
     spend_since(call, used);
