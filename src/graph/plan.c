@@ -285,11 +285,8 @@ bool qn_plan_find_nonfinite(qn_plan *plan, uint32_t step, char *dst, int size)
 
 int64_t qn_plan_bytes(const qn_plan *plan)
 {
-    int64_t bytes = (int64_t)plan->arena.used_bytes;
-    bytes += plan->borrowed ? 0 : (int64_t)plan->memory_bytes;
-    for (int i = 0; i < plan->calls_count; i++)
-        bytes += (int64_t)plan->steps[i].bound.kept_bytes;
-    return bytes;
+    int64_t tables = (int64_t)plan->arena.used_bytes; /* and what kernels keep */
+    return tables + (plan->borrowed ? 0 : (int64_t)plan->memory_bytes);
 }
 
 int64_t qn_plan_flops(const qn_plan *plan)

@@ -82,7 +82,7 @@ static void a_deep_transformer_needs_a_fraction(void **unused)
     static const char layers[] =
         "[{\"transformer\": {\"heads\": 2, \"blocks\": 16, \"units\": 32, \"dropout\": 0.1}},"
         "\"global_avg_pool1d\", {\"dense\": {\"units\": 2}}]";
-    double share = compare(layers, QN_SHAPE(QN_DIM_BATCH, 32, 16), 16);
+    double share = compare(layers, QN_SHAPE(QN_DIM_BATCH, 32, 16), 64);
     if (!(share < 0.5))
         fail_msg("checkpointing takes %g of the memory", share);
 }

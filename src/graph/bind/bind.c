@@ -48,10 +48,8 @@ void *qn_bind_keep(const qn_bind *bind, size_t bytes, bool *ret_fresh)
 {
     qn_bound *bound = bind->bound;
     *ret_fresh = !bound->kept;
-    if (!bound->kept) {
+    if (!bound->kept)
         bound->kept = take(bind, bytes, 64);
-        bound->kept_bytes = bytes;
-    }
     return bound->kept;
 }
 

@@ -37,8 +37,7 @@ typedef struct {
     qn_call_fn fn;
     void *args;
     size_t args_bytes;
-    void *kept; /* what the kernel keeps of fixed inputs, in its own order */
-    size_t kept_bytes;
+    void *kept;         /* what the kernel keeps of fixed inputs, in its own order */
     const char *kernel; /* for people */
     bool failed;        /* memory was short: no other way of running the step is tried */
 } qn_bound;
