@@ -361,11 +361,15 @@ static void block_combine(const block *w, int64_t col, int64_t cols)
 }
 
 /* C of the chunk that most often follows, or of this one again. */
-static const float *next_rows(const block *w)
+static const float *next_chunk(const block *w)
 {
     const qn_gemm *g = w->j->gemm;
+    bool across = !w->j->down_first && w->panel_end < w->j->panels;
+    if (across)
+        return w->c + panel_start(w, w->panel_end);
     bool more = w->row + 2 * w->rows <= g->m;
-    return w->c + (more ? w->rows * g->ldc : 0) + panel_start(w, w->panel_first);
+    return w->c + (more ? w->rows * g->ldc : 0) +
+           panel_start(w, w->j->down_first ? w->panel_first : 0);
 }
 
 /* The block's rows in one panel, whose B lies at b. */
@@ -385,17 +389,18 @@ static void block_strip(const block *w, int64_t panel, const float *b, int64_t l
                   .segs = 1,
                   .seg_len = w->depth,
                   .step = w->step,
+                  .far = w->step >= g->lda && g->trans_a,
                   .b = b,
                   .ldb = ldb,
                   .c = c,
                   .ldc = g->ldc,
-                  .add = w->k > 0 || g->beta != 0};
-    if (w->group) /* nothing else reads or writes so far away as C here, and tiles are long */
-        s.next = panel + 1 < w->panel_end ? c + cols : next_rows(w);
+                  .add = w->k > 0 || g->beta != 0,
+                  .next = panel + 1 < w->panel_end ? c + cols : next_chunk(w)};
     if (general) {
         s.c = w->sum;
         s.ldc = w->j->pitch;
         s.add = false;
+        s.next = NULL;
     } else if (last) {
         s.bias = g->bias ? g->bias + col : NULL;
         s.relu = g->act == QN_ACT_RELU;

@@ -28,6 +28,8 @@ typedef struct {
     const int64_t *row; /* [rows] */
     const int64_t *seg; /* [segs] */
     int64_t segs, seg_len, step;
+    /* No prefetcher follows A's columns: the numbers behind those of a tile's last row are fetched on the way. */
+    bool far;
     const float *b;
     int64_t ldb;
     float *c;

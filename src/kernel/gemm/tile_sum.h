@@ -14,11 +14,14 @@ VEC void tile_sum(const int R, const int V, vf (*acc)[TILE_VECS], const qn_strip
 {
     const float *p[TILE_ROWS], *b = s->b;
     const int64_t ldb = s->ldb, step = s->step, len = s->seg_len;
+    const bool far = s->far;
     UNROLL for (int i = 0; i < R; i++) p[i] = s->a + s->row[first + i];
     for (int64_t seg = 0; seg < s->segs; seg++) {
         int64_t at = s->seg[seg]; /* one moving index: the row pointers stay in registers */
         for (int64_t k = len; k > 0; k--, at += step, b += ldb) {
             vf x[TILE_VECS];
+            if (far)
+                __builtin_prefetch(p[R - 1] + at + 1, 0, 2);
             UNROLL for (int j = 0; j < V - 1; j++) x[j] = vf_load(b + j * VL);
             x[V - 1] = vf_load_mask(b + (V - 1) * VL, tail);
             UNROLL for (int i = 0; i < R; i++)
