@@ -11,9 +11,11 @@
 
 enum {
     NEAR_WORDS =
-        64, /* kept by a worker before it adds them to its sum: 1/6 of L2 with 128 units of an LSTM */
+        96, /* kept by a worker before it adds them to its sum: a quarter of L2 with 128 units of an LSTM */
     SUM_BYTES = 400 << 10, /* of a sum that may stay in L2 beside them and the weights */
-    SUMS_MAX = 16
+    SUMS_MAX = 16,
+    LINE =
+        16 /* floats of a cache line: by so much rows of kept slopes lie off, or they would meet in L1 */
 };
 
 typedef struct {
@@ -27,6 +29,7 @@ typedef struct {
     bool near; /* every piece of the batch has a sum of its own, to which few words go at a time */
     float *behind, *slopes, *sum; /* see qn_rnn_weights */
     int64_t behind_cols, words, pieces, sum_floats;
+    int64_t pitch; /* of a worker's slopes */
     char *workers;
     size_t worker_bytes;
 } job;
@@ -35,8 +38,8 @@ typedef struct {
 typedef struct {
     const job *j;
     int64_t b, count;
-    float *slopes; /* [rows, slopes hidden] */
-    float *words;  /* [rows, depth]: the slopes themselves where words are f32 */
+    float *slopes; /* [rows, pitch]: of f32 words, those kept */
+    float *words;  /* [rows, depth] where words are no f32, else the slopes themselves */
     float *behind; /* [rows, behind_cols], where words are no f32 */
     /* Words for the weights' gradients; so many, and the sum they go to, where they are the worker's own. */
     float *kept_slopes, *kept_behind, *sum;
@@ -51,9 +54,8 @@ static void crew_carve(crew *w, const job *j, qn_carve *carve)
     int64_t n = j->common.io->hidden, rows = QN_RNN_ROWS;
     size_t row = (size_t)rows * sizeof(float);
     w->j = j;
-    w->slopes = qn_carve_take(carve, row * (size_t)(j->common.slopes * n));
-    w->words = w->slopes;
     if (j->common.pairs) {
+        w->slopes = qn_carve_take(carve, row * (size_t)j->pitch);
         w->words = qn_carve_take(carve, row * (size_t)j->depth);
         w->behind = qn_carve_take(carve, row * (size_t)j->behind_cols);
     }
@@ -62,7 +64,7 @@ static void crew_carve(crew *w, const job *j, qn_carve *carve)
     w->kept_behind = j->behind;
     if (j->near) {
         size_t words = (size_t)j->words * sizeof(float);
-        w->kept_slopes = qn_carve_take(carve, words * (size_t)(j->common.slopes * n));
+        w->kept_slopes = qn_carve_take(carve, words * (size_t)j->pitch);
         w->kept_behind = qn_carve_take(carve, words * (size_t)j->behind_cols);
     }
 }
@@ -74,6 +76,7 @@ static void job_carve(job *j, qn_carve *carve, int threads)
     bool gru = io->kind == QN_RNN_GRU;
     j->wide_words = qn_rnn_words(&j->common, j->common.gates * n);
     j->depth = j->wide_words + (gru ? j->common.state_words : 0);
+    j->pitch = slopes + (j->common.pairs ? 0 : LINE);
     j->behind_cols = io->input + 1 + n + (io->reset_first ? n : 0);
     j->pieces = (io->batch + QN_RNN_ROWS - 1) / QN_RNN_ROWS;
     j->sum_floats = (j->behind_cols * slopes + 15) / 16 * 16;
@@ -92,7 +95,7 @@ static void job_carve(job *j, qn_carve *carve, int threads)
     size_t words = j->near ? 0 : (size_t)j->words * sizeof(float);
     size_t sums = (size_t)(j->near ? j->pieces : 1);
     j->behind = qn_carve_take(carve, words * (size_t)j->behind_cols);
-    j->slopes = qn_carve_take(carve, words * (size_t)slopes);
+    j->slopes = qn_carve_take(carve, words * (size_t)j->pitch);
     j->sum = qn_carve_take(carve, sums * (size_t)j->sum_floats * sizeof(float));
     j->workers = qn_carve_take(carve, j->worker_bytes * (size_t)threads);
 }
@@ -193,7 +196,7 @@ static void back_row(const crew *w, int64_t t, int64_t s, int64_t i, int64_t ste
     const qn_rnn_grad *g = j->grad;
     int64_t n = io->hidden, b = w->b + i, state = qn_rnn_state(io, j->d, b) * n;
     const float *a = g->kept + qn_rnn_kept(io, j->d, t, b) * j->common.kept * n;
-    float *slopes = w->slopes + i * j->common.slopes * n, *dh = g->dh0 + state;
+    float *slopes = w->slopes + i * j->pitch, *dh = g->dh0 + state;
     float *behind = behind_row(w, s, i);
     qn_rnn_fetch(a + step * qn_rnn_step(io) * j->common.kept * n, j->common.kept * n);
     fill_behind(w, behind, t, b, step);
@@ -232,7 +235,7 @@ static void go_through(const crew *w, const through *x)
                                                   .cols = cols,
                                                   .depth = x->depth,
                                                   .a = w->words + x->at,
-                                                  .lda = w->j->depth,
+                                                  .lda = common->pairs ? w->j->depth : w->j->pitch,
                                                   .b = x->panels + x->pitch * col + x->skip * cols,
                                                   .c = x->dst + col,
                                                   .ldc = x->ldc,
@@ -285,7 +288,7 @@ static void take_slopes(const crew *w, int64_t at, int64_t first, int64_t count)
     const job *j = w->j;
     for (int64_t i = 0; j->common.pairs && i < w->count; i++)
         qn_rnn_words_take(&j->common, w->words + i * j->depth + at,
-                          w->slopes + i * j->common.slopes * j->common.io->hidden + first, count);
+                          w->slopes + i * j->pitch + first, count);
 }
 
 /* Of a GRU that resets first: through the candidate's product, then the slopes of r. */
@@ -306,10 +309,22 @@ static void pull_reset(const crew *w, int64_t t, int64_t s)
         float *before = behind_row(w, s, i) + io->input + 1, *reset = before + n;
         const float *a = j->grad->kept + qn_rnn_kept(io, j->d, t, w->b + i) * j->common.kept * n;
         memcpy(reset, before, (size_t)n * sizeof *reset);
-        j->common.rows->gru_reset_grad(w->slopes + i * j->common.slopes * n, a, reset,
-                                       w->pulled + i * n,
+        j->common.rows->gru_reset_grad(w->slopes + i * j->pitch, a, reset, w->pulled + i * n,
                                        j->grad->dh0 + qn_rnn_state(io, j->d, w->b + i) * n, n);
     }
+}
+
+/* The step's slopes and what they are multiplied with, as pairs from word `at` on. */
+static void keep_pairs(const crew *w, int64_t at)
+{
+    const job *j = w->j;
+    for (int64_t i = 0; i < qn_rnn_panels(&j->common, j->common.slopes); i++) {
+        qn_rnn_panel panel = qn_rnn_panel_at(&j->common, j->common.slopes, i);
+        qn_rnn_words_stack(&j->common, w->kept_slopes + j->words * panel.col + at * panel.cols,
+                           w->slopes + panel.col, j->pitch, w->count, panel.cols);
+    }
+    qn_rnn_words_stack(&j->common, w->kept_behind + at * j->behind_cols, w->behind, j->behind_cols,
+                       w->count, j->behind_cols);
 }
 
 /* The step's slopes and what they are multiplied with, for the weights; and the slopes themselves where asked for. */
@@ -317,18 +332,12 @@ static void store_step(const crew *w, int64_t t, int64_t s)
 {
     const job *j = w->j;
     const qn_rnn *io = j->common.io;
-    int64_t wide = j->common.slopes * io->hidden, at = words_before(w, s);
-    for (int64_t i = 0; i < qn_rnn_panels(&j->common, j->common.slopes); i++) {
-        qn_rnn_panel panel = qn_rnn_panel_at(&j->common, j->common.slopes, i);
-        qn_rnn_words_stack(&j->common, w->kept_slopes + j->words * panel.col + at * panel.cols,
-                           w->slopes + panel.col, wide, w->count, panel.cols);
-    }
+    int64_t wide = j->common.slopes * io->hidden;
     if (j->common.pairs)
-        qn_rnn_words_stack(&j->common, w->kept_behind + at * j->behind_cols, w->behind,
-                           j->behind_cols, w->count, j->behind_cols);
+        keep_pairs(w, words_before(w, s));
     for (int64_t i = 0; j->grad->slopes && i < w->count; i++)
-        memcpy(j->grad->slopes + qn_rnn_kept(io, j->d, t, w->b + i) * wide, w->slopes + i * wide,
-               (size_t)wide * sizeof(float));
+        memcpy(j->grad->slopes + qn_rnn_kept(io, j->d, t, w->b + i) * wide,
+               w->slopes + i * j->pitch, (size_t)wide * sizeof(float));
 }
 
 static qn_rnn_weights weights_of(const job *j)
@@ -338,6 +347,7 @@ static qn_rnn_weights weights_of(const job *j)
                             .words = j->words,
                             .behind = j->behind,
                             .behind_cols = j->behind_cols,
+                            .pitch = j->common.pairs ? 0 : j->pitch,
                             .slopes = j->slopes,
                             .sum = j->sum};
 }
@@ -395,6 +405,8 @@ static void rows_chunk(void *context, int64_t chunk, int worker)
     for (int64_t s = 0; s < io->steps; s++) {
         bool reverse = qn_rnn_is_reverse(io, j->d);
         int64_t t = reverse ? s : io->steps - 1 - s, step = reverse ? 1 : -1;
+        if (!j->common.pairs)
+            w.words = w.slopes = w.kept_slopes + words_before(&w, s) * j->pitch;
         for (int64_t i = 0; i < w.count; i++)
             back_row(&w, t, s, i, s + 1 < io->steps ? step : 0);
         if (io->kind == QN_RNN_GRU)
@@ -438,6 +450,6 @@ void qn_rnn_grad_f32(qn_pool *pool, const qn_rnn *io, const qn_rnn_grad *grad, v
             qn_pool_run(pool, join_row, &j, j.behind_cols);
         else
             qn_rnn_weights_sum(pool, &weights);
-        qn_rnn_weights_take(&weights, grad, j.d);
+        qn_rnn_weights_take(pool, &weights, grad, j.d);
     }
 }

@@ -13,7 +13,8 @@ enum {
     QN_RNN_ROWS =
         16, /* of the batch, in one piece of work: two tiles of the widest micro-kernel, one of AMX */
     QN_RNN_DEPTH =
-        128, /* words of a sum at a time: a panel's part, 24 KiB, stays in L1 for all tiles */
+        256, /* words of a sum at a time: L2 gives a panel's part, 48 KiB, as fast as tiles want it, and sums
+                         * are seldom put down */
     QN_RNN_WHOLE =
         16 /* a part is so many words times something: tiles of AMX, which have them, are whole */
 };
@@ -63,10 +64,11 @@ void qn_rnn_multiply(const qn_rnn_job *job, const qn_rnn_product *product);
 
 /* Gradients of weights and biases of a direction: sum (+)= slopes of many steps times [x, 1, state] (rnn_weights.c). In
  * words, behind [room, behind_cols] is x, 1, the state before and, where a GRU resets first, r times it; slopes are
- * [panel][room][cols of the panel]; `words` of the room are summed. sum is [behind_cols, slopes hidden]. */
+ * [room, pitch] or, where pitch is 0, [panel][room][cols of the panel]; `words` of the room are summed. sum is
+ * [behind_cols, slopes hidden]. */
 typedef struct {
     const qn_rnn_job *common;
-    int64_t room, words, behind_cols;
+    int64_t room, words, behind_cols, pitch;
     const float *behind, *slopes;
     float *sum;
     bool add;
@@ -75,7 +77,8 @@ typedef struct {
 void qn_rnn_weights_add(const qn_rnn_weights *weights);
 void qn_rnn_weights_sum(qn_pool *pool, const qn_rnn_weights *weights);
 /* From the sum to where direction d's gradients are wanted. */
-void qn_rnn_weights_take(const qn_rnn_weights *weights, const qn_rnn_grad *grad, int64_t d);
+void qn_rnn_weights_take(qn_pool *pool, const qn_rnn_weights *weights, const qn_rnn_grad *grad,
+                         int64_t d);
 
 static inline int64_t qn_rnn_length(const qn_rnn *io, int64_t b)
 {

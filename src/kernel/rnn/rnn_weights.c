@@ -2,7 +2,7 @@
  * Gradients of weights and biases: sum over all steps and rows of the batch of [x, 1, state]' slopes, [input + 1 +
  * hidden, gates hidden], turned as it is taken apart. The 1 makes the sums of the biases one more row of it.
  *
- *                  slopes: [panel][words][cols]          A piece of work is a few panels and a block of rows of the
+ *                  slopes: panels of [words][cols]       A piece of work is a few panels and a block of rows of the
  *   behind         +-------+-------+                     sum. It goes through all words in parts that L1 holds, so each
  *   [words][cols]' |       |       |                     element is one chain in an order that the shapes give.
  */
@@ -47,10 +47,11 @@ static void block_panel(const qn_rnn_weights *w, int64_t index, int64_t at, int6
                   .segs = 1,
                   .seg_len = depth,
                   .step = w->behind_cols,
-                  .b = w->slopes + w->room * panel.col + k * panel.cols,
-                  .ldb = panel.cols,
+                  .b = w->slopes + (w->pitch ? 1 : w->room) * panel.col,
+                  .ldb = w->pitch ? w->pitch : panel.cols,
                   .ldc = job->slopes * job->io->hidden,
                   .add = w->add || k > 0};
+    s.b += k * s.ldb;
     s.c = w->sum + (first + at) * s.ldc + panel.col;
     if (rows > 0)
         job->tile->strip(&s);
@@ -82,14 +83,25 @@ static void turn(const qn_rnn_weights *w, float *dst, int64_t row, int64_t col, 
     w->common->tile->transpose(dst, cols, w->sum + row * wide + col, wide, depth, cols);
 }
 
-static void take_recurrent(const qn_rnn_weights *w, float *dst)
+typedef struct {
+    const qn_rnn_weights *weights;
+    float *weight, *recurrent; /* gradients of the direction, or NULL */
+} taking;
+
+/* The rows of one gate. */
+static void take_gate(void *context, int64_t gate, int worker)
 {
+    const taking *t = context;
+    const qn_rnn_weights *w = t->weights;
     const qn_rnn *io = w->common->io;
     int64_t n = io->hidden, state = io->input + 1;
-    bool gru = io->kind == QN_RNN_GRU;
-    turn(w, dst, state, 0, (gru ? 2 : w->common->gates) * n, n);
-    if (gru)
-        turn(w, dst + 2 * n * n, io->reset_first ? state + n : state, 3 * n, n, n);
+    bool candidate = io->kind == QN_RNN_GRU && gate == 2;
+    (void)worker;
+    if (t->weight)
+        turn(w, t->weight + gate * n * io->input, 0, gate * n, n, io->input);
+    if (t->recurrent)
+        turn(w, t->recurrent + gate * n * n, candidate && io->reset_first ? state + n : state,
+             (candidate ? 3 : gate) * n, n, n);
 }
 
 /* Both biases have one gradient, but for a GRU's candidate that is reset after its product. */
@@ -125,14 +137,17 @@ void qn_rnn_weights_sum(qn_pool *pool, const qn_rnn_weights *weights)
     qn_pool_run(pool, block, &copy, blocks(weights));
 }
 
-void qn_rnn_weights_take(const qn_rnn_weights *weights, const qn_rnn_grad *grad, int64_t d)
+void qn_rnn_weights_take(qn_pool *pool, const qn_rnn_weights *weights, const qn_rnn_grad *grad,
+                         int64_t d)
 {
     const qn_rnn *io = weights->common->io;
     int64_t n = io->hidden, wide = weights->common->gates * n;
+    taking t = {.weights = weights};
     if (grad->dweight)
-        turn(weights, grad->dweight + d * wide * io->input, 0, 0, wide, io->input);
+        t.weight = grad->dweight + d * wide * io->input;
     if (grad->drecurrent)
-        take_recurrent(weights, grad->drecurrent + d * wide * n);
+        t.recurrent = grad->drecurrent + d * wide * n;
+    qn_pool_run(pool, take_gate, &t, weights->common->gates);
     if (grad->dbias)
         take_bias(weights, grad->dbias + 2 * d * wide);
 }
