@@ -86,19 +86,25 @@ static void block_keys(const job *j, block *w, int64_t key, int64_t count, bool 
     const int64_t words = qn_attention_words(c, io->dim), wide = io->value_dim;
     qn_attention_rows k = qn_attention_keys(io, QN_ATTENTION_K, w->b, key, w->kv);
     qn_attention_rows v = qn_attention_keys(io, QN_ATTENTION_V, w->b, key, w->kv);
-    qn_attention_turn(c, w->keys, &k, count);
-    qn_attention_product(c, w->scores, QN_ATTENTION_PITCH,
-                         (qn_attention_side){w->queries, words, 1}, w->keys, QN_ATTENTION_PITCH,
-                         w->rows, count, words, false);
-    for (int64_t r = 0; r < w->rows; r++)
-        block_row(j, w, r, key, count, first);
-    qn_attention_narrow(c, w->scores, w->rows, count);
     bool lie = !io->pairs && w->rows < VALUES_ROWS;
+    qn_attention_turn(c, w->keys, &k, count);
     if (!lie)
         qn_attention_join(c, w->values, &v, count);
-    qn_attention_product(c, w->result, wide, (qn_attention_side){w->scores, QN_ATTENTION_PITCH, 1},
-                         lie ? v.data + v.at : w->values, lie ? v.row : wide, w->rows, wide,
-                         qn_attention_words(c, count), !first);
+    for (int64_t r = 0, rows; r < w->rows; r += rows) {
+        rows = qn_attention_step(io, w->rows - r);
+        int64_t reach = qn_attention_reach(io, w->b, w->i + r, rows, key, count);
+        float *scores = w->scores + r * QN_ATTENTION_PITCH;
+        qn_attention_product(c, scores, QN_ATTENTION_PITCH,
+                             (qn_attention_side){w->queries + r * words, words, 1}, w->keys,
+                             QN_ATTENTION_PITCH, rows, reach, words, false);
+        for (int64_t i = r; i < r + rows; i++)
+            block_row(j, w, i, key, reach, first);
+        qn_attention_narrow(c, scores, rows, reach);
+        qn_attention_product(c, w->result + r * wide, wide,
+                             (qn_attention_side){scores, QN_ATTENTION_PITCH, 1},
+                             lie ? v.data + v.at : w->values, lie ? v.row : wide, rows, wide,
+                             qn_attention_words(c, reach), !first);
+    }
 }
 
 static void block_finish(const job *j, const block *w, bool any)

@@ -133,6 +133,17 @@ void qn_attention_block_range(const qn_attention *io, int64_t b, int64_t i, int6
     *ret_end = qn_min_i64(*ret_end, io->keys);
 }
 
+int64_t qn_attention_reach(const qn_attention *io, int64_t b, int64_t i, int64_t rows, int64_t key,
+                           int64_t count)
+{
+    int64_t first, end;
+    if (!qn_attention_is_cut(io))
+        return count;
+    qn_attention_block_range(io, b, i, rows, &first, &end);
+    int64_t steps = (end - key + QN_ATTENTION_STEP - 1) / QN_ATTENTION_STEP;
+    return end > key ? qn_min_i64(steps * QN_ATTENTION_STEP, count) : 0;
+}
+
 const float *qn_attention_bias(const qn_attention *io, int64_t b, int64_t h, int64_t i, int64_t key,
                                int64_t count, float row[QN_ATTENTION_KEYS])
 {

@@ -126,46 +126,86 @@ static void pack_queries(const job *j, const head *w, int64_t i, int64_t rows)
     qn_attention_join(c, w->dy_joined, &dy, rows);
 }
 
-/* p and ds of a block: joined, and ds itself, as words. */
-static void pack_slopes(const job *j, const head *w, int64_t rows, int64_t count)
+/* p and ds of queries r and on against the first `reach` keys: joined, and ds itself, as words. r is even. */
+static void pack_slopes(const job *j, const head *w, int64_t r, int64_t rows, int64_t reach)
 {
     enum { PITCH = QN_ATTENTION_PITCH };
     const qn_pairs_kernels *pairs = j->common.io->pairs;
     if (!pairs)
         return;
-    pairs->of_f32.join((uint32_t *)(void *)w->p_joined, PITCH, w->p, PITCH, rows, count);
-    pairs->of_f32.join((uint32_t *)(void *)w->ds_joined, PITCH, w->ds, PITCH, rows, count);
-    qn_attention_narrow(&j->common, w->ds, rows, count);
+    float *p = w->p + r * PITCH, *ds = w->ds + r * PITCH;
+    pairs->of_f32.join((uint32_t *)(void *)(w->p_joined + r / 2 * PITCH), PITCH, p, PITCH, rows,
+                       reach);
+    pairs->of_f32.join((uint32_t *)(void *)(w->ds_joined + r / 2 * PITCH), PITCH, ds, PITCH, rows,
+                       reach);
+    qn_attention_narrow(&j->common, ds, rows, reach);
 }
 
 /* Queries [i, i + rows) against keys [key, key + count). */
-static void block_pair(const job *j, const head *w, int64_t i, int64_t rows, int64_t key,
-                       int64_t count)
+typedef struct {
+    int64_t i, rows, key, count;
+} pairing;
+
+/* p, ds and dq of queries r and on, whose products reach the first `reach` keys of the block. */
+static void queries_step(const job *j, const head *w, const pairing *at, int64_t r, int64_t rows,
+                         int64_t reach)
 {
     enum { PITCH = QN_ATTENTION_PITCH };
     const qn_attention_job *c = &j->common;
     const qn_attention *io = c->io;
-    const int64_t dim = io->dim, wide = io->value_dim, dim_words = qn_attention_words(c, dim);
-    const int64_t wide_words = qn_attention_words(c, wide), row_words = qn_attention_words(c, rows);
-    qn_attention_rows q = qn_attention_queries(io, QN_ATTENTION_Q, io->q, w->b, i, w->h);
-    qn_attention_rows k = qn_attention_keys(io, QN_ATTENTION_K, w->b, key, w->kv);
-    qn_attention_rows v = qn_attention_keys(io, QN_ATTENTION_V, w->b, key, w->kv);
-    pack_queries(j, w, i, rows);
-    qn_attention_product(c, w->p, PITCH, (qn_attention_side){w->q, dim_words, 1}, w->keys, PITCH,
-                         rows, count, dim_words, false);
-    qn_attention_product(c, w->ds, PITCH, (qn_attention_side){w->dy, wide_words, 1}, w->values,
-                         PITCH, rows, count, wide_words, false);
-    for (int64_t r = 0; r < rows; r++)
-        block_row(j, w, i + r, r, key, count);
-    pack_slopes(j, w, rows, count);
+    const int64_t dim = io->dim, dim_words = qn_attention_words(c, dim);
+    const int64_t wide_words = qn_attention_words(c, io->value_dim);
+    float *p = w->p + r * PITCH, *ds = w->ds + r * PITCH;
+    qn_attention_rows q = qn_attention_queries(io, QN_ATTENTION_Q, io->q, w->b, at->i + r, w->h);
+    qn_attention_product(c, p, PITCH, (qn_attention_side){w->q + r * dim_words, dim_words, 1},
+                         w->keys, PITCH, rows, reach, dim_words, false);
+    qn_attention_product(c, ds, PITCH, (qn_attention_side){w->dy + r * wide_words, wide_words, 1},
+                         w->values, PITCH, rows, reach, wide_words, false);
+    for (int64_t s = r; s < r + rows; s++)
+        block_row(j, w, at->i + s, s, at->key, reach);
+    pack_slopes(j, w, r, rows, reach);
+    qn_attention_product(c, j->grad->dq + q.at, q.row, (qn_attention_side){ds, PITCH, 1},
+                         w->k_joined, dim, rows, dim, qn_attention_words(c, reach), true);
+}
+
+/* dv and dk of keys [first, first + keys) of the block, of queries r and on. */
+static void keys_step(const job *j, const head *w, const pairing *at, int64_t first, int64_t keys,
+                      int64_t r)
+{
+    enum { PITCH = QN_ATTENTION_PITCH };
+    const qn_attention_job *c = &j->common;
+    const qn_attention *io = c->io;
+    const int64_t dim = io->dim, wide = io->value_dim, skip = qn_attention_words(c, r);
+    const int64_t words = qn_attention_words(c, at->rows - r), from = skip * PITCH + first;
+    qn_attention_rows k = qn_attention_keys(io, QN_ATTENTION_K, w->b, at->key + first, w->kv);
+    qn_attention_rows v = qn_attention_keys(io, QN_ATTENTION_V, w->b, at->key + first, w->kv);
+    qn_attention_product(c, j->grad->dv + v.at, v.row,
+                         (qn_attention_side){w->p_joined + from, 1, PITCH},
+                         w->dy_joined + skip * wide, wide, keys, wide, words, true);
+    qn_attention_product(c, j->grad->dk + k.at, k.row,
+                         (qn_attention_side){w->ds_joined + from, 1, PITCH},
+                         w->q_joined + skip * dim, dim, keys, dim, words, true);
+}
+
+static void block_pair(const job *j, const head *w, const pairing *at)
+{
+    const qn_attention_job *c = &j->common;
+    qn_attention_rows k = qn_attention_keys(c->io, QN_ATTENTION_K, w->b, at->key, w->kv);
+    pack_queries(j, w, at->i, at->rows);
     /* For these queries alone: an odd last key must not bring in the one behind it, which may be anything. */
-    qn_attention_join(c, w->k_joined, &k, count);
-    qn_attention_product(c, j->grad->dv + v.at, v.row, (qn_attention_side){w->p_joined, 1, PITCH},
-                         w->dy_joined, wide, count, wide, row_words, true);
-    qn_attention_product(c, j->grad->dk + k.at, k.row, (qn_attention_side){w->ds_joined, 1, PITCH},
-                         w->q_joined, dim, count, dim, row_words, true);
-    qn_attention_product(c, j->grad->dq + q.at, q.row, (qn_attention_side){w->ds, PITCH, 1},
-                         w->k_joined, dim, rows, dim, qn_attention_words(c, count), true);
+    qn_attention_join(c, w->k_joined, &k, at->count);
+    for (int64_t r = 0, rows; r < at->rows; r += rows) {
+        rows = qn_attention_step(c->io, at->rows - r);
+        int64_t reach = qn_attention_reach(c->io, w->b, at->i + r, rows, at->key, at->count);
+        queries_step(j, w, at, r, rows, reach);
+    }
+    for (int64_t r = 0, rows, first = 0; r < at->rows && first < at->count; r += rows) {
+        rows = qn_attention_step(c->io, at->rows - r);
+        int64_t reach = qn_attention_reach(c->io, w->b, at->i + r, rows, at->key, at->count);
+        if (reach > first) /* keys that no earlier query sees */
+            keys_step(j, w, at, first, reach - first, r);
+        first = qn_max_i64(first, reach);
+    }
 }
 
 /* Keys and values of a block, turned. */
@@ -205,7 +245,7 @@ static void head_run(const job *j, const head *w)
             int64_t rows = qn_min_i64(QN_ATTENTION_QUERIES, io->queries - i), first, end;
             qn_attention_block_range(io, w->b, i, rows, &first, &end);
             if (key < end && key + count > first)
-                block_pair(j, w, i, rows, key, qn_min_i64(count, end - key));
+                block_pair(j, w, &(pairing){i, rows, key, qn_min_i64(count, end - key)});
         }
     }
 }

@@ -6,6 +6,7 @@
 #ifndef QN_KERNEL_ATTENTION_PRIV_H
 #define QN_KERNEL_ATTENTION_PRIV_H
 
+#include "base/checked.h"
 #include "kernel/attention/attention.h"
 #include "kernel/attention/attention_table.h"
 
@@ -15,7 +16,9 @@ enum {
     QN_ATTENTION_KEYS = 128,
     QN_ATTENTION_PITCH =
         QN_ATTENTION_KEYS + 16, /* not a power of two: rows spread over the cache */
-    QN_ATTENTION_BLOCK = QN_ATTENTION_QUERIES * QN_ATTENTION_PITCH
+    QN_ATTENTION_BLOCK = QN_ATTENTION_QUERIES * QN_ATTENTION_PITCH,
+    QN_ATTENTION_STEP =
+        16 /* of a block's queries or keys, where not all of them see all: two tiles */
 };
 
 typedef struct {
@@ -70,6 +73,21 @@ void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *r
 /* The same for queries [i, i + count). */
 void qn_attention_block_range(const qn_attention *io, int64_t b, int64_t i, int64_t count,
                               int64_t *ret_first, int64_t *ret_end);
+
+/* Whether queries of one block see different keys. */
+static inline bool qn_attention_is_cut(const qn_attention *io)
+{
+    return io->causal || io->window > 0;
+}
+/* How many of `left` rows of a block share their products: all, or those between which few keys come into sight. */
+static inline int64_t qn_attention_step(const qn_attention *io, int64_t left)
+{
+    return qn_attention_is_cut(io) ? qn_min_i64(QN_ATTENTION_STEP, left) : left;
+}
+/* How many of keys [key, key + count) products of queries [i, i + rows) must reach, in whole steps: no query sees a later
+ * one, and later queries reach no fewer. */
+int64_t qn_attention_reach(const qn_attention *io, int64_t b, int64_t i, int64_t rows, int64_t key,
+                           int64_t count);
 
 /* The bias of query i for keys from `key` on: the caller's, or made of `allowed` in `row`; NULL = none. */
 const float *qn_attention_bias(const qn_attention *io, int64_t b, int64_t h, int64_t i, int64_t key,
