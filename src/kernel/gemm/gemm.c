@@ -43,10 +43,12 @@ enum {
 /* Of large products, where B is worth a copy that stays. */
 enum {
     LARGE_FLOPS = 128 << 20, /* a quarter of a millisecond on two cores */
-    LARGE_ROWS = 128,        /* fewer do not pay for a copy */
-    LARGE_BLOCK_M = 24,      /* whole tiles of every height, and no long wait for the last chunk */
-    LARGE_K = 1024,          /* of a pass; each costs a tile some 100 cycles beside 12 for each k */
-    TRANS_K = 512, /* where A is read down its columns, and L2 keeps those for the next rows */
+    LARGE_TURNED_FLOPS =
+        16 << 20,       /* where B is transposed: smaller ones would do so for each block */
+    LARGE_ROWS = 128,   /* fewer do not pay for a copy */
+    LARGE_BLOCK_M = 24, /* whole tiles of every height, and no long wait for the last chunk */
+    LARGE_K = 1024,     /* of a pass; each costs a tile some 100 cycles beside 12 for each k */
+    TRANS_K = 512,      /* where A is read down its columns, and L2 keeps those for the next rows */
     FAR_COLUMN_BYTES = 4096, /* but columns so far apart fall on each other there: A is copied */
     COPY_A_K = 384, /* by each worker, where groups of panels are wide, being shallow, ... */
     COPY_A_M = 96,  /* in pieces of so many rows; ... */
@@ -159,8 +161,8 @@ static void job_plan(job *j, const qn_gemm *g)
     if (j->blocks_m > 1) /* of equal height, in whole tiles */
         j->block_m = divide_up(divide_up(g->m, j->blocks_m), 8) * 8;
     double flops = 2.0 * (double)g->m * (double)g->n * (double)g->k;
-    if (!j->general && j->batches == 1 && flops >= LARGE_FLOPS && g->m >= LARGE_ROWS &&
-        g->n > PANEL_MAX)
+    bool large = flops >= (g->trans_b ? LARGE_TURNED_FLOPS : LARGE_FLOPS);
+    if (!j->general && j->batches == 1 && large && g->m >= LARGE_ROWS && g->n > PANEL_MAX)
         job_plan_large(j, g);
     j->blocks_n = (j->panels + j->panels_per_block - 1) / j->panels_per_block;
     size_t floats = 0;
