@@ -57,7 +57,8 @@ enum {
     GROUP_BYTES = 576 << 10, /* of a copied group, of 1 MiB of L2: three panels of LARGE_K */
     GROUP_ROWS = 1024, /* of C: with fewer, two threads should hardly copy the same panels, ... */
     GROUPS_MIN = 4,    /* so that many groups are better, or else two */
-    PACK_ROWS = 16     /* of A or B, copied together: as many streams as prefetchers follow */
+    PACK_ROWS =
+        8 /* of A or B, copied together: rows a page apart meet in L1, which keeps so many */
 };
 
 /* How a product is cut. All of it follows from the sizes and flags. */
@@ -487,7 +488,7 @@ static void job_block(void *context, int64_t chunk, int worker)
     } while (w.k < j->k_end);
 }
 
-/* Rows [k, k + PACK_ROWS) of the pass, of all tiles. */
+/* Rows [k, k + PACK_ROWS) of the pass, of all tiles; a line of the cache has numbers of two. */
 static void share_a_chunk(void *context, int64_t chunk, int worker)
 {
     const job *j = context;
@@ -495,12 +496,13 @@ static void share_a_chunk(void *context, int64_t chunk, int worker)
     (void)worker;
     int64_t depth = j->k_end - j->k_first, first = chunk * PACK_ROWS;
     int64_t end = qn_min_i64(first + PACK_ROWS, depth);
-    for (int64_t row = 0; row < g->m; row += SHARED_ROWS) {
-        float *dst = j->shared_a + row * depth;
-        const float *src = g->a + j->k_first * g->lda + row;
-        int64_t rows = qn_min_i64(SHARED_ROWS, g->m - row);
+    for (int64_t line = 0; line < g->m; line += 2 * SHARED_ROWS) {
+        int64_t line_end = qn_min_i64(line + 2 * SHARED_ROWS, g->m);
         for (int64_t k = first; k < end; k++)
-            copy_row(dst + k * SHARED_ROWS, src + k * g->lda, rows);
+            for (int64_t row = line; row < line_end; row += SHARED_ROWS)
+                copy_row(j->shared_a + row * depth + k * SHARED_ROWS,
+                         g->a + (j->k_first + k) * g->lda + row,
+                         qn_min_i64(SHARED_ROWS, g->m - row));
     }
 }
 
