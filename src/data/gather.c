@@ -11,26 +11,30 @@
 
 enum { LINE_BYTES = 64, PREFETCH_LINES = 16 };
 
-static void prefetch(const char *at, size_t size)
+static void prefetch(const char *at, int64_t size)
 {
-    for (size_t line = 0; line < PREFETCH_LINES && line * LINE_BYTES < size; line++)
+    for (int64_t line = 0; line < PREFETCH_LINES && line * LINE_BYTES < size; line++)
         __builtin_prefetch(at + line * LINE_BYTES);
 }
 
-static int64_t row_of(const int64_t *rows, int64_t first, int64_t i)
+/* Where part of row i begins in the source. */
+static int64_t source_of(const qn_batch_part *part, int64_t i)
 {
-    return rows ? rows[i] : first + i;
+    return (part->rows ? part->rows[i] : part->first + i) * part->width + part->from;
 }
 
-void qn_batch_rows(void *dst, const void *src, const int64_t *rows, int64_t first, int64_t count,
-                   size_t row_bytes)
+static void prefetch_next(const void *src, const qn_batch_part *part, int64_t i)
 {
-    char *to = dst;
-    const char *from = src;
-    for (int64_t i = 0; i < count; i++, to += row_bytes) {
-        if (rows && i + 1 < count)
-            prefetch(from + (size_t)rows[i + 1] * row_bytes, row_bytes);
-        memcpy(to, from + (size_t)row_of(rows, first, i) * row_bytes, row_bytes);
+    if (part->rows && i + 1 < part->count)
+        prefetch((const char *)src + source_of(part, i + 1), part->end - part->from);
+}
+
+void qn_batch_rows(void *dst, const void *src, const qn_batch_part *part)
+{
+    for (int64_t i = 0; i < part->count; i++) {
+        prefetch_next(src, part, i);
+        memcpy((char *)dst + i * part->width + part->from, (const char *)src + source_of(part, i),
+               (size_t)(part->end - part->from));
     }
 }
 
@@ -40,8 +44,7 @@ void qn_widen_pixels_ref(float *dst, const uint8_t *src, int64_t count, float sc
         dst[i] = (float)src[i] * scale;
 }
 
-void qn_batch_pixels(float *dst, const uint8_t *src, const int64_t *rows, int64_t first,
-                     int64_t count, int64_t row_count, float scale)
+void qn_batch_pixels(float *dst, const uint8_t *src, const qn_batch_part *part, float scale)
 {
 #if defined(__x86_64__)
     static void (*const table[QN_CPU_LEVELS])(float *, const uint8_t *, int64_t, float) = {
@@ -52,9 +55,9 @@ void qn_batch_pixels(float *dst, const uint8_t *src, const int64_t *rows, int64_
 #else
     void (*widen)(float *, const uint8_t *, int64_t, float) = qn_widen_pixels_ref;
 #endif
-    for (int64_t i = 0; i < count; i++) {
-        if (rows && i + 1 < count)
-            prefetch((const char *)src + rows[i + 1] * row_count, (size_t)row_count);
-        widen(dst + i * row_count, src + row_of(rows, first, i) * row_count, row_count, scale);
+    for (int64_t i = 0; i < part->count; i++) {
+        prefetch_next(src, part, i);
+        widen(dst + i * part->width + part->from, src + source_of(part, i), part->end - part->from,
+              scale);
     }
 }

@@ -8,10 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* rows: `count` indices, or NULL = first, first + 1, ... Threads: any. */
-void qn_batch_rows(void *dst, const void *src, const int64_t *rows, int64_t first, int64_t count,
-                   size_t row_bytes);
-void qn_batch_pixels(float *dst, const uint8_t *src, const int64_t *rows, int64_t first,
-                     int64_t count, int64_t row_count, float scale);
+/* Rows of `width` bytes or pixels, of which the part [from, end) of each is taken. rows: `count` indices, or NULL = first,
+ * first + 1, ... */
+typedef struct {
+    const int64_t *rows;
+    int64_t first, count;
+    int64_t width, from, end;
+} qn_batch_part;
+
+/* Threads: any. */
+void qn_batch_rows(void *dst, const void *src, const qn_batch_part *part);
+void qn_batch_pixels(float *dst, const uint8_t *src, const qn_batch_part *part, float scale);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * Packing parts and cutting batches. The gather is the one loop of data/ that runs in every training step: rows are copied
- * whole, pixels are widened and scaled on the way, and the next row is asked for before it is needed.
+ * Packing parts and cutting batches. The gather is the one loop of data/ that runs in every training step: rows are
+ * copied, pixels are widened and scaled on the way, and the next row is asked for before it is needed.
  */
 #include "data/loader.h"
 
@@ -12,7 +12,11 @@
 #include "data/gather.h"
 #include "data/transform_priv.h"
 
-enum { SHUFFLE_STREAM = 0x5348 }; /* "SH": apart from every stream that models use */
+enum {
+    SHUFFLE_STREAM = 0x5348, /* "SH": apart from every stream that models use */
+    PART_MIN = 1 << 14,      /* numbers of a batch that are worth another core */
+    PART_STEP = 64           /* bytes or pixels: whole lines of the cache on one side at least */
+};
 
 typedef struct {
     const qn_transforms *transforms;
@@ -196,20 +200,47 @@ qn_status qn_pack_arrays(const qn_named_tensor *arrays, int64_t arrays_count, qn
     return QN_OK;
 }
 
-void qn_packed_gather(const qn_packed *packed, const int64_t *rows, int64_t first, int64_t count,
-                      void *const *dst)
+typedef struct {
+    const qn_packed *packed;
+    const int64_t *rows;
+    int64_t first, count, parts;
+    void *const *dst;
+} gathering;
+
+/* A part of the columns of every tensor: weights that meet them are shared out between cores in the same way. */
+static void gather_part(void *context, int64_t at, int worker)
 {
-    for (int64_t i = 0; i < packed->tensors_count; i++) {
-        const qn_packed_tensor *tensor = &packed->tensors[i];
-        if (!dst[i])
-            continue;
-        if (tensor->stored == QN_DTYPE_U8)
-            qn_batch_pixels(dst[i], tensor->data, rows ? rows + first : NULL, first, count,
-                            tensor->count, tensor->scale);
-        else
-            qn_batch_rows(dst[i], tensor->data, rows ? rows + first : NULL, first, count,
-                          (size_t)tensor->count * qn_dtype_size(tensor->stored));
+    const gathering *g = context;
+    (void)worker;
+    for (int64_t i = 0; i < g->packed->tensors_count; i++) {
+        const qn_packed_tensor *tensor = &g->packed->tensors[i];
+        bool pixels = tensor->stored == QN_DTYPE_U8;
+        int64_t width = tensor->count * (pixels ? 1 : (int64_t)qn_dtype_size(tensor->stored));
+        qn_batch_part part = {.rows = g->rows,
+                              .first = g->first,
+                              .count = g->count,
+                              .width = width,
+                              .from = width * at / g->parts / PART_STEP * PART_STEP,
+                              .end = width * (at + 1) / g->parts / PART_STEP * PART_STEP};
+        if (at + 1 == g->parts)
+            part.end = width;
+        if (g->dst[i] && pixels)
+            qn_batch_pixels(g->dst[i], tensor->data, &part, tensor->scale);
+        else if (g->dst[i])
+            qn_batch_rows(g->dst[i], tensor->data, &part);
     }
+}
+
+void qn_packed_gather(const qn_packed *packed, qn_pool *pool, const int64_t *rows, int64_t first,
+                      int64_t count, void *const *dst)
+{
+    gathering g = {packed, rows ? rows + first : NULL, first, count, 1, dst};
+    int64_t widest = 0;
+    for (int64_t i = 0; i < packed->tensors_count; i++)
+        widest = qn_max_i64(widest, packed->tensors[i].count);
+    if (pool && widest * count >= PART_MIN)
+        g.parts = qn_pool_threads(pool);
+    qn_pool_run(g.parts > 1 ? pool : NULL, gather_part, &g, g.parts);
 }
 
 /* Batches */
@@ -265,7 +296,7 @@ int64_t qn_loader_next(qn_loader *loader, void *const *dst)
     }
     int64_t first = loader->cursor.batch * loader->options.batch;
     int64_t count = qn_min_i64(loader->options.batch, loader->packed->rows - first);
-    qn_packed_gather(loader->packed, loader->order, first, count, dst);
+    qn_packed_gather(loader->packed, loader->options.pool, loader->order, first, count, dst);
     loader->cursor.batch++;
     return count;
 }

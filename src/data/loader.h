@@ -48,6 +48,7 @@ typedef struct {
     uint64_t seed;
     bool shuffle;
     qn_last_batch last;
+    qn_pool *pool; /* that gathers; NULL = the caller does */
 } qn_loader_options;
 
 typedef struct {
@@ -73,9 +74,8 @@ void qn_loader_seek(qn_loader *loader, qn_loader_cursor cursor);
  * returns its rows. 0 = the epoch is over: the cursor stands at the start of the next one and the
  * following call begins it. No allocation. */
 int64_t qn_loader_next(qn_loader *loader, void *const *dst);
-/* Fills dst with given packed rows (evaluation, worst examples). rows NULL = first..first+count-1.
- */
-void qn_packed_gather(const qn_packed *packed, const int64_t *rows, int64_t first, int64_t count,
-                      void *const *dst);
+/* Fills dst with given packed rows (evaluation, worst examples). rows NULL = first..first+count-1. pool may be NULL. */
+void qn_packed_gather(const qn_packed *packed, qn_pool *pool, const int64_t *rows, int64_t first,
+                      int64_t count, void *const *dst);
 
 #endif

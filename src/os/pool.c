@@ -103,6 +103,14 @@ static void cpu_relax(void)
 #endif
 }
 
+void qn_pool_pause(int64_t waited)
+{
+    if (waited > 0)
+        sched_yield();
+    else
+        cpu_relax();
+}
+
 void qn_flush_denormals(void)
 {
 #if defined(__x86_64__)

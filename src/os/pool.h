@@ -25,6 +25,9 @@ int qn_pool_threads(const qn_pool *pool);
 /* Runs all chunks and returns when they are done. pool may be NULL (serial). One caller at a time.
  */
 void qn_pool_run(qn_pool *pool, qn_pool_fn fn, void *context, int64_t chunks);
+/* A moment's rest in a loop that waits for what another thread does: short, or where `waited` > 0 the system may give the
+ * core to somebody else. */
+void qn_pool_pause(int64_t waited);
 int qn_pool_default_threads(void);
 /* Sets FTZ and DAZ in the calling thread (all that run kernels: workers and callers). */
 void qn_flush_denormals(void);

@@ -131,8 +131,10 @@ static qn_status start_steps(qn_candidate_run *run, qn_error *err)
     QN_TRY(qn_learner_open(&run->learner, train, batch, err));
     QN_TRY(qn_learner_open_answers(&run->learner, train, err));
     QN_TRY(check_memory(run, batch, err));
-    qn_loader_options loading = {
-        .batch = batch, .seed = (uint64_t)recipe->train.seed, .shuffle = true};
+    qn_loader_options loading = {.batch = batch,
+                                 .seed = (uint64_t)recipe->train.seed,
+                                 .shuffle = true,
+                                 .pool = qn_learner_gatherers(&run->learner)};
     QN_TRY(qn_loader_init(&run->loader, train, &loading, &run->arena, err));
     run->batches = qn_loader_batches(&run->loader);
     run->schedule = make_schedule(run);

@@ -15,7 +15,10 @@
 #include "nn/average.h"
 #include "os/clock.h"
 
-enum { ANSWER_BATCH = 256 };
+enum {
+    ANSWER_BATCH = 256,
+    GATHER_FLOPS = 3 << 20 /* of a step: products of fewer run on one core */
+};
 
 static const char *const loss_output = "train.loss";
 static const char *const scores_output = "train.scores";
@@ -390,6 +393,11 @@ int64_t qn_learner_flops(const qn_learner *learner)
     return qn_plan_flops(learner->full.plan);
 }
 
+qn_pool *qn_learner_gatherers(const qn_learner *learner)
+{
+    return qn_learner_flops(learner) >= GATHER_FLOPS ? learner->options.pool : NULL;
+}
+
 /* --- a step --- */
 
 qn_status qn_learner_not_finite(qn_learner *learner, const qn_learner_plan *plan, qn_error *err)
@@ -492,7 +500,7 @@ qn_status qn_learner_answer(qn_learner *learner, const qn_packed *packed, float 
             if (plan->inputs[i])
                 memset(plan->inputs[i], 0, each * ANSWER_BATCH);
         }
-        qn_packed_gather(packed, NULL, first, count, plan->inputs);
+        qn_packed_gather(packed, learner->options.pool, NULL, first, count, plan->inputs);
         qn_plan_run(plan->plan, 0);
         memcpy(dst + first * learner->answer_count, plan->scores,
                (size_t)(count * learner->answer_count) * sizeof(float));

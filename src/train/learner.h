@@ -101,6 +101,9 @@ typedef struct {
 qn_learner_memory qn_learner_memory_of(const qn_learner *learner);
 int64_t qn_learner_bytes(const qn_learner *learner); /* the sum */
 int64_t qn_learner_flops(const qn_learner *learner); /* of one full step */
+/* Who should gather its batches: the pool, or NULL where a step is so small that one core does most of it and had better
+ * have its rows. */
+qn_pool *qn_learner_gatherers(const qn_learner *learner);
 
 /* A training step of `batch` rows in words: qn_plan_print of its plan and, with accumulation, of the
  * update's. Needs no data. */

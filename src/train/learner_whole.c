@@ -89,7 +89,8 @@ static qn_status evaluate_whole(void *context, const double *x, double *grad, do
         bool last = left < learner->full.batch;
         qn_learner_plan *plan = last ? &learner->tail : &learner->full;
         double share = (double)plan->batch / (double)whole->packed->rows;
-        qn_packed_gather(whole->packed, NULL, first, plan->batch, plan->inputs);
+        qn_packed_gather(whole->packed, learner->options.pool, NULL, first, plan->batch,
+                         plan->inputs);
         qn_plan_run(plan->plan, 0);
         if (!isfinite(*plan->loss))
             return qn_learner_not_finite(learner, plan, err);

@@ -166,8 +166,10 @@ static qn_status start_plans(qn_net_fit_run *run, qn_error *err)
         if (!run->answers)
             QN_FAIL(err, QN_ERR_MEMORY, "out of memory");
     }
-    qn_loader_options loading = {
-        .batch = batch, .seed = options->seed ? options->seed : 1, .shuffle = !options->in_order};
+    qn_loader_options loading = {.batch = batch,
+                                 .seed = options->seed ? options->seed : 1,
+                                 .shuffle = !options->in_order,
+                                 .pool = qn_learner_gatherers(&run->learner)};
     return qn_loader_init(&run->loader, &run->train.packed, &loading, &run->arena, err);
 }
 

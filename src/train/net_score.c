@@ -64,7 +64,7 @@ static qn_status loss_by_graph(const qn_nn_loss *loss, const char *closing, cons
         void *inputs[2] = {NULL, probe.target};
         memcpy(probe.answers, answers->data, qn_tensor_bytes(answers));
         if (probe.target)
-            qn_packed_gather(packed, NULL, 0, packed->rows, inputs);
+            qn_packed_gather(packed, NULL, NULL, 0, packed->rows, inputs);
         *ret = qn_loss_probe_run(&probe);
     }
     qn_loss_probe_close(&probe);

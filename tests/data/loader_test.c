@@ -129,7 +129,11 @@ static void gather_widens_pixels_alike_on_every_cpu(void **state)
         for (int64_t size = 0; size <= 70; size++) {
             float dst[3 * 70 + 1];
             dst[3 * size] = -7;
-            qn_batch_pixels(dst, pixels, rows, 0, 3, size, 1.0f / 255.0f);
+            for (int64_t at = 0; at < 2; at++) /* in two parts */
+                qn_batch_pixels(
+                    dst, pixels,
+                    &(qn_batch_part){rows, 0, 3, size, at * (size / 3), at ? size : size / 3},
+                    1.0f / 255.0f);
             for (int64_t i = 0; i < 3 * size; i++)
                 assert_true(dst[i] ==
                             (float)pixels[rows[i / size] * size + i % size] * (1.0f / 255.0f));
@@ -165,7 +169,7 @@ static void pack_keeps_pixels_as_bytes_and_scales_targets(void **state)
     assert_int_equal(packed.tensors[0].stored, QN_DTYPE_U8);
     assert_true(qn_str_is(packed.tensors[0].name, "image"));
     float batch[12], target[2], served[24];
-    qn_packed_gather(&packed, NULL, 0, 2, (void *[]){batch, target});
+    qn_packed_gather(&packed, NULL, NULL, 0, 2, (void *[]){batch, target});
     assert_near((double)target[0], (40 - 25) / 11.180339887, 1e-6);
     /* The same bits as the server makes from the same pixels. */
     assert_ok(qn_transforms_apply(transforms, &frame, NULL, 4, (void *[]){served}, NULL, &f->arena,

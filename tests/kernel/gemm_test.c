@@ -171,6 +171,8 @@ static void gemm_follows_its_definition_on_blocked_paths(void **state)
         {.m = 9, .n = 50, .k = 5, .alpha = 1, .act = QN_ACT_TANH},
         {.m = 9, .n = 50, .k = 5, .alpha = 2, .act = QN_ACT_LEAKY},
         {.m = 12, .n = 30, .k = 5, .alpha = 1, .act = QN_ACT_GELU},
+        {.m = 32, .n = 128, .k = 784, .alpha = 1, .bias = true, .act = QN_ACT_RELU},
+        {.m = 9, .n = 130, .k = 1601, .alpha = 1, .beta = 1, .act = QN_ACT_TANH},
         {.m = 1, .n = 130, .k = 1100, .tb = true, .alpha = 1, .bias = true},
         {.m = 1, .n = 200, .k = 1100, .alpha = 1, .bias = true, .act = QN_ACT_RELU},
         {.m = 1, .n = 517, .k = 300, .ta = true, .alpha = 1, .beta = 1, .act = QN_ACT_TANH},
@@ -220,6 +222,44 @@ static void gemm_gives_the_same_bits_for_any_thread_count_and_batch(void **state
     free(a);
     free(b);
     free(one);
+}
+
+/* Halves of k that threads do for each other, in whatever order they come. */
+static void gemm_of_few_rows_gives_the_same_bits_each_time(void **state)
+{
+    (void)state;
+    enum { M = 30, N = 130, K = 785, TIMES = 300 };
+    guarded a = guarded_uniform(M * K, 0, 1, -1, 1), b = guarded_uniform(K * N, 0, 2, -1, 1);
+    guarded c = guarded_uniform(M * N, 0, 3, -1, 1), want = guarded_uniform(M * N, 0, 3, -1, 1);
+    guarded bias = guarded_uniform(N, 1, 4, -1, 1);
+    qn_gemm g = {.m = M,
+                 .n = N,
+                 .k = K,
+                 .a = a.at,
+                 .b = b.at,
+                 .c = want.at,
+                 .bias = bias.at,
+                 .lda = K,
+                 .ldb = N,
+                 .ldc = N,
+                 .alpha = 1,
+                 .act = QN_ACT_RELU};
+    qn_gemm_f32(NULL, &g, NULL);
+    g.c = c.at;
+    for (int p = 0; p < POOLS; p++) {
+        qn_pool *pool = pool_of(pool_threads[p]);
+        for (int i = 0; i < TIMES; i++) {
+            memset(c.at, 0x7f, sizeof(float) * M * N);
+            qn_gemm_f32(pool, &g, NULL);
+            assert_memory_equal(c.at, want.at, sizeof(float) * M * N);
+        }
+        qn_pool_destroy(pool);
+    }
+    guarded_free(&a);
+    guarded_free(&b);
+    guarded_free(&c);
+    guarded_free(&want);
+    guarded_free(&bias);
 }
 
 /* Large enough for groups of panels that a worker keeps and several passes over k; a single row takes the direct path. */
@@ -350,6 +390,7 @@ int main(void)
         cmocka_unit_test_teardown(gemm_follows_its_definition_on_blocked_paths, levels_reset),
         cmocka_unit_test(gemm_of_no_rows_or_columns_does_nothing),
         cmocka_unit_test(gemm_of_large_sizes_equals_its_rows),
+        cmocka_unit_test(gemm_of_few_rows_gives_the_same_bits_each_time),
         cmocka_unit_test_teardown(gemm_gives_the_same_bits_for_any_thread_count_and_batch,
                                   levels_reset),
         cmocka_unit_test_teardown(gemm_batches_broadcast_by_stride, levels_reset),

@@ -19,6 +19,7 @@
  */
 #include "kernel/gemm/gemm.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -518,6 +519,74 @@ static void run_large(qn_pool *pool, job *j)
     }
 }
 
+/*
+ * Few rows and weights that an optimiser writes between two products: a core would wait for every line that the other
+ * wrote. So the first half of k is for the cores that own the first half of the rows of B, as in the gradient and
+ * in the optimiser, and the second half, which goes on with the first one's sums, for the others:
+ *
+ *      chunks     first halves of items 0, 1, ...     second halves of items 0, 1, ...       an item is a tile's rows x a panel
+ *
+ * A second half waits a while for its first, and then does it, so nothing stands still where a thread does.
+ */
+enum { RELAY_ROWS = 8, RELAY_ITEMS = 64, RELAY_K = 256, RELAY_SPINS = 100 };
+enum { ITEM_NEW, ITEM_BEGUN, ITEM_DONE };
+typedef struct {
+    job half[2];
+    int64_t items;
+    _Atomic unsigned char state[RELAY_ITEMS];
+} relay;
+
+static void relay_begin(relay *r, int64_t item, int worker)
+{
+    unsigned char state = ITEM_NEW;
+    if (!atomic_compare_exchange_strong(&r->state[item], &state, ITEM_BEGUN))
+        return;
+    job_block(&r->half[0], item, worker);
+    atomic_store_explicit(&r->state[item], ITEM_DONE, memory_order_release);
+}
+
+static void relay_chunk(void *context, int64_t chunk, int worker)
+{
+    relay *r = context;
+    int64_t item = chunk % r->items, spins = 0;
+    if (chunk < r->items) {
+        relay_begin(r, item, worker);
+        return;
+    }
+    while (atomic_load_explicit(&r->state[item], memory_order_acquire) != ITEM_DONE) {
+        if (++spins % RELAY_SPINS == 0)
+            relay_begin(r, item, worker);
+        qn_pool_pause(spins / RELAY_SPINS);
+    }
+    job_block(&r->half[1], item, worker);
+}
+
+static bool is_relay(const job *j)
+{
+    const qn_gemm *g = j->gemm;
+    int64_t items = divide_up(g->m, RELAY_ROWS) * j->panels;
+    bool plain = !j->general && !j->large && !j->copy_a && !j->copy_b && !g->trans_a;
+    return plain && j->batches == 1 && g->k >= RELAY_K && g->k >= 4 * g->m && items <= RELAY_ITEMS;
+}
+
+static void run_relay(qn_pool *pool, const job *whole)
+{
+    relay r = {.half = {*whole, *whole}};
+    int64_t middle = whole->gemm->k / 2;
+    for (int i = 0; i < 2; i++) {
+        job *j = &r.half[i];
+        j->block_m = RELAY_ROWS;
+        j->blocks_m = divide_up(j->gemm->m, RELAY_ROWS);
+        j->panels_per_block = 1;
+        j->blocks_n = j->panels;
+        j->block_k = j->gemm->k;
+        j->k_first = i * middle;
+        j->k_end = i == 0 ? middle : j->gemm->k;
+    }
+    r.items = r.half[0].blocks_m * r.half[0].blocks_n;
+    qn_pool_run(pool, relay_chunk, &r, 2 * r.items);
+}
+
 void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
 {
     if (gemm->m <= 0 || gemm->n <= 0)
@@ -537,5 +606,9 @@ void qn_gemm_f32(qn_pool *pool, const qn_gemm *gemm, void *scratch)
     j.k_end = gemm->k;
     int64_t chunks = j.batches * j.blocks_m * j.blocks_n;
     double flops = 2.0 * (double)gemm->m * (double)gemm->n * (double)gemm->k * (double)j.batches;
-    qn_pool_run(flops < SERIAL_FLOPS ? NULL : pool, job_block, &j, chunks);
+    bool serial = flops < SERIAL_FLOPS;
+    if (!serial && qn_pool_threads(pool) > 1 && is_relay(&j))
+        run_relay(pool, &j);
+    else
+        qn_pool_run(serial ? NULL : pool, job_block, &j, chunks);
 }
