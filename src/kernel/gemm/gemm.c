@@ -35,6 +35,7 @@ enum {
     FAR_BYTES = 2048,   /* rows this far apart collide in L1 and touch a page each */
     SERIAL_FLOPS = 3 << 20, /* about 12 us: not worth waking another core */
     CHUNK_FLOPS = 1 << 20,
+    LINE = 16,      /* floats of a cache line */
     LINE_COLS = 64, /* of a product of one row: what a thread reads of each row of B */
     LINES_MAX =
         1 << 20, /* numbers of B worth an order of their own: beyond 4 MiB no core keeps its part */
@@ -497,8 +498,8 @@ static void share_a_chunk(void *context, int64_t chunk, int worker)
     (void)worker;
     int64_t depth = j->k_end - j->k_first, first = chunk * PACK_ROWS;
     int64_t end = qn_min_i64(first + PACK_ROWS, depth);
-    for (int64_t line = 0; line < g->m; line += 2 * SHARED_ROWS) {
-        int64_t line_end = qn_min_i64(line + 2 * SHARED_ROWS, g->m);
+    for (int64_t line = 0; line < g->m; line += LINE) {
+        int64_t line_end = qn_min_i64(line + LINE, g->m);
         for (int64_t k = first; k < end; k++)
             for (int64_t row = line; row < line_end; row += SHARED_ROWS)
                 copy_row(j->shared_a + row * depth + k * SHARED_ROWS,
