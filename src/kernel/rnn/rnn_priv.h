@@ -12,9 +12,8 @@
 enum {
     QN_RNN_ROWS =
         16, /* of the batch, in one piece of work: two tiles of the widest micro-kernel, one of AMX */
-    QN_RNN_DEPTH =
-        256, /* words of a sum at a time: L2 gives a panel's part, 48 KiB, as fast as tiles want it, and sums
-                         * are seldom put down */
+    /* Words of a sum at a time: L2 gives a panel's part, 48 KiB, as fast as tiles want it, and sums are seldom put down. */
+    QN_RNN_DEPTH = 256,
     QN_RNN_WHOLE =
         16 /* a part is so many words times something: tiles of AMX, which have them, are whole */
 };
