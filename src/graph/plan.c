@@ -116,7 +116,7 @@ static qn_status build(qn_plan *plan, const qn_graph *graph, const qn_state *sta
                                       .arena = &plan->arena};
     qn_layout layout;
     QN_TRY(check_states(graph, state, err));
-    QN_TRY(qn_layout_make(graph, state, options->frozen, &plan->arena, &layout, err));
+    QN_TRY(qn_layout_make(graph, state, options, &plan->arena, &layout, err));
     QN_TRY(qn_steps_measure(plan, &layout, err));
     QN_TRY(take_memory(plan, options, err));
     QN_TRY(qn_steps_make(plan, &layout, err));

@@ -2,7 +2,8 @@
  * Layout: in which order nodes run, which values share memory, and where it lies.
  *
  * Order: as built, but nodes whose results only go into states come last (the tail), so that every other reader of
- * a state sees its old value, updates may run in place, and a run can still stop before the tail.
+ * a state sees its old value, updates may run in place, and a run can still stop before the tail. Where gradients are
+ * too many for the caches, the tail begins behind the guards instead, and each update runs as soon as it may.
  *
  * Sharing: a view has its input's buffer. An update node writes straight into the states it is assigned to, and so does
  * one that only adds to a state which nobody else reads (a cache), though later nodes of the main part read it. An
@@ -17,6 +18,17 @@
 #include "graph/plan_priv.h"
 #include "graph/state_priv.h"
 
+enum { CACHED_BYTES = 32 << 20 }; /* gradients that caches may keep until the end of a run */
+
+/* In the order in which nodes run that wait for the same one. */
+typedef enum {
+    ONCE,
+    MAIN,
+    NUMBER, /* of MAIN: one number (a count of steps, a rate) that updates may wait for, run as soon as it may */
+    UPDATE,
+    WRITER /* others that write states, and may clear what updates read */
+} node_phase;
+
 typedef struct {
     int block;
     size_t base;
@@ -25,9 +37,14 @@ typedef struct {
 typedef struct {
     qn_layout *layout;
     const qn_graph *graph;
-    int *position;    /* by node: its place in the order */
-    int *merged_into; /* by buffer: itself, or the buffer that took it over */
-    bool frozen;
+    int *position;     /* by node: its place in the order */
+    node_phase *phase; /* by node */
+    int *behind;       /* by node: the last of MAIN that must have run before; of MAIN, itself */
+    bool *awaited;     /* by node: some `behind` names it */
+    bool prompt;       /* all run right behind those, not the tail last */
+    int guarded;       /* the node behind which the tail may begin; -1 = none */
+    int *merged_into;  /* by buffer: itself, or the buffer that took it over */
+    const qn_plan_options *options;
     bool *once; /* by node: runs while the plan is made */
     flat_range *flats;
     int flats_count;
@@ -48,8 +65,7 @@ static size_t value_bytes(const qn_graph *graph, qn_value value)
 
 /* Order. */
 
-/* 0: before the states change; 1: updates; 2: other writers of states, which may clear what updates read. */
-static int phase_of(const layout_work *work, const int *assigned, const qn_node *node)
+static node_phase phase_of(const layout_work *work, const int *assigned, const qn_node *node)
 {
     bool any = false, only = true;
     for (int k = 0; k < node->op->outputs_count; k++) {
@@ -58,8 +74,8 @@ static int phase_of(const layout_work *work, const int *assigned, const qn_node 
         only = only && times == work->layout->uses[node->first + k];
     }
     if (!any || !only || is_view(node))
-        return 0;
-    return node->op->flags & QN_OP_FLAT ? 1 : 2;
+        return MAIN;
+    return node->op->flags & QN_OP_FLAT ? UPDATE : WRITER;
 }
 
 /* Whether a node reads only what stays: states, constants, and nodes of which that holds. */
@@ -91,20 +107,152 @@ static void order_once(layout_work *work)
     layout->once_count = layout->order_count;
 }
 
-static void make_order(layout_work *work, const int *assigned)
+/* The state that a value is or shows, or QN_NONE. */
+static qn_value shown_state(const qn_graph *graph, qn_value value)
+{
+    while (graph->values[value].kind == QN_VALUE_NODE &&
+           is_view(&graph->nodes[graph->values[value].node]))
+        value = graph->nodes[graph->values[value].node].inputs[0];
+    return graph->values[value].kind == QN_VALUE_STATE ? value : QN_NONE;
+}
+
+static void wait_for(layout_work *work, int node, int other)
+{
+    if (work->behind[node] < other)
+        work->behind[node] = other;
+}
+
+/* A node waits for the guards, for what it reads, and for those that read the states it goes into. */
+static void find_behind(layout_work *work, const int *reader, int index)
+{
+    const qn_graph *graph = work->graph;
+    const qn_node *node = &graph->nodes[index];
+    work->behind[index] = work->guarded;
+    for (int k = 0; k < node->inputs_count; k++)
+        if (node->inputs[k] != QN_NONE && graph->values[node->inputs[k]].kind == QN_VALUE_NODE)
+            wait_for(work, index, work->behind[graph->values[node->inputs[k]].node]);
+    for (int i = 0; i < graph->assigns_count; i++) {
+        const qn_value_info *value = &graph->values[graph->assigns[i].value];
+        if (value->kind == QN_VALUE_NODE && value->node == index)
+            wait_for(work, index, reader[graph->assigns[i].state]);
+    }
+}
+
+static void note_reads(const layout_work *work, int *reader, int index)
+{
+    const qn_node *node = &work->graph->nodes[index];
+    for (int k = 0; k < node->inputs_count; k++) {
+        qn_value state =
+            node->inputs[k] == QN_NONE ? QN_NONE : shown_state(work->graph, node->inputs[k]);
+        if (state != QN_NONE && reader[state] < work->behind[index])
+            reader[state] = work->behind[index];
+    }
+}
+
+static void find_guarded(layout_work *work)
+{
+    const qn_graph *graph = work->graph;
+    work->guarded = -1;
+    for (int i = 0; i < graph->outputs_count; i++)
+        for (int g = 0; g < work->options->guards_count; g++) {
+            const qn_value_info *value = &graph->values[graph->outputs[i].value];
+            bool guard = strcmp(graph->outputs[i].name, work->options->guards[g]) == 0;
+            if (guard && value->kind == QN_VALUE_NODE && work->guarded < value->node)
+                work->guarded = value->node;
+        }
+}
+
+static bool is_number(const layout_work *work, int index)
+{
+    const qn_node *node = &work->graph->nodes[index];
+    for (int k = 0; k < node->op->outputs_count; k++)
+        if (qn_shape_count(&work->graph->values[node->first + k].type.shape) != 1)
+            return false;
+    return index > work->guarded && !is_view(node);
+}
+
+/* Finds what each node waits for; returns the bytes of gradients that updates use up on the way. reader: by state. */
+static size_t find_waits(layout_work *work, int *reader)
+{
+    const qn_graph *graph = work->graph;
+    size_t early = 0;
+    int last = -1;
+    for (node_phase phase = MAIN; phase <= WRITER; phase++)
+        for (int i = 0; i < graph->nodes_count; i++) {
+            const qn_node *node = &graph->nodes[i];
+            if (work->phase[i] != phase || phase == NUMBER)
+                continue;
+            if (phase == MAIN && is_number(work, i))
+                work->phase[i] = NUMBER;
+            if (work->phase[i] == MAIN)
+                last = work->behind[i] = i;
+            else
+                find_behind(work, reader, i);
+            note_reads(work, reader, i);
+            int grad = node->op->outputs_count;
+            if (phase == UPDATE && work->behind[i] < last && grad < node->inputs_count)
+                early += value_bytes(graph, node->inputs[grad]);
+        }
+    return early;
+}
+
+/* Whether the tail runs on the way or last, and behind which nodes. reader: room, by value. */
+static void plan_tail(layout_work *work, int *reader)
+{
+    int last = -1;
+    for (int v = 0; v < work->graph->values_count; v++)
+        reader[v] = -1;
+    find_guarded(work);
+    work->prompt = find_waits(work, reader) > CACHED_BYTES;
+    for (int i = 0; i < work->graph->nodes_count; i++) {
+        if (!work->prompt && work->phase[i] == NUMBER)
+            work->phase[i] = MAIN;
+        if (work->phase[i] == MAIN)
+            last = i;
+    }
+    if (!work->prompt)
+        work->guarded = last;
+    for (int i = 0; i < work->graph->nodes_count; i++) {
+        if (work->phase[i] > MAIN && !work->prompt)
+            work->behind[i] = last;
+        if (work->phase[i] > MAIN && work->behind[i] >= 0)
+            work->awaited[work->behind[i]] = true;
+    }
+}
+
+static void place(layout_work *work, int index)
+{
+    work->position[index] = work->layout->order_count;
+    work->layout->order[work->layout->order_count++] = index;
+}
+
+/* Those that wait for node `behind`, or for none. */
+static void place_behind(layout_work *work, int behind)
+{
+    for (node_phase phase = NUMBER; phase <= WRITER; phase++)
+        for (int i = 0; i < work->graph->nodes_count; i++)
+            if (work->phase[i] == phase && work->behind[i] == behind)
+                place(work, i);
+}
+
+static void make_order(layout_work *work, const int *assigned, int *reader)
 {
     qn_layout *layout = work->layout;
-    if (work->frozen)
+    const qn_graph *graph = work->graph;
+    if (work->options->frozen)
         order_once(work);
-    for (int phase = 0; phase < 3; phase++) {
-        for (int i = 0; i < work->graph->nodes_count; i++) {
-            if (work->once[i] || phase_of(work, assigned, &work->graph->nodes[i]) != phase)
-                continue;
-            work->position[i] = layout->order_count;
-            layout->order[layout->order_count++] = i;
-        }
-        if (phase == 0)
+    for (int i = 0; i < graph->nodes_count; i++)
+        work->phase[i] = work->once[i] ? ONCE : phase_of(work, assigned, &graph->nodes[i]);
+    plan_tail(work, reader);
+    layout->main_count = layout->order_count;
+    place_behind(work, -1);
+    for (int i = 0; i < graph->nodes_count; i++) {
+        if (work->phase[i] == MAIN)
+            place(work, i);
+        if (i == work->guarded)
             layout->main_count = layout->order_count;
+        if (work->awaited[i])
+            place_behind(work, i);
     }
 }
 
@@ -159,7 +307,8 @@ static void make_buffers(layout_work *work)
         qn_plan_buffer *buffer = &layout->buffers[b];
         const qn_value_info *value = &graph->values[buffer->value];
         bool made = value->kind == QN_VALUE_NODE && work->once[value->node];
-        bool kept = buffer->kind == QN_BUFFER_STATE && work->frozen && graph->assigns_count == 0;
+        bool kept =
+            buffer->kind == QN_BUFFER_STATE && work->options->frozen && graph->assigns_count == 0;
         buffer->fixed = buffer->kind == QN_BUFFER_CONST || made || kept;
         if (made)
             buffer->last = layout->order_count + 1;
@@ -270,7 +419,7 @@ static size_t find_flat_base(layout_work *work, const qn_state_place *place)
 static void pin_gradients(layout_work *work)
 {
     qn_layout *layout = work->layout;
-    for (int p = layout->main_count; p < layout->order_count; p++) {
+    for (int p = layout->main_count; p < layout->order_count && !work->prompt; p++) {
         const qn_node *node = &work->graph->nodes[layout->order[p]];
         int outputs = node->op->outputs_count;
         if (!(node->op->flags & QN_OP_FLAT) || node->inputs_count <= outputs)
@@ -435,8 +584,9 @@ static void count_assigned(const qn_graph *graph, int *assigned)
         assigned[graph->assigns[i].value]++;
 }
 
-qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, bool frozen, qn_arena *arena,
-                         qn_layout *ret, qn_error *err)
+qn_status qn_layout_make(const qn_graph *graph, const qn_state *state,
+                         const qn_plan_options *options, qn_arena *arena, qn_layout *ret,
+                         qn_error *err)
 {
     int values = graph->values_count,
         buffers = values + graph->outputs_count + graph->assigns_count;
@@ -447,22 +597,26 @@ qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, bool froz
     layout.uses = QN_NEW(arena, int, values + 1);
     layout.direct = QN_NEW(arena, bool, graph->assigns_count + 1);
     layout.buffers = QN_NEW(arena, qn_plan_buffer, buffers + 1);
-    layout_work work = {.layout = &layout, .graph = graph, .frozen = frozen};
+    layout_work work = {.layout = &layout, .graph = graph, .options = options};
     work.once = QN_NEW(arena, bool, graph->nodes_count + 1);
     work.position = QN_NEW(arena, int, graph->nodes_count + 1);
+    work.phase = QN_NEW(arena, node_phase, graph->nodes_count + 1);
+    work.behind = QN_NEW(arena, int, graph->nodes_count + 1);
+    work.awaited = QN_NEW(arena, bool, graph->nodes_count + 1);
     work.merged_into = QN_NEW(arena, int, buffers + 1);
     work.flats = QN_NEW(arena, flat_range, graph->nodes_count + 1);
     int *assigned = QN_NEW(arena, int, values + 1), *items = QN_NEW(arena, int, buffers + 1);
+    int *reader = QN_NEW(arena, int, values + 1);
     int *placed = QN_NEW(arena, int, buffers + 1);
     if (!layout.order || !layout.buffer_of || !layout.copy_of || !layout.uses || !layout.direct ||
         !layout.buffers || !work.position || !work.once || !work.merged_into || !work.flats ||
-        !assigned || !items || !placed)
+        !work.phase || !work.behind || !work.awaited || !reader || !assigned || !items || !placed)
         QN_FAIL(err, QN_ERR_MEMORY, "out of memory while planning a graph");
     for (int v = 0; v < values; v++)
         layout.copy_of[v] = -1;
     qn_graph_count_uses(graph, layout.uses);
     count_assigned(graph, assigned);
-    make_order(&work, assigned);
+    make_order(&work, assigned, reader);
     make_buffers(&work);
     keep_all_early(&work);
     for (int b = 0; b < layout.buffers_count; b++)

@@ -53,8 +53,9 @@ typedef struct {
 } qn_layout;
 
 /* All tables lie in `arena`. */
-QN_MUST_USE qn_status qn_layout_make(const qn_graph *graph, const qn_state *state, bool frozen,
-                                     qn_arena *arena, qn_layout *ret, qn_error *err);
+QN_MUST_USE qn_status qn_layout_make(const qn_graph *graph, const qn_state *state,
+                                     const qn_plan_options *options, qn_arena *arena,
+                                     qn_layout *ret, qn_error *err);
 
 enum { QN_SOURCE_PLAN = -1, QN_SOURCE_STATE = -2 }; /* of memory that is no plan input */
 

@@ -350,7 +350,7 @@ static void layouts_do_not_overlap(void **unused)
         qn_arena_init(&arena, 0);
         assert_ok(qn_pass_resolve(graph, &(qn_pass_sizes){.batch = 50}, &sized, &err), &err);
         qn_layout layout;
-        assert_ok(qn_layout_make(sized, state, false, &arena, &layout, &err), &err);
+        assert_ok(qn_layout_make(sized, state, &(qn_plan_options){0}, &arena, &layout, &err), &err);
         size_t all = 0;
         for (int a = 0; a < layout.buffers_count; a++) {
             const qn_plan_buffer *x = &layout.buffers[a];
@@ -558,6 +558,75 @@ static void spare_outputs_have_no_memory(void **unused)
     qn_graph_destroy(graph);
 }
 
+enum { LARGE = 2304 }; /* two matrices of it are more than caches hold */
+
+/* y = x a b b c with updates of a, b and c at a rate that a node computes after all gradients. */
+static qn_graph *large_step(void)
+{
+    static const char *const names[] = {"a", "b", "c"};
+    qn_graph *graph = qn_graph_create();
+    qn_value w[3], grads[3];
+    for (int i = 0; i < 3; i++)
+        w[i] = qn_graph_state(graph, names[i], QN_DTYPE_F32, QN_SHAPE(LARGE, LARGE),
+                              (qn_init){QN_INIT_NORMAL, 0.02}, true);
+    qn_value rate = qn_graph_state(graph, "rate", QN_DTYPE_F32, QN_SCALAR,
+                                   (qn_init){.kind = QN_INIT_ONE}, false);
+    qn_value y = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(2, LARGE));
+    const qn_value factors[] = {w[0], w[1], w[1], w[2]};
+    for (int i = 0; i < 4; i++)
+        y = qn_graph_op2(graph, "MatMul", y, factors[i]);
+    qn_attr keep = {.name = "keepdims", .kind = QN_ATTR_INT, .i = 0};
+    qn_value loss = qn_graph_node(graph, "ReduceMean", &y, 1, &keep, 1);
+    qn_graph_output(graph, "loss", loss);
+    assert_ok(qn_graph_grad(graph, loss, w, 3, grads, &err), &err);
+    qn_value half = qn_graph_scalar(graph, QN_DTYPE_F32, 0.5);
+    qn_value slow = qn_graph_op2(graph, "Mul", rate, half);
+    for (int i = 0; i < 3; i++) {
+        const qn_value update[] = {w[i], grads[i], slow};
+        qn_graph_assign(graph, w[i], qn_graph_node(graph, "SgdUpdate", update, 3, NULL, 0));
+    }
+    qn_graph_output(graph, "slow", slow);
+    qn_graph_assign(graph, rate, slow);
+    return graph;
+}
+
+/* A guard that is known only at the end keeps all gradients until then: the bits are the same, the memory is not. */
+static void large_gradients_are_used_up_on_the_way(void **unused)
+{
+    (void)unused;
+    const char *const guards[] = {"loss", "last"};
+    qn_graph *graph = large_step();
+    qn_value loss = qn_graph_find(graph, "loss");
+    qn_graph_output(graph, "last", qn_graph_op1(graph, "Neg", loss));
+    qn_state *states[2];
+    qn_plan *plans[2];
+    for (int k = 0; k < 2; k++) {
+        states[k] = new_state();
+        plans[k] =
+            plan_of(graph, states[k], (qn_plan_options){.guards = guards, .guards_count = 1 + k});
+        float *in = qn_plan_input(plans[k], "x")->data;
+        for (int i = 0; i < 2 * LARGE; i++)
+            in[i] = (float)(i % 7 - 3);
+        for (uint32_t step = 0; step < 2; step++)
+            qn_plan_run(plans[k], step);
+        in[5] = INFINITY;
+        qn_plan_run(plans[k], 2);
+        assert_true(qn_plan_stopped(plans[k]));
+    }
+    assert_true(qn_plan_bytes(plans[0]) + (LARGE * LARGE * 4) < qn_plan_bytes(plans[1]));
+    for (int i = 0; i < 3; i++) {
+        const char name[] = {(char)('a' + i), 0};
+        assert_memory_equal(state_data(states[0], name), state_data(states[1], name),
+                            (size_t)LARGE * LARGE * sizeof(float));
+    }
+    assert_true(state_data(states[0], "rate")[0] == 0.25f);
+    for (int k = 0; k < 2; k++) {
+        qn_plan_destroy(plans[k]);
+        qn_state_destroy(states[k]);
+    }
+    qn_graph_destroy(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -568,6 +637,7 @@ int main(void)
         cmocka_unit_test(assignments_read_old_values),
         cmocka_unit_test(late_reader_of_a_state_sees_the_old_value),
         cmocka_unit_test(guard_leaves_states_alone_and_names_the_node),
+        cmocka_unit_test(large_gradients_are_used_up_on_the_way),
         cmocka_unit_test(random_graphs_agree_with_their_reference),
         cmocka_unit_test(layouts_do_not_overlap),
         cmocka_unit_test(plan_refuses_beyond_its_budget_and_prints),
