@@ -5,7 +5,7 @@
  * Each function reduces its argument to a small interval and evaluates a minimax polynomial by fma
  * there. exp and log: Cephes' expf and logf (Moshier, 1992). erf: two polynomials fitted by N.
  * Juffa (public forum posts, 2016), the tail as 1 - exp(p(|x|)). Errors were measured over every
- * float (tests/kernel/math_test.c samples them).
+ * float (tests/kernel/unary_test.c samples those of the rows).
  */
 #ifndef QN_KERNEL_VEC_MATH_H
 #define QN_KERNEL_VEC_MATH_H
@@ -45,6 +45,25 @@ VEC vf math_exp(vf x)
     p = vf_fma(p, vf_mul(r, r), vf_add(r, vf_set(1.0f)));
     p = vf_scale(p, n);
     return vf_pick(vf_lt(x, low), vf_zero(), p);
+}
+
+/* 2^y for y <= 127; 0 below the normal numbers. <= 2 ulp */
+VEC vf math_exp2(vf y)
+{
+    vf n = vf_round(y), r = vf_sub(y, n);
+    vf p = vf_fma(vf_set(1.3264727313e-3f), r, vf_set(9.6715129912e-3f));
+    p = vf_fma(p, r, vf_set(5.5507335812e-2f));
+    p = vf_fma(p, r, vf_set(2.4022242427e-1f));
+    p = vf_fma(p, r, vf_set(6.9314700365e-1f));
+    p = vf_scale(vf_fma(p, r, vf_set(1.0f)), n);
+    return vf_pick(vf_lt(y, vf_set(-126.0f)), vf_zero(), p);
+}
+
+/* e^x for a softmax, whose x are below 0 or not far above (below 88): relative to the result, 2 ulp and |x| eps, of the
+ * order of what the subtraction that gave x has cost. Two thirds of the work of math_exp. */
+VEC vf math_exp_below(vf x)
+{
+    return math_exp2(vf_mul(x, vf_set(1.44269504089f)));
 }
 
 /* <= 1.5 ulp. Denormals count as 0 (-inf); negative numbers give NaN. */

@@ -64,12 +64,9 @@ static void block_row(const job *j, block *w, int64_t r, int64_t key, int64_t co
     qn_attention_range(io, w->b, w->i + r, &low, &high);
     low = low > key ? qn_min_i64(low - key, count) : 0;
     high = high > key ? qn_min_i64(high - key, count) : 0;
-    if (low >= high) {
-        memset(s, 0, (size_t)count * sizeof *s);
+    qn_attention_blank(s, low, qn_max_i64(low, high), count);
+    if (low >= high)
         return;
-    }
-    memset(s, 0, (size_t)low * sizeof *s);
-    memset(s + high, 0, (size_t)(count - high) * sizeof *s);
     qn_attention_score how = {
         io->scale, io->softcap,
         qn_attention_bias(io, w->b, w->h, w->i + r, key + low, high - low, bias)};

@@ -100,11 +100,8 @@ static void block_row(const job *j, const head *w, int64_t i, int64_t r, int64_t
     high = high > key && lse > -INFINITY ? qn_min_i64(high - key, count) : 0;
     high = isnan(lse) ? count : high;
     low = low < high ? low : high;
-    for (int pass = 0; pass < 2; pass++) {
-        float *row = pass ? ds : p;
-        memset(row, 0, (size_t)low * sizeof *row);
-        memset(row + high, 0, (size_t)(count - high) * sizeof *row);
-    }
+    qn_attention_blank(p, low, high, count);
+    qn_attention_blank(ds, low, high, count);
     if (low == high)
         return;
     qn_attention_score how = {io->scale, io->softcap,

@@ -6,6 +6,8 @@
 #ifndef QN_KERNEL_ATTENTION_PRIV_H
 #define QN_KERNEL_ATTENTION_PRIV_H
 
+#include <string.h>
+
 #include "base/checked.h"
 #include "kernel/attention/attention.h"
 #include "kernel/attention/attention_table.h"
@@ -73,6 +75,15 @@ void qn_attention_range(const qn_attention *io, int64_t b, int64_t i, int64_t *r
 /* The same for queries [i, i + count). */
 void qn_attention_block_range(const qn_attention *io, int64_t b, int64_t i, int64_t count,
                               int64_t *ret_first, int64_t *ret_end);
+
+/* Zeros for the keys outside [low, high), low <= high, that a query does not see. */
+static inline void qn_attention_blank(float *row, int64_t low, int64_t high, int64_t count)
+{
+    if (low > 0)
+        memset(row, 0, (size_t)low * sizeof *row);
+    if (high < count)
+        memset(row + high, 0, (size_t)(count - high) * sizeof *row);
+}
 
 /* Whether queries of one block see different keys. */
 static inline bool qn_attention_is_cut(const qn_attention *io)
