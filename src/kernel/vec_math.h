@@ -47,19 +47,26 @@ VEC vf math_exp(vf x)
     return vf_pick(vf_lt(x, low), vf_zero(), p);
 }
 
-/* 2^y for y <= 127; 0 below the normal numbers. <= 2 ulp */
-VEC vf math_exp2(vf y)
+/* 2^y = 2^n 2^r with |r| <= 1/2 and *ret_n = n; gives 2^r. <= 1.5 ulp */
+VEC vf math_exp2_part(vf y, vf *ret_n)
 {
-    vf n = vf_round(y), r = vf_sub(y, n);
+    *ret_n = vf_round(y);
+    vf r = vf_sub(y, *ret_n);
     vf p = vf_fma(vf_set(1.3264727313e-3f), r, vf_set(9.6715129912e-3f));
     p = vf_fma(p, r, vf_set(5.5507335812e-2f));
     p = vf_fma(p, r, vf_set(2.4022242427e-1f));
     p = vf_fma(p, r, vf_set(6.9314700365e-1f));
-    p = vf_scale(vf_fma(p, r, vf_set(1.0f)), n);
-    return vf_pick(vf_lt(y, vf_set(-126.0f)), vf_zero(), p);
+    return vf_fma(p, r, vf_set(1.0f));
 }
 
-/* e^x for a softmax, whose x are below 0 or not far above (below 88): relative to the result, 2 ulp and |x| eps, of the
+/* 2^y for y <= 127; 0 below the normal numbers. <= 1.5 ulp */
+VEC vf math_exp2(vf y)
+{
+    vf n, p = math_exp2_part(y, &n);
+    return vf_pick(vf_lt(y, vf_set(-126.0f)), vf_zero(), vf_scale(p, n));
+}
+
+/* e^x for a softmax, whose x are below 0 or not far above (below 88): relative to the result, 1.5 ulp and |x| eps, of the
  * order of what the subtraction that gave x has cost. Two thirds of the work of math_exp. */
 VEC vf math_exp_below(vf x)
 {
@@ -185,13 +192,19 @@ VEC vf math_gelu(vf x)
     return vf_fma(half, math_erf(vf_mul(x, vf_set(0.70710678118f))), half);
 }
 
-/* x / 2 (1 + tanh u) = x sigmoid(2u), u = sqrt(2 / pi) (x + 0.044715 x^3) */
+/* The sigmoid s in x / 2 (1 + tanh u) = x s(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). Within 3 ulp and |2u| eps, which is
+ * what the rounding of u costs too. Clamped where it is 1 or as good as 0. */
+VEC vf math_gelu_gate(vf x)
+{
+    const float c = -1.44269504089f * 2.0f * 0.7978845608f;
+    vf y = vf_mul(x, vf_fma(vf_mul(x, x), vf_set(c * 0.044715f), vf_set(c)));
+    vf n, p = math_exp2_part(vf_min(vf_set(126.0f), vf_max(vf_set(-126.0f), y)), &n);
+    return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), vf_scale(p, n)));
+}
+
 VEC vf math_gelu_tanh(vf x)
 {
-    vf z = vf_mul(x, x);
-    vf u = vf_mul(
-        x, vf_fma(z, vf_set(2.0f * 0.7978845608f * 0.044715f), vf_set(2.0f * 0.7978845608f)));
-    return vf_mul(x, math_sigmoid(u));
+    return vf_mul(x, math_gelu_gate(x));
 }
 
 VEC vf math_silu(vf x)

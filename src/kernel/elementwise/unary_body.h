@@ -28,8 +28,7 @@ VEC vf gelu_slope(vf x)
 VEC vf gelu_tanh_slope(vf x)
 {
     const vf c = vf_set(2.0f * 0.7978845608f), cd = vf_set(2.0f * 0.7978845608f * 0.044715f);
-    vf z = vf_mul(x, x);
-    vf s = math_sigmoid(vf_mul(x, vf_fma(z, cd, c)));
+    vf z = vf_mul(x, x), s = math_gelu_gate(x);
     vf dv = vf_fma(z, vf_mul(vf_set(3.0f), cd), c);
     return vf_fma(vf_mul(vf_mul(x, s), vf_sub(ONE, s)), dv, s);
 }
