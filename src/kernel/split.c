@@ -27,7 +27,7 @@ static void split_run(qn_pool *pool, split *s)
 {
     if (s->count <= 0)
         return;
-    if (!pool || s->count < 4 * s->grain)
+    if (!pool || s->count < 2 * s->grain)
         s->grain = s->count;
     int64_t chunks = (s->count + s->grain - 1) / s->grain;
     if (chunks == 1)

@@ -33,8 +33,7 @@
 enum {
     THREADS_MAX = 1024,
     RUN_CHUNKS_MAX = 1 << 30, /* a range's ends are 32 bits */
-    SPIN_NS = 20000,  /* a training step publishes its next job within this; sleeping costs about as
-                        much */
+    SPIN_NS = 100000, /* a training step has its next job within this; to be woken takes 20 us */
     SPIN_BATCH = 16,  /* pauses between looks at the clock */
     TURN_NS = 700000, /* below a scheduler's slice, 1 to 4 ms */
     SHARED_NS = 100000000, /* a core on which another process ran counts as shared so long */

@@ -10,7 +10,7 @@
 #include "kernel/split.h"
 
 enum {
-    GRAIN_BYTES = 128 << 10, /* about 5 us of copying out of L2 */
+    GRAIN_BYTES = 64 << 10, /* about 3 us of copying out of L2 */
     SCATTER_COLUMNS = 64     /* a quarter of a KiB of each row: several cores share wide tables */
 };
 
