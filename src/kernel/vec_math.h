@@ -193,12 +193,12 @@ VEC vf math_gelu(vf x)
 }
 
 /* The sigmoid s in x / 2 (1 + tanh u) = x s(2u), u = sqrt(2 / pi) (x + 0.044715 x^3). Within 3 ulp and |2u| eps, which is
- * what the rounding of u costs too. Clamped where it is 1 or as good as 0. */
+ * what the rounding of u costs too. 0 where the power is infinite. */
 VEC vf math_gelu_gate(vf x)
 {
     const float c = -1.44269504089f * 2.0f * 0.7978845608f;
     vf y = vf_mul(x, vf_fma(vf_mul(x, x), vf_set(c * 0.044715f), vf_set(c)));
-    vf n, p = math_exp2_part(vf_min(vf_set(126.0f), vf_max(vf_set(-126.0f), y)), &n);
+    vf n, p = math_exp2_part(vf_min(vf_set(129.0f), vf_max(vf_set(-126.0f), y)), &n);
     return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), vf_scale(p, n)));
 }
 

@@ -28,7 +28,9 @@ enum {
     SHARE_NUMBERS = 1 << 15, /* of A: packing fewer twice costs less than meeting for it */
     SLICE_PAIRS = 2048,
     SLICE_BYTES = 8 << 20, /* of B at a time */
-    PACK_LINES = 32        /* of k, or rows of A, packed by one chunk */
+    PACK_LINES = 32,       /* of k, or rows of A, packed by one chunk */
+    FETCH_ROWS = 16,       /* of a block, multiplied between two parts of what is fetched */
+    LINE_BYTES = 64
 };
 
 /* How a product is cut. All of it follows from sizes and flags. */
@@ -246,6 +248,7 @@ typedef struct {
     const char *a, *b;
     float *c;
     int64_t row, rows;
+    int64_t panel_first, panel_end;
     int64_t pair, pairs; /* of k */
     const uint32_t *left;
     int64_t step;
@@ -270,6 +273,49 @@ static void block_take_a(block *w)
     w->step = g->trans_a ? pitch : 1;
     for (int64_t i = 0; i < w->rows; i++)
         w->offset[i] = g->trans_a ? i : i * pitch;
+}
+
+/* Where B comes from memory, packing it would wait while products do not: part `part` of `parts` of what the panel at hand
+ * is followed by comes nearer while that is multiplied. */
+static void fetch_next(const block *w, int64_t panel, int64_t part, int64_t parts)
+{
+    const job *j = w->j;
+    const qn_gemm *g = j->gemm;
+    int64_t pair = w->pair, next = panel + 1;
+    if (next == w->panel_end) { /* more of k, or the block that most often follows */
+        bool more = pair + w->pairs < j->pair + j->depth;
+        next = more ? w->panel_first : next;
+        pair = more ? pair + w->pairs : j->pair;
+    }
+    if (next >= j->first + j->count)
+        return;
+    const int64_t size = j->product->wide_b ? 4 : 2;
+    int64_t col = qn_tile_panel_start(j->kernels->tile, g->n, next);
+    int64_t cols = qn_tile_panel_start(j->kernels->tile, g->n, next + 1) - col;
+    int64_t depth = numbers(j, pair, qn_min_i64(BLOCK_PAIRS, j->pair + j->depth - pair));
+    int64_t rows = g->trans_b ? cols : depth, bytes = (g->trans_b ? depth : cols) * size;
+    const char *src =
+        w->b + (g->trans_b ? col * g->ldb + 2 * pair : 2 * pair * g->ldb + col) * size;
+    for (int64_t r = rows * part / parts; r < rows * (part + 1) / parts; r++)
+        for (int64_t i = 0; i < bytes; i += LINE_BYTES)
+            __builtin_prefetch(src + r * g->ldb * size + i, 0, 2);
+}
+
+/* The strip in parts of its rows, with a part of what follows fetched before each. */
+static void strip_and_fetch(const block *w, const qn_strip *strip, int64_t panel)
+{
+    const qn_tile_kernels *tile = w->j->kernels->tile;
+    int64_t parts = divide_up(strip->rows, FETCH_ROWS);
+    for (int64_t i = 0; i < parts; i++) {
+        qn_strip s = *strip;
+        fetch_next(w, panel, i, parts);
+        s.row += i * FETCH_ROWS;
+        s.c += i * FETCH_ROWS * s.ldc;
+        s.rows = qn_min_i64(FETCH_ROWS, strip->rows - i * FETCH_ROWS);
+        if (i + 1 < parts)
+            s.next = s.c + FETCH_ROWS * s.ldc;
+        tile->strip(&s);
+    }
 }
 
 static void block_panel(block *w, int64_t panel)
@@ -298,10 +344,14 @@ static void block_panel(block *w, int64_t panel)
                   .ldb = j->pitch,
                   .c = w->c + col,
                   .ldc = g->ldc,
+                  .next = w->c + col + (panel + 1 < j->panels ? cols : 0),
                   .add = w->pair > 0 || g->beta != 0,
                   .bias = last && g->bias ? g->bias + col : NULL,
                   .relu = last && g->act == QN_ACT_RELU};
-    tile->strip(&s);
+    if (j->share_b)
+        tile->strip(&s);
+    else
+        strip_and_fetch(w, &s, panel);
     if (last && g->act != QN_ACT_NONE && g->act != QN_ACT_RELU)
         tile->activate(w->c + col, g->ldc, w->rows, cols, g->act, g->slope);
 }
@@ -324,13 +374,13 @@ static void job_block(void *context, int64_t chunk, int worker)
     w.row = in_batch / groups * j->block_m;
     w.rows = qn_min_i64(j->block_m, g->m - w.row);
     w.c += w.row * g->ldc;
-    int64_t first = j->first + in_batch % groups * j->panels_per_block;
-    int64_t end = qn_min_i64(first + j->panels_per_block, j->first + j->count);
+    w.panel_first = j->first + in_batch % groups * j->panels_per_block;
+    w.panel_end = qn_min_i64(w.panel_first + j->panels_per_block, j->first + j->count);
     w.pair = j->pair;
     do {
         w.pairs = qn_min_i64(BLOCK_PAIRS, j->pair + j->depth - w.pair);
         block_take_a(&w);
-        for (int64_t panel = first; panel < end; panel++)
+        for (int64_t panel = w.panel_first; panel < w.panel_end; panel++)
             block_panel(&w, panel);
         w.pair += w.pairs;
     } while (w.pair < j->pair + j->depth);
