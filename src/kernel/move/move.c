@@ -11,7 +11,7 @@
 
 enum {
     GRAIN_BYTES = 64 << 10, /* about 3 us of copying out of L2 */
-    SCATTER_COLUMNS = 64     /* a quarter of a KiB of each row: several cores share wide tables */
+    SCATTER_COLUMNS = 64    /* a quarter of a KiB of each row: several cores share wide tables */
 };
 
 static const qn_move_kernels *choose(void)
