@@ -613,7 +613,7 @@ static void large_gradients_are_used_up_on_the_way(void **unused)
         qn_plan_run(plans[k], 2);
         assert_true(qn_plan_stopped(plans[k]));
     }
-    assert_true(qn_plan_bytes(plans[0]) + (LARGE * LARGE * 4) < qn_plan_bytes(plans[1]));
+    assert_true(qn_plan_bytes(plans[0]) + (int64_t)LARGE * LARGE * 4 < qn_plan_bytes(plans[1]));
     for (int i = 0; i < 3; i++) {
         const char name[] = {(char)('a' + i), 0};
         assert_memory_equal(state_data(states[0], name), state_data(states[1], name),
