@@ -558,7 +558,7 @@ static void spare_outputs_have_no_memory(void **unused)
     qn_graph_destroy(graph);
 }
 
-enum { LARGE = 2304 }; /* two matrices of it are more than caches hold */
+enum { LARGE = 2064 }; /* two matrices of it are more than caches hold */
 
 /* y = x a b b c with updates of a, b and c at a rate that a node computes after all gradients. */
 static qn_graph *large_step(void)
@@ -568,7 +568,7 @@ static qn_graph *large_step(void)
     qn_value w[3], grads[3];
     for (int i = 0; i < 3; i++)
         w[i] = qn_graph_state(graph, names[i], QN_DTYPE_F32, QN_SHAPE(LARGE, LARGE),
-                              (qn_init){QN_INIT_NORMAL, 0.02}, true);
+                              (qn_init){QN_INIT_UNIFORM, 0.04}, true);
     qn_value rate = qn_graph_state(graph, "rate", QN_DTYPE_F32, QN_SCALAR,
                                    (qn_init){.kind = QN_INIT_ONE}, false);
     qn_value y = qn_graph_input(graph, "x", QN_DTYPE_F32, QN_SHAPE(2, LARGE));
