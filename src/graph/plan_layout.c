@@ -93,16 +93,20 @@ static bool is_fixed(const layout_work *work, const bool *once, const qn_node *n
     return true;
 }
 
+static void place(layout_work *work, int index)
+{
+    work->position[index] = work->layout->order_count;
+    work->layout->order[work->layout->order_count++] = index;
+}
+
 static void order_once(layout_work *work)
 {
     qn_layout *layout = work->layout;
     const qn_graph *graph = work->graph;
     for (int i = 0; i < graph->nodes_count && graph->assigns_count == 0; i++) {
         work->once[i] = is_fixed(work, work->once, &graph->nodes[i]);
-        if (!work->once[i])
-            continue;
-        work->position[i] = layout->order_count;
-        layout->order[layout->order_count++] = i;
+        if (work->once[i])
+            place(work, i);
     }
     layout->once_count = layout->order_count;
 }
@@ -218,12 +222,6 @@ static void plan_tail(layout_work *work, int *reader)
         if (work->phase[i] > MAIN && work->behind[i] >= 0)
             work->awaited[work->behind[i]] = true;
     }
-}
-
-static void place(layout_work *work, int index)
-{
-    work->position[index] = work->layout->order_count;
-    work->layout->order[work->layout->order_count++] = index;
 }
 
 /* Those that wait for node `behind`, or for none. */

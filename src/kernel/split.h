@@ -12,7 +12,7 @@
 typedef void (*qn_range_fn)(void *context, int64_t first, int64_t end);
 
 /* Calls fn over [0, count) in ranges of `grain`; as one range in the caller when count < 2 * grain, so choose a grain
- * of about 5 us of work: waking another core costs that much. */
+ * of 3 to 5 us of work, much beside handing it to another core. */
 void qn_split(qn_pool *pool, int64_t count, int64_t grain, qn_range_fn fn, void *context);
 /* The same, and tells fn which worker it runs in ([0, threads); 0 in the caller's own range) for scratch. */
 typedef void (*qn_worker_range_fn)(void *context, int64_t first, int64_t end, int worker);
